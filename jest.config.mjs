@@ -1,0 +1,25 @@
+/**
+ * Four projects, by what a test needs: `unit` runs anywhere, `contract` starts real etcd and containerd processes,
+ * `netns` needs root and iproute2/nft, `cluster` starts whole clusters. `npm test` runs them all, in that order.
+ */
+const base = {
+  rootDir: '.',
+  testEnvironment: 'node',
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2023', parser: { syntax: 'typescript', decorators: true }, transform: { legacyDecorator: true } } }] },
+  moduleNameMapper: {
+    '^#([a-z-]+)/(.*)\\.js$': '<rootDir>/libs/$1/$2.ts',
+    '^(\\.{1,2}/.*)\\.js$': '$1',
+  },
+  modulePathIgnorePatterns: ['<rootDir>/dist'],
+};
+const project = (displayName, testMatch, extra = {}) => ({ ...base, displayName, testMatch: testMatch.map((m) => `<rootDir>/${m}`), ...extra });
+
+export default {
+  projects: [
+    project('unit', ['libs/**/*.spec.ts', 'apps/**/*.spec.ts', 'test/architecture/**/*.spec.ts']),
+    project('contract', ['test/contract/**/*.spec.ts']),
+    project('netns', ['test/netns/**/*.spec.ts']),
+    project('cluster', ['test/cluster/**/*.spec.ts']),
+  ],
+};
