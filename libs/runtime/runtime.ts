@@ -1,0 +1,137 @@
+/**
+ * The container runtime port: the few verbs that the agent needs. Two implementations are held to one contract suite
+ * (test/contract/runtime): `openContainerd` (containerd.ts) and `FakeRuntime` (fake-runtime.ts).
+ */
+import type { Readable } from 'node:stream';
+
+export interface Mount {
+  type: 'bind' | 'tmpfs';
+  /** Absolute path on the node (bind). */
+  source?: string;
+  /** Absolute path in the container. */
+  target: string;
+  readOnly?: boolean;
+  /** tmpfs only. */
+  sizeBytes?: number;
+  /** tmpfs only: permission bits, e.g. 0o1777. */
+  mode?: number;
+}
+
+export interface ContainerSpec {
+  /** Unique in the node's containerd namespace: the task's id. */
+  id: string;
+  /** Image reference as stored in the runtime (see `resolveImage`). */
+  image: string;
+  /** Replaces the image's CMD. */
+  command?: string[];
+  /** Replaces the image's ENTRYPOINT (and drops its CMD, as Docker does). */
+  entrypoint?: string[];
+  /** Added to, and overriding, the image's environment. */
+  env: Record<string, string>;
+  /** `user[:group]`, names or numbers; resolved in the container's /etc/passwd and /etc/group. */
+  user?: string;
+  workingDir?: string;
+  hostname: string;
+  labels: Record<string, string>;
+  mounts: Mount[];
+  /** Path of the network namespace, e.g. /run/netns/weft-… */
+  netnsPath: string;
+  readOnlyRootfs?: boolean;
+  capAdd?: string[];
+  capDrop?: string[];
+  limits?: { memoryBytes?: number; nanoCpus?: number; pids?: number };
+  /** FIFO paths that the log keeper reads; made by the caller. */
+  stdio: { stdout: string; stderr: string };
+  /** Allocate a terminal for the main process. */
+  tty?: boolean;
+  stopSignal?: string;
+}
+
+export type ContainerState = 'created' | 'running' | 'paused' | 'stopped';
+
+export interface ContainerInfo {
+  id: string;
+  image: string;
+  labels: Record<string, string>;
+  state: ContainerState;
+  pid?: number;
+  /** Known once the state is `stopped`. */
+  exitCode?: number;
+  /** Milliseconds since the epoch. */
+  exitedAt?: number;
+}
+
+export type RuntimeEvent =
+  | { type: 'exit'; containerId: string; exitCode: number; /** ms since the epoch */ at: number }
+  | { type: 'oom'; containerId: string }
+  /** Events may have been missed (connection lost and back): list again. */
+  | { type: 'resync' };
+
+export interface ImageInfo {
+  /** Normalised reference: docker.io/library/busybox:latest */
+  name: string;
+  /** sha256:… of the manifest or index the name points to. */
+  digest: string;
+  sizeBytes: number;
+  platforms: string[];
+}
+
+export interface RegistryAuth {
+  username: string;
+  password: string;
+}
+
+export interface ExecRequest {
+  containerId: string;
+  argv: string[];
+  tty: boolean;
+  user?: string;
+  workingDir?: string;
+  env?: Record<string, string>;
+  size?: { columns: number; rows: number };
+}
+
+/** A process added to a container. Streams end when it exits; with a tty everything comes on stdout. */
+export interface ExecSession {
+  stdin: NodeJS.WritableStream;
+  stdout: Readable;
+  stderr: Readable;
+  resize(columns: number, rows: number): Promise<void>;
+  signal(name: string): Promise<void>;
+  /** Resolves with the exit code. */
+  exited: Promise<number>;
+}
+
+export interface PullProgress {
+  message: string;
+  doneBytes?: number;
+  totalBytes?: number;
+}
+
+export interface Runtime {
+  version(): Promise<string>;
+  /** Containers of our own namespace, with their state. */
+  list(): Promise<ContainerInfo[]>;
+  /** Creates (snapshot, container, runtime task) and does not start. @throws IMAGE_UNKNOWN, RUNTIME */
+  create(spec: ContainerSpec): Promise<void>;
+  /** Starts a created container; returns its pid. */
+  start(id: string): Promise<number>;
+  /** Signal, then SIGKILL after `graceMs`; resolves with the exit code once the process is gone. Idempotent. */
+  stop(id: string, options: { signal?: string; graceMs: number }): Promise<number | undefined>;
+  /** Removes runtime task, container and snapshot. Idempotent; kills what still runs. */
+  remove(id: string): Promise<void>;
+  exec(request: ExecRequest): Promise<ExecSession>;
+  events(onEvent: (event: RuntimeEvent) => void): { stop(): void };
+
+  listImages(): Promise<ImageInfo[]>;
+  /** The stored image that a user's name means, if it is here and complete for this platform. */
+  resolveImage(reference: string): Promise<ImageInfo | undefined>;
+  /** Imports a Docker or OCI archive (tar, optionally gzipped); returns the images it named. @throws IMAGE_INVALID */
+  importImage(archive: AsyncIterable<Uint8Array>): Promise<ImageInfo[]>;
+  /** Asks the registry for the digest a reference stands for. @throws IMAGE_UNKNOWN, UNAUTHENTICATED */
+  resolveRemote(reference: string, auth?: RegistryAuth): Promise<{ digest: string }>;
+  /** Fetches, verifies and unpacks for this platform. @throws IMAGE_UNKNOWN, UNAUTHENTICATED, RUNTIME */
+  pullImage(reference: string, auth: RegistryAuth | undefined, onProgress: (p: PullProgress) => void): Promise<ImageInfo>;
+  removeImage(name: string): Promise<void>;
+  close(): Promise<void>;
+}
