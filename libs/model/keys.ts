@@ -1,0 +1,36 @@
+/** The layout of etcd: which key holds what. Everything lives under one root, so that one watch sees it all. */
+export const ROOT = '/weft/v1/';
+
+export const keys = {
+  cluster: () => `${ROOT}cluster`,
+  leader: () => `${ROOT}leader`,
+  /** Bumped with every network made or removed: two `up`s cannot choose overlapping subnets unseen. */
+  pool: () => `${ROOT}pool`,
+  controller: (id: string) => `${ROOT}controllers/${id}`,
+  token: (id: string) => `${ROOT}tokens/${id}`,
+  node: (id: string) => `${ROOT}nodes/${id}`,
+  nodeFacts: (id: string) => `${ROOT}node-facts/${id}`,
+  nodeState: (id: string) => `${ROOT}node-states/${id}`,
+  /** Bound to an etcd lease that the replica holding the agent's stream keeps alive. */
+  nodeSession: (id: string) => `${ROOT}node-sessions/${id}`,
+  stack: (name: string) => `${ROOT}stacks/${name}`,
+  network: (id: string) => `${ROOT}networks/${id}`,
+  networkName: (name: string) => `${ROOT}network-names/${name}`,
+  lease: (networkId: string, ipv4: string) => `${ROOT}leases/${networkId}/${ipv4}`,
+  leasesOf: (networkId: string) => `${ROOT}leases/${networkId}/`,
+  vip: (networkId: string, stack: string, service: string) => `${ROOT}vips/${networkId}/${stack}/${service}`,
+  nodeAddress: (networkId: string, nodeId: string) => `${ROOT}node-addresses/${networkId}/${nodeId}`,
+  task: (id: string) => `${ROOT}tasks/${id}`,
+  /** At most one live task a slot and node-independent: created with the task, deleted with it. */
+  slot: (stack: string, service: string, slot: number) => `${ROOT}slots/${stack}/${service}/${slot}`,
+  taskStatus: (id: string) => `${ROOT}task-status/${id}`,
+  tombstone: (nodeId: string, taskId: string) => `${ROOT}tombstones/${nodeId}/${taskId}`,
+} as const;
+
+/** The collection and the rest of a key: `/weft/v1/tasks/ab12` → ['tasks', 'ab12']; undefined for a key that is not ours. */
+export function splitKey(key: string): [collection: string, rest: string] | undefined {
+  if (!key.startsWith(ROOT)) return undefined;
+  const tail = key.slice(ROOT.length);
+  const slash = tail.indexOf('/');
+  return slash < 0 ? [tail, ''] : [tail.slice(0, slash), tail.slice(slash + 1)];
+}

@@ -1,0 +1,118 @@
+/**
+ * A node's view: everything one node needs to know, and nothing else. It travels as keyed resources, so that a delta is a
+ * set of upserts and removals, and a snapshot is the same resources at once. Made by libs/planner (view of a node),
+ * consumed by the agent.
+ */
+import { z } from 'zod';
+import { hostnameSchema, idSchema, serviceNameSchema } from './names.js';
+import { macSchema, vniSchema } from './network.js';
+import { cidrSchema, ipv4Schema } from './stack.js';
+import { taskSchema, tombstoneSchema } from './task.js';
+
+/** A network that this node takes part in. */
+export const networkViewSchema = z.object({
+  id: idSchema,
+  name: z.string(),
+  stack: z.string(),
+  key: z.string(),
+  driver: z.enum(['overlay', 'bridge']),
+  internal: z.boolean().default(false),
+  subnet: cidrSchema,
+  gateway: ipv4Schema,
+  vni: vniSchema,
+  /** Bytes; one value for every device of the network: the smallest underlay MTU of the cluster less the encapsulation. */
+  mtu: z.number().int().min(576),
+  /** The address this node leases on the network. */
+  nodeAddress: ipv4Schema,
+});
+
+/** One address on a network: a task's or a node's, here or elsewhere. */
+export const endpointViewSchema = z.object({
+  networkId: idSchema,
+  ipv4: ipv4Schema,
+  mac: macSchema,
+  nodeId: idSchema,
+  /** Underlay address of the node it is on. */
+  vtep: ipv4Schema,
+  /** Set for a task's endpoint. */
+  taskId: z.string().optional(),
+});
+
+/** A name that resolves on a network. */
+export const nameRecordSchema = z.object({ networkId: idSchema, name: hostnameSchema, addresses: z.array(ipv4Schema).default([]) });
+
+/** A virtual address and the task addresses behind it, sorted. */
+export const vipViewSchema = z.object({
+  networkId: idSchema,
+  service: serviceNameSchema,
+  ipv4: ipv4Schema,
+  backends: z.array(ipv4Schema).default([]),
+});
+
+/** A host that belongs to the cluster: VXLAN is accepted from it, and its guarded ports are out of reach for containers. */
+export const memberSchema = z.object({ id: z.string(), name: z.string(), address: ipv4Schema, kind: z.enum(['node', 'controller']) });
+
+export const settingsSchema = z.object({
+  /** UDP port of VXLAN (IANA: 4789, RFC 7348 §8). */
+  vxlanPort: z.number().int().default(4789),
+  /** Ports of members that no container may reach: agent, controller, etcd. VXLAN comes on top. */
+  guardedTcpPorts: z.array(z.number().int()).default([]),
+});
+
+export const resourceSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('task'), value: taskSchema }),
+  z.object({ kind: z.literal('network'), value: networkViewSchema }),
+  z.object({ kind: z.literal('endpoint'), value: endpointViewSchema }),
+  z.object({ kind: z.literal('name'), value: nameRecordSchema }),
+  z.object({ kind: z.literal('vip'), value: vipViewSchema }),
+  z.object({ kind: z.literal('member'), value: memberSchema }),
+  z.object({ kind: z.literal('settings'), value: settingsSchema }),
+]);
+
+export type NetworkView = z.infer<typeof networkViewSchema>;
+export type EndpointView = z.infer<typeof endpointViewSchema>;
+export type NameRecord = z.infer<typeof nameRecordSchema>;
+export type VipView = z.infer<typeof vipViewSchema>;
+export type Member = z.infer<typeof memberSchema>;
+export type Settings = z.infer<typeof settingsSchema>;
+export type Resource = z.infer<typeof resourceSchema>;
+
+/** The key of a resource: equal keys mean the same thing, changed. */
+export function resourceKey(r: Resource): string {
+  switch (r.kind) {
+    case 'task':
+      return `task/${r.value.id}`;
+    case 'network':
+      return `network/${r.value.id}`;
+    case 'endpoint':
+      return `endpoint/${r.value.networkId}/${r.value.ipv4}`;
+    case 'name':
+      return `name/${r.value.networkId}/${r.value.name}`;
+    case 'vip':
+      return `vip/${r.value.networkId}/${r.value.ipv4}`;
+    case 'member':
+      return `member/${r.value.kind}/${r.value.id}`;
+    case 'settings':
+      return 'settings';
+  }
+}
+
+export const viewSnapshotSchema = z.object({
+  clusterId: z.string().min(1),
+  /** etcd revision the view was made at. */
+  revision: z.number().int().min(0),
+  resources: z.array(resourceSchema).default([]),
+  tombstones: z.array(tombstoneSchema).default([]),
+});
+
+export const viewDeltaSchema = z.object({
+  clusterId: z.string().min(1),
+  revision: z.number().int().min(0),
+  upserts: z.array(resourceSchema).default([]),
+  /** Keys that are gone. A removed task comes with its tombstone. */
+  removals: z.array(z.string()).default([]),
+  tombstones: z.array(tombstoneSchema).default([]),
+});
+
+export type ViewSnapshot = z.infer<typeof viewSnapshotSchema>;
+export type ViewDelta = z.infer<typeof viewDeltaSchema>;

@@ -1,0 +1,52 @@
+/** A node: one host with an agent. The record is written when it joins; facts by its agent; the state by the leader. */
+import { z } from 'zod';
+import { hostnameSchema, idSchema } from './names.js';
+import { ipv4Schema, labelsSchema } from './stack.js';
+
+export const nodeSchema = z.object({
+  id: idSchema,
+  name: hostnameSchema,
+  /** Underlay address: the VTEP, and where the agent listens. */
+  address: ipv4Schema,
+  /** Small number, unique in the cluster, never used again. */
+  index: z.number().int().positive(),
+  labels: labelsSchema.default({}),
+  createdAt: z.number(),
+});
+
+export const listeningPortSchema = z.object({
+  protocol: z.enum(['tcp', 'udp']),
+  address: z.string(),
+  port: z.number().int(),
+  /** Name of the process that listens, where it can be told. */
+  process: z.string().optional(),
+});
+
+export const nodeFactsSchema = z.object({
+  nodeId: idSchema,
+  hostname: z.string().default(''),
+  /** Addresses of the host with prefix length, loopback left out. */
+  addresses: z.array(z.string()).default([]),
+  /** MTU in bytes of the device that holds the underlay address. */
+  underlayMtu: z.number().int().min(576).default(1500),
+  cpus: z.number().default(0),
+  memoryBytes: z.number().default(0),
+  /** Destinations (CIDR) of the host's own routes, ours left out. */
+  routes: z.array(z.string()).default([]),
+  listening: z.array(listeningPortSchema).default([]),
+  /** agent, node, kernel, containerd, nft, iproute2 → version. */
+  versions: z.record(z.string(), z.string()).default({}),
+  platform: z.string().default('linux/amd64'),
+  /** Set while the agent refuses what the controller sends; why. */
+  quarantine: z.string().optional(),
+  /** Kernel objects put back since the agent started. */
+  driftRepairs: z.number().int().default(0),
+  at: z.number(),
+});
+
+export const nodeStateSchema = z.object({ nodeId: idSchema, state: z.enum(['ready', 'down']), since: z.number() });
+
+export type Node = z.infer<typeof nodeSchema>;
+export type ListeningPort = z.infer<typeof listeningPortSchema>;
+export type NodeFacts = z.infer<typeof nodeFactsSchema>;
+export type NodeState = z.infer<typeof nodeStateSchema>;

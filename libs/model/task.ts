@@ -1,0 +1,58 @@
+/**
+ * A task: one placed instance of a service in a slot. Who writes what:
+ * the leader writes the task (immutable but for `desired` and `stopReason`); the agent of its node writes the status,
+ * through the controller that holds its stream.
+ */
+import { z } from 'zod';
+import { idSchema, hostnameSchema, nameSchema, serviceNameSchema } from './names.js';
+import { endpointSchema } from './network.js';
+import { containerWishSchema, portSchema } from './stack.js';
+
+export const taskSchema = z.object({
+  id: idSchema,
+  stack: nameSchema,
+  service: serviceNameSchema,
+  /** 1 … replicas. */
+  slot: z.number().int().positive(),
+  nodeId: idSchema,
+  /** `<stack>-<service>-<slot>`, as Compose names containers. */
+  name: hostnameSchema,
+  /** Hash of what the task was made from; another hash in the service means: replace. */
+  specHash: z.string(),
+  container: containerWishSchema,
+  ports: z.array(portSchema).default([]),
+  endpoints: z.array(endpointSchema).default([]),
+  /** `stop`: the node stops and removes it, reports `stopped`, then the leader deletes the record. */
+  desired: z.enum(['run', 'stop']).default('run'),
+  stopReason: z.string().optional(),
+  createdAt: z.number(),
+});
+
+/**
+ * pending → preparing (image, network) → starting → running ⇄ restarting; failed (cannot be made as declared: the agent
+ * tries again with backoff); stopped (gone, because it was told to).
+ */
+export const taskStateSchema = z.enum(['pending', 'preparing', 'starting', 'running', 'restarting', 'failed', 'stopped']);
+
+export const taskStatusSchema = z.object({
+  taskId: idSchema,
+  nodeId: idSchema,
+  state: taskStateSchema,
+  /** What a person should know about the state: an error, a reason to wait. */
+  message: z.string().default(''),
+  /** Times the container was started again after it ended. */
+  restarts: z.number().int().min(0).default(0),
+  /** Of the last run that ended. */
+  exitCode: z.number().int().optional(),
+  /** Milliseconds since the epoch. */
+  startedAt: z.number().optional(),
+  at: z.number(),
+});
+
+/** The recorded reason why a task left a node. A snapshot that lacks a known task and its tombstone is not believed. */
+export const tombstoneSchema = z.object({ taskId: idSchema, nodeId: idSchema, reason: z.string(), at: z.number() });
+
+export type Task = z.infer<typeof taskSchema>;
+export type TaskState = z.infer<typeof taskStateSchema>;
+export type TaskStatus = z.infer<typeof taskStatusSchema>;
+export type Tombstone = z.infer<typeof tombstoneSchema>;
