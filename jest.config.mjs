@@ -6,14 +6,24 @@ const base = {
   rootDir: '.',
   testEnvironment: 'node',
   extensionsToTreatAsEsm: ['.ts'],
-  transform: { '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2023', parser: { syntax: 'typescript', decorators: true }, transform: { legacyDecorator: true } } }] },
+  transform: {
+    '^.+\\.ts$': [
+      '@swc/jest',
+      { jsc: { target: 'es2023', parser: { syntax: 'typescript', decorators: true }, transform: { legacyDecorator: true } } },
+    ],
+  },
   moduleNameMapper: {
     '^#([a-z-]+)/(.*)\\.js$': '<rootDir>/libs/$1/$2.ts',
     '^(\\.{1,2}/.*)\\.js$': '$1',
   },
   modulePathIgnorePatterns: ['<rootDir>/dist'],
 };
-const project = (displayName, testMatch, extra = {}) => ({ ...base, displayName, testMatch: testMatch.map((m) => `<rootDir>/${m}`), ...extra });
+const project = (displayName, testMatch, extra = {}) => ({
+  ...base,
+  displayName,
+  testMatch: testMatch.map((m) => `<rootDir>/${m}`),
+  ...extra,
+});
 
 export default {
   projects: [

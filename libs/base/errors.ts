@@ -31,8 +31,16 @@ interface Kind {
 export const CATALOGUE = {
   // input
   USAGE: { exit: 2, status: GrpcStatus.INVALID_ARGUMENT, hint: 'See `ctl --help` for the commands and their flags.' },
-  COMPOSE_INVALID: { exit: 1, status: GrpcStatus.INVALID_ARGUMENT, hint: 'Correct the file at the position given and run the command again.' },
-  BAD_NAME: { exit: 1, status: GrpcStatus.INVALID_ARGUMENT, hint: 'Use lower-case letters, digits, "-" and "_", beginning with a letter or digit, 63 characters at most.' },
+  COMPOSE_INVALID: {
+    exit: 1,
+    status: GrpcStatus.INVALID_ARGUMENT,
+    hint: 'Correct the file at the position given and run the command again.',
+  },
+  BAD_NAME: {
+    exit: 1,
+    status: GrpcStatus.INVALID_ARGUMENT,
+    hint: 'Use lower-case letters, digits, "-" and "_", beginning with a letter or digit, 63 characters at most.',
+  },
   BAD_ADDRESS: { exit: 1, status: GrpcStatus.INVALID_ARGUMENT, hint: 'Write addresses like 10.1.0.7 and subnets like 10.1.0.0/24.' },
   BAD_VALUE: { exit: 1, status: GrpcStatus.INVALID_ARGUMENT, hint: 'Correct the value and try again.' },
   // things that are or are not there
@@ -41,16 +49,32 @@ export const CATALOGUE = {
   PORT_TAKEN: { exit: 1, status: GrpcStatus.FAILED_PRECONDITION, hint: 'Publish another port, or stop what holds this one.' },
   SUBNET_CLASH: { exit: 1, status: GrpcStatus.FAILED_PRECONDITION, hint: 'Choose a subnet that no node has a route to.' },
   ADDRESSES_EXHAUSTED: { exit: 1, status: GrpcStatus.RESOURCE_EXHAUSTED, hint: 'Give the network a larger subnet, or run fewer replicas.' },
-  IMAGE_UNKNOWN: { exit: 1, status: GrpcStatus.NOT_FOUND, hint: 'Load it with `ctl image load ARCHIVE`, or check the name and the registry login.' },
+  IMAGE_UNKNOWN: {
+    exit: 1,
+    status: GrpcStatus.NOT_FOUND,
+    hint: 'Load it with `ctl image load ARCHIVE`, or check the name and the registry login.',
+  },
   IMAGE_INVALID: { exit: 1, status: GrpcStatus.INVALID_ARGUMENT, hint: 'Make the archive with `docker save` or an OCI layout tar.' },
   NO_NODES: { exit: 1, status: GrpcStatus.FAILED_PRECONDITION, hint: 'Look at `ctl node ls`; join a node or bring one back.' },
   DEPLOY_FAILED: { exit: 1, status: GrpcStatus.FAILED_PRECONDITION, hint: 'Look at `ctl ps` and `ctl logs`.' },
   // trust
-  UNAUTHENTICATED: { exit: 1, status: GrpcStatus.UNAUTHENTICATED, hint: 'Join with a fresh token from `ctl node token`, or choose the right context with `ctl context use`.' },
+  UNAUTHENTICATED: {
+    exit: 1,
+    status: GrpcStatus.UNAUTHENTICATED,
+    hint: 'Join with a fresh token from `ctl node token`, or choose the right context with `ctl context use`.',
+  },
   FORBIDDEN: { exit: 1, status: GrpcStatus.PERMISSION_DENIED, hint: 'Use a context whose certificate has the role that is needed.' },
-  TOKEN_INVALID: { exit: 1, status: GrpcStatus.UNAUTHENTICATED, hint: 'Make a new one with `ctl node token`: tokens work once and expire.' },
+  TOKEN_INVALID: {
+    exit: 1,
+    status: GrpcStatus.UNAUTHENTICATED,
+    hint: 'Make a new one with `ctl node token`: tokens work once and expire.',
+  },
   // the machine and the cluster
-  UNAVAILABLE: { exit: 1, status: GrpcStatus.UNAVAILABLE, hint: 'Check that the controller runs and that its address is right (`ctl context ls`).' },
+  UNAVAILABLE: {
+    exit: 1,
+    status: GrpcStatus.UNAVAILABLE,
+    hint: 'Check that the controller runs and that its address is right (`ctl context ls`).',
+  },
   TIMEOUT: { exit: 1, status: GrpcStatus.DEADLINE_EXCEEDED, hint: 'Try again; if it goes on, look at the health of controller and etcd.' },
   NOT_LEADER: { exit: 1, status: GrpcStatus.UNAVAILABLE, hint: 'Another controller leads now: try again.' },
   /** A write whose outcome is not known: the request may or may not have been applied. Re-read before deciding. */
@@ -59,7 +83,11 @@ export const CATALOGUE = {
   KERNEL: { exit: 1, status: GrpcStatus.INTERNAL, hint: 'Run as root, on a kernel ≥ 5.16 with vxlan, veth, bridge and nftables.' },
   COMMAND_FAILED: { exit: 1, status: GrpcStatus.INTERNAL, hint: 'Read what the command said.' },
   RUNTIME: { exit: 1, status: GrpcStatus.INTERNAL, hint: 'Check that containerd runs and that its socket is readable.' },
-  CORRUPT: { exit: 1, status: GrpcStatus.INTERNAL, hint: 'The stored value is not of the form it should have: restore it, or remove the object.' },
+  CORRUPT: {
+    exit: 1,
+    status: GrpcStatus.INTERNAL,
+    hint: 'The stored value is not of the form it should have: restore it, or remove the object.',
+  },
   INTERNAL: { exit: 1, status: GrpcStatus.INTERNAL, hint: 'This is a fault in Weft: please report it with the text above.' },
 } as const satisfies Record<string, Kind>;
 

@@ -10,7 +10,8 @@ export const NAME_PATTERN = /^[a-z0-9][a-z0-9_-]{0,62}$/;
 /** Compose allows upper case, dots in service keys; a name that must resolve may not have them. */
 export const SERVICE_PATTERN = /^[a-zA-Z0-9][a-zA-Z0-9_-]{0,62}$/;
 /** A DNS alias or host name: labels of RFC 1123, underscores tolerated as Docker does. */
-export const HOSTNAME_PATTERN = /^(?=.{1,253}$)[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?(\.[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?)*$/;
+export const HOSTNAME_PATTERN =
+  /^(?=.{1,253}$)[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?(\.[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?)*$/;
 /** Ids we make: lower-case hex. */
 export const ID_PATTERN = /^[0-9a-f]{8,64}$/;
 /** Names of networks and volumes as the cluster knows them: `<stack>_<key>`, or the `name:` a user gave. */

@@ -7,7 +7,10 @@ import { isIpv4, parseCidr } from '#base/address.js';
 import { globalNameSchema, hostnameSchema, nameSchema, serviceNameSchema } from './names.js';
 
 /** A path inside a container or on a node: absolute, no NUL, no newline. */
-export const absolutePathSchema = z.string().regex(/^\/[^\0\n\r]*$/).max(4096);
+export const absolutePathSchema = z
+  .string()
+  .regex(/^\/[^\0\n\r]*$/)
+  .max(4096);
 const environmentSchema = z.record(z.string().regex(/^[^=\0\n\r]+$/), z.string().regex(/^[^\0]*$/));
 export const labelsSchema = z.record(z.string().min(1).max(256), z.string().max(65_536));
 export const cidrSchema = z.string().refine((text) => {
@@ -34,7 +37,10 @@ export const portSchema = z.object({
 export const mountSchema = z.object({
   type: z.enum(['volume', 'bind', 'tmpfs']),
   /** volume: global volume name; bind: absolute path on the node; tmpfs: none. */
-  source: z.string().regex(/^[^\0\n\r]*$/).optional(),
+  source: z
+    .string()
+    .regex(/^[^\0\n\r]*$/)
+    .optional(),
   target: absolutePathSchema,
   readOnly: z.boolean().default(false),
   /** tmpfs: bytes. */
@@ -53,15 +59,25 @@ export const limitsSchema = z.object({
 /** What one container of a service is made of: the part of a service that, when changed, makes a new task. */
 export const containerWishSchema = z.object({
   /** As the user wrote it. */
-  image: z.string().min(1).max(512).regex(/^[a-zA-Z0-9][a-zA-Z0-9._\-/:@]*$/),
+  image: z
+    .string()
+    .min(1)
+    .max(512)
+    .regex(/^[a-zA-Z0-9][a-zA-Z0-9._\-/:@]*$/),
   /** sha256:… that the reference meant at `up`. Written by the API, once. */
-  imageDigest: z.string().regex(/^sha256:[0-9a-f]{64}$/).optional(),
+  imageDigest: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/)
+    .optional(),
   command: z.array(z.string()).optional(),
   entrypoint: z.array(z.string()).optional(),
   environment: environmentSchema.default({}),
   /** The task's name if left out. */
   hostname: hostnameSchema.optional(),
-  user: z.string().regex(/^[a-zA-Z0-9_.-]+(:[a-zA-Z0-9_.-]+)?$/).optional(),
+  user: z
+    .string()
+    .regex(/^[a-zA-Z0-9_.-]+(:[a-zA-Z0-9_.-]+)?$/)
+    .optional(),
   workingDir: absolutePathSchema.optional(),
   labels: labelsSchema.default({}),
   mounts: z.array(mountSchema).default([]),
@@ -69,7 +85,10 @@ export const containerWishSchema = z.object({
   capAdd: z.array(z.string().regex(/^[A-Z_]+$/)).default([]),
   capDrop: z.array(z.string().regex(/^[A-Z_]+$/)).default([]),
   limits: limitsSchema.optional(),
-  stopSignal: z.string().regex(/^(SIG)?[A-Z0-9+]+$/).optional(),
+  stopSignal: z
+    .string()
+    .regex(/^(SIG)?[A-Z0-9+]+$/)
+    .optional(),
   /** Milliseconds between the stop signal and SIGKILL. */
   stopGraceMs: z.number().int().min(0).max(3_600_000).default(10_000),
 });

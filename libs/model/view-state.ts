@@ -19,7 +19,11 @@ export interface NodeView {
 export const emptyView: NodeView = { clusterId: '', revision: 0, resources: new Map() };
 
 export function applySnapshot(snapshot: ViewSnapshot): NodeView {
-  return { clusterId: snapshot.clusterId, revision: snapshot.revision, resources: new Map(snapshot.resources.map((r) => [resourceKey(r), r])) };
+  return {
+    clusterId: snapshot.clusterId,
+    revision: snapshot.revision,
+    resources: new Map(snapshot.resources.map((r) => [resourceKey(r), r])),
+  };
 }
 
 export function applyDelta(view: NodeView, delta: ViewDelta): NodeView {
@@ -46,12 +50,18 @@ export function judge(current: NodeView, next: ViewSnapshot | ViewDelta): Judgem
     return { believe: false, reason: `the controller speaks for cluster ${next.clusterId}, this node belongs to ${current.clusterId}` };
   }
   if (next.revision < current.revision) {
-    return { believe: false, reason: `the controller's state is older (revision ${next.revision}) than this node's (revision ${current.revision})` };
+    return {
+      believe: false,
+      reason: `the controller's state is older (revision ${next.revision}) than this node's (revision ${current.revision})`,
+    };
   }
   const explained = new Set(next.tombstones.map((t) => t.taskId));
   const unexplained = missingTasks(current, next).filter((id) => !explained.has(id));
   if (unexplained.length === 0) return { believe: true };
-  return { believe: false, reason: `${unexplained.length} running task(s) are gone without a recorded reason, ${unexplained[0]} among them` };
+  return {
+    believe: false,
+    reason: `${unexplained.length} running task(s) are gone without a recorded reason, ${unexplained[0]} among them`,
+  };
 }
 
 function missingTasks(current: NodeView, next: ViewSnapshot | ViewDelta): string[] {
