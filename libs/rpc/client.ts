@@ -1,7 +1,6 @@
 /** gRPC clients over mTLS. The server is checked by the role in its certificate (`<role>.weft`), not by its address. */
 import { once } from 'node:events';
-import type {
-  ChannelCredentials} from '@grpc/grpc-js';
+import type { ChannelCredentials } from '@grpc/grpc-js';
 import {
   credentials as grpcCredentials,
   Metadata,
@@ -61,25 +60,35 @@ export function connectToJoin<C extends Client>(Constructor: ClientConstructor<C
 /** Deadline of a unary call where the caller names none, in milliseconds. */
 const DEFAULT_TIMEOUT_MS = 10_000;
 
-type UnaryMethod<Req, Res> = (
+type UnaryCall<Req, Res> = (
   request: Req,
   metadata: Metadata,
   options: Partial<CallOptions>,
   callback: (error: ServiceError | null, response: Res) => void,
 ) => unknown;
+type RequestOf<F> = F extends UnaryCall<infer Req, infer _Res> ? Req : never;
+type ResponseOf<F> = F extends (
+  ...args: [infer _Req, Metadata, Partial<CallOptions>, (error: ServiceError | null, response: infer Res) => void]
+) => unknown
+  ? Res
+  : never;
 
 /**
- * `await callUnary((...args) => client.listNodes(...args), request)`.
+ * `await callUnary(client, 'listNodes', request)`.
  * @throws WeftError as the server meant it; UNAVAILABLE, TIMEOUT
  */
-export function callUnary<Req, Res>(
-  method: UnaryMethod<Req, Res>,
-  request: Req,
+export function callUnary<C extends Client, M extends keyof C & string>(
+  client: C,
+  method: M,
+  request: RequestOf<C[M]>,
   options: { timeoutMs?: number; target?: string } = {},
-): Promise<Res> {
-  return new Promise((resolve, reject) => {
+): Promise<ResponseOf<C[M]>> {
+  type Res = ResponseOf<C[M]>;
+  return new Promise<Res>((resolve, reject) => {
     const deadline = Date.now() + (options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
-    method(request, new Metadata(), { deadline }, (error, response) =>
+    // Bound, because grpc-js methods use `this`.
+    const call = (client[method] as UnaryCall<RequestOf<C[M]>, Res>).bind(client);
+    call(request, new Metadata(), { deadline }, (error, response) =>
       error ? reject(fromServiceError(error, options.target)) : resolve(response),
     );
   });

@@ -1,0 +1,164 @@
+/**
+ * `ctl dev up`: a whole cluster on this machine. Each node is a network namespace with its own agent; the controller (and
+ * its etcd) runs on node1. Whatever is missing is started, so a second `up` repairs a cluster that lost a process.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { systemClock } from '#base/clock.js';
+import { messageOf, WeftError } from '#base/errors.js';
+import { CONTROLLER_PORT, JOIN_PORT } from '#model/ports.js';
+import { callUnary, connect } from '#rpc/client.js';
+import { ApiClient, type NodeRow } from '#rpc/gen/weft/v1/api.js';
+import { loadIdentity, type Identity } from '#trust/identity.js';
+import { saveContext, useContext } from '../context.js';
+import { ensureContainerd } from './containerd.js';
+import { ensureLan, hostRoutes } from './lan.js';
+import { chooseUnderlay, makeLayout, type DevLayout, type DevNode, type DevSize } from './layout.js';
+import { processesOf, startDetached, tailOf } from './processes.js';
+
+/** dist/apps */
+const APPS = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+const READY_TIMEOUT_MS = 60_000;
+const TOKEN_TTL_MS = 600_000;
+
+export type Say = (line: string) => void;
+
+const layoutFile = (name: string): string => join('/var/lib/weft-dev', name, 'layout.json');
+
+/** The layout of a cluster that exists on this machine. */
+export function readLayout(name: string): DevLayout | undefined {
+  if (!existsSync(layoutFile(name))) return undefined;
+  return JSON.parse(readFileSync(layoutFile(name), 'utf8')) as DevLayout;
+}
+
+async function layoutFor(name: string, size: DevSize): Promise<DevLayout> {
+  const existing = readLayout(name);
+  if (existing) {
+    const grown = makeLayout(name, { ...size, nodes: Math.max(size.nodes, existing.nodes.length), mtu: existing.mtu }, existing.subnet);
+    writeFileSync(layoutFile(name), JSON.stringify(grown, null, 2));
+    return grown;
+  }
+  const layout = makeLayout(name, size, chooseUnderlay(name, await hostRoutes()));
+  mkdirSync(layout.dir, { recursive: true, mode: 0o700 });
+  mkdirSync(layout.runDir, { recursive: true, mode: 0o700 });
+  writeFileSync(layoutFile(name), JSON.stringify(layout, null, 2));
+  return layout;
+}
+
+const controllerDir = (node: DevNode): string => join(node.dataDir, 'controller');
+const agentDir = (node: DevNode): string => join(node.dataDir, 'agent');
+
+const enter = (node: DevNode, ...argv: string[]): string[] => ['nsenter', `--net=/run/netns/${node.netns}`, ...argv];
+
+/** Whether the app's own process (not a companion of it) runs on the given data directory. */
+const runs = (app: string, dataDir: string): boolean =>
+  processesOf([dirname(dataDir)]).some(({ argv }) => argv.some((a) => a.endsWith(`/${app}/main.js`)) && argv.includes(dataDir));
+
+function startController(l: DevLayout, node: DevNode): void {
+  if (runs('controller', controllerDir(node))) return;
+  const argv = ['--data-dir', controllerDir(node), '--name', node.name, '--advertise', node.address];
+  startDetached(
+    enter(node, process.execPath, '--enable-source-maps', join(APPS, 'controller', 'main.js'), ...argv),
+    join(l.dir, 'logs', `controller-${node.name}.log`),
+  );
+}
+
+async function startAgent(l: DevLayout, node: DevNode, api: ApiClient): Promise<boolean> {
+  if (runs('agent', agentDir(node))) return false;
+  const first = l.nodes[0] as DevNode;
+  const argv = [
+    ...['--data-dir', agentDir(node), '--run-dir', node.runDir, '--name', node.name, '--address', node.address],
+    ...[
+      '--controllers',
+      l.nodes
+        .filter((n) => n.controller)
+        .map((n) => `${n.address}:${CONTROLLER_PORT}`)
+        .join(','),
+    ],
+    ...['--containerd', l.containerdSocket, '--containerd-namespace', node.containerdNamespace],
+  ];
+  const env = { ...process.env };
+  if (!(await loadIdentity(join(agentDir(node), 'pki')))) {
+    const { token } = await callUnary(api, 'createToken', { role: 'node', ttlMs: TOKEN_TTL_MS });
+    argv.push('--join', `${first.address}:${JOIN_PORT}`);
+    // Not on the command line: that is readable by every user of the machine.
+    env['WEFT_JOIN_TOKEN'] = token;
+  }
+  startDetached(
+    enter(node, process.execPath, '--enable-source-maps', join(APPS, 'agent', 'main.js'), ...argv),
+    join(l.dir, 'logs', `agent-${node.name}.log`),
+    env,
+  );
+  return true;
+}
+
+/** Asks until `probe` gives a value. @throws TIMEOUT with the last reason and the end of the log */
+async function until<T>(what: string, logFile: string, probe: () => Promise<T | undefined>): Promise<T> {
+  const deadline = Date.now() + READY_TIMEOUT_MS;
+  let reason = 'not there yet';
+  while (Date.now() < deadline) {
+    try {
+      const value = await probe();
+      if (value !== undefined) return value;
+    } catch (error) {
+      reason = messageOf(error);
+    }
+    await systemClock.sleep(100);
+  }
+  throw new WeftError('TIMEOUT', {
+    what: `${what} within ${READY_TIMEOUT_MS / 1000} s`,
+    why: `${reason}\n${tailOf(logFile)}`,
+    hint: `Read ${logFile}; \`ctl dev down\` and up again starts afresh.`,
+  });
+}
+
+async function adminOf(l: DevLayout, node: DevNode): Promise<{ api: ApiClient; identity: Identity }> {
+  const log = join(l.dir, 'logs', `controller-${node.name}.log`);
+  const identity = await until('the controller made no admin certificate', log, () => loadIdentity(join(controllerDir(node), 'admin')));
+  const api = connect(ApiClient, `${node.address}:${CONTROLLER_PORT}`, identity, 'controller');
+  await until('the controller did not become ready', log, async () => {
+    const { leader } = await callUnary(api, 'getCluster', {}, { timeoutMs: 2_000 });
+    return leader || undefined;
+  });
+  return { api, identity };
+}
+
+async function waitForNodes(l: DevLayout, api: ApiClient): Promise<NodeRow[]> {
+  return until('not every node became ready', join(l.dir, 'logs', `agent-${l.nodes[0]?.name}.log`), async () => {
+    const { nodes } = await callUnary(api, 'listNodes', {}, { timeoutMs: 2_000 });
+    const waiting = l.nodes.filter(
+      (n) => !nodes.some((row) => row.node?.name === n.name && row.state !== 'down' && row.state !== 'joining'),
+    );
+    if (waiting.length > 0) throw new Error(`waiting for ${waiting.map((n) => n.name).join(', ')}`);
+    return nodes;
+  });
+}
+
+export async function devUp(name: string, size: DevSize, say: Say): Promise<DevLayout> {
+  if (process.getuid?.() !== 0)
+    throw new WeftError('KERNEL', {
+      what: 'a development cluster needs root',
+      why: 'it makes network namespaces and runs containers',
+      hint: 'Run the command with sudo -E.',
+    });
+  const l = await layoutFor(name, size);
+  await ensureLan(l);
+  say(`network     ${l.subnet}, ${l.nodes.length} nodes, MTU ${l.mtu}`);
+  await ensureContainerd(l);
+  say('containerd  runs');
+  const first = l.nodes[0] as DevNode;
+  startController(l, first);
+  const { api, identity } = await adminOf(l, first);
+  try {
+    say(`controller  leads on ${first.name} (${first.address}:${CONTROLLER_PORT})`);
+    for (const node of l.nodes) await startAgent(l, node, api);
+    await waitForNodes(l, api);
+    say(`agents      ${l.nodes.map((n) => n.name).join(', ')} are ready`);
+  } finally {
+    api.close();
+  }
+  await saveContext(l.context, { endpoints: [`${first.address}:${CONTROLLER_PORT}`] }, identity);
+  await useContext(l.context);
+  return l;
+}

@@ -1,0 +1,214 @@
+/** A whole development cluster for one spec file, driven as a person would: through `ctl`. */
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const MAIN = join(process.cwd(), 'dist', 'apps', 'ctl', 'main.js');
+const IMAGE_MAKER = join(process.cwd(), 'deploy', 'examples', 'make-image.mjs');
+
+export interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+export interface TaskLine {
+  id: string;
+  name: string;
+  service: string;
+  node: string;
+  state: string;
+  addresses: Record<string, string>;
+}
+
+export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+export class TestCluster {
+  /** Working directory for stack files, and the place of this cluster's contexts. */
+  readonly dir = mkdtempSync(join(tmpdir(), 'weft-cluster-'));
+  readonly name: string;
+  readonly #env: NodeJS.ProcessEnv;
+
+  constructor(prefix: string) {
+    this.name = `${prefix}${(process.pid % 10_000).toString(36)}`.slice(0, 8);
+    this.#env = { ...process.env, WEFT_CONFIG_DIR: join(this.dir, 'config'), NO_COLOR: '1' };
+    delete this.#env['NODE_OPTIONS'];
+  }
+
+  get libDir(): string {
+    return `/var/lib/weft-dev/${this.name}`;
+  }
+  get runDir(): string {
+    return `/run/weft-dev/${this.name}`;
+  }
+  netns(node: string): string {
+    return `weftdev-${this.name}-${node}`;
+  }
+  taskNetns(taskId: string): string {
+    return `weft-${taskId.slice(0, 12)}`;
+  }
+
+  /** Runs `ctl` and does not judge. */
+  tryCtl(args: string[], options: { input?: string; timeoutMs?: number; env?: NodeJS.ProcessEnv } = {}): Promise<Outcome> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(process.execPath, [MAIN, ...args], {
+        cwd: this.dir,
+        env: { ...this.#env, ...options.env },
+        stdio: ['pipe', 'pipe', 'pipe'],
+      });
+      const out: Buffer[] = [];
+      const err: Buffer[] = [];
+      child.stdout.on('data', (b: Buffer) => out.push(b));
+      child.stderr.on('data', (b: Buffer) => err.push(b));
+      child.stdin.on('error', () => undefined);
+      child.stdin.end(options.input ?? '');
+      const timer = setTimeout(() => child.kill('SIGKILL'), options.timeoutMs ?? 90_000);
+      child.once('error', reject);
+      child.once('close', (code) => {
+        clearTimeout(timer);
+        resolve({ code: code ?? 137, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() });
+      });
+    });
+  }
+
+  /** Runs `ctl`; throws with everything it said unless it exits with 0. */
+  async ctl(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.tryCtl(args);
+    if (code !== 0) throw new Error(`ctl ${args.join(' ')} exited with ${code}\n${stdout}\n${stderr}`);
+    return stdout;
+  }
+
+  async json<T>(...args: string[]): Promise<T> {
+    return JSON.parse(await this.ctl(...args, '--format', 'json')) as T;
+  }
+
+  async up(nodes = 3): Promise<void> {
+    await this.ctl('dev', 'up', '--name', this.name, '--nodes', String(nodes));
+    const image = join(this.dir, 'image.tar');
+    const made = spawnSync(process.execPath, [IMAGE_MAKER, image, 'weft-demo:latest'], { encoding: 'utf8' });
+    if (made.status !== 0) throw new Error(made.stderr);
+    await this.ctl('image', 'load', image);
+  }
+
+  /** Starts again whatever is missing. */
+  repair(): Promise<string> {
+    return this.ctl('dev', 'up', '--name', this.name);
+  }
+
+  async down(): Promise<void> {
+    try {
+      await this.ctl('dev', 'down', '--name', this.name);
+    } finally {
+      rmSync(this.dir, { recursive: true, force: true });
+    }
+  }
+
+  write(file: string, text: string): string {
+    const path = join(this.dir, file);
+    writeFileSync(path, text);
+    return path;
+  }
+
+  /** What the logs of the cluster's own processes say, for a failing test. */
+  logs(lines = 15): string {
+    const dir = join(this.libDir, 'logs');
+    if (!existsSync(dir)) return '';
+    return readdirSync(dir)
+      .map((f) => `--- ${f}\n${readFileSync(join(dir, f), 'utf8').trimEnd().split('\n').slice(-lines).join('\n')}`)
+      .join('\n');
+  }
+
+  tasks(stack: string): Promise<TaskLine[]> {
+    return this.json<TaskLine[]>('ps', '-p', stack);
+  }
+
+  /** Runs in a node's network namespace. */
+  onNode(node: string, ...argv: string[]): Outcome {
+    return sh('nsenter', `--net=/run/netns/${this.netns(node)}`, '--', ...argv);
+  }
+
+  /** Runs in a task's network namespace (the host's programs, the task's network). */
+  inTask(taskId: string, ...argv: string[]): Outcome {
+    return sh('nsenter', `--net=/run/netns/${this.taskNetns(taskId)}`, '--', ...argv);
+  }
+
+  /** The main process of a task's container, found by its cgroup. */
+  pidOf(taskId: string): number {
+    const pid = readdirSync('/proc')
+      .filter((n) => /^\d+$/.test(n))
+      .map(Number)
+      .sort((x, y) => x - y)
+      .find((n) => readQuietly(`/proc/${n}/cgroup`).includes(`/${taskId}`));
+    if (pid === undefined) throw new Error(`task ${taskId} has no process`);
+    return pid;
+  }
+
+  /** Pids of this cluster's processes whose command line holds all of `parts`. */
+  pids(...parts: string[]): number[] {
+    return readdirSync('/proc')
+      .filter((n) => /^\d+$/.test(n))
+      .filter((pid) => {
+        const line = readQuietly(`/proc/${pid}/cmdline`).replaceAll('\0', ' ');
+        return line.includes(`/${this.name}/`) && parts.every((p) => line.includes(p)) && Number(pid) !== process.pid;
+      })
+      .map(Number);
+  }
+
+  kill(...parts: string[]): number[] {
+    const pids = this.pids(...parts);
+    if (pids.length === 0) throw new Error(`no process of the cluster matches ${parts.join(' ')}`);
+    for (const pid of pids) process.kill(pid, 'SIGKILL');
+    return pids;
+  }
+}
+
+export function sh(command: string, ...args: string[]): Outcome {
+  const r = spawnSync(command, args, { encoding: 'utf8', timeout: 60_000 });
+  return { code: r.status ?? 137, stdout: r.stdout, stderr: r.stderr };
+}
+
+export function readQuietly(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** Tries until it does not throw. @throws the last error */
+export async function eventually<T>(timeoutMs: number, attempt: () => Promise<T> | T): Promise<T> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (Date.now() > deadline) throw error;
+      await pause(200);
+    }
+  }
+}
+
+/** A stream of pings from a task's namespace; tells how many were sent and how many came back. */
+export class PingFlood {
+  readonly #child;
+  readonly #out: Buffer[] = [];
+  readonly #done: Promise<void>;
+
+  constructor(netns: string, target: string, intervalSeconds = 0.02) {
+    this.#child = spawn('nsenter', [`--net=/run/netns/${netns}`, '--', 'ping', '-q', '-n', '-i', String(intervalSeconds), target], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.#child.stdout.on('data', (b: Buffer) => this.#out.push(b));
+    this.#done = new Promise((resolve) => this.#child.once('close', () => resolve()));
+  }
+
+  async stop(): Promise<{ sent: number; received: number }> {
+    this.#child.kill('SIGINT');
+    await this.#done;
+    const text = Buffer.concat(this.#out).toString();
+    const match = /(\d+) packets transmitted, (\d+) received/.exec(text);
+    if (!match) throw new Error(`ping said: ${text}`);
+    return { sent: Number(match[1]), received: Number(match[2]) };
+  }
+}
