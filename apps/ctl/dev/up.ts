@@ -76,14 +76,21 @@ async function startAgent(l: DevLayout, node: DevNode, api: ApiClient): Promise<
         .map((n) => `${n.address}:${CONTROLLER_PORT}`)
         .join(','),
     ],
-    ...['--containerd', l.containerdSocket, '--containerd-namespace', node.containerdNamespace],
+    ...[
+      '--containerd',
+      l.containerdSocket,
+      '--containerd-namespace',
+      node.containerdNamespace,
+      '--containerd-root',
+      join(l.dir, 'containerd'),
+    ],
   ];
   const env = { ...process.env };
   if (!(await loadIdentity(join(agentDir(node), 'pki')))) {
     const { token } = await callUnary(api, 'createToken', { role: 'node', ttlMs: TOKEN_TTL_MS });
     argv.push('--join', `${first.address}:${JOIN_PORT}`);
     // Not on the command line: that is readable by every user of the machine.
-    env['WEFT_JOIN_TOKEN'] = token;
+    env['WEFT_TOKEN'] = token;
   }
   startDetached(
     enter(node, process.execPath, '--enable-source-maps', join(APPS, 'agent', 'main.js'), ...argv),
