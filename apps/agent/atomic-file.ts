@@ -1,0 +1,66 @@
+/** Files that are whole or not there: written beside, synced, renamed (rename(2) is atomic within a file system). */
+import { open, readFile, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+export async function writeAtomic(path: string, text: string, mode = 0o600): Promise<void> {
+  const beside = `${path}.new`;
+  const file = await open(beside, 'w', mode);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await rename(beside, path);
+  // The rename itself is on disk once the directory is.
+  const directory = await open(dirname(path), 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+/** The text of a file, or undefined when there is none. */
+export async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Writes what `text()` gives, at most once per `delayMs`, in the background. Calls that come together share one write.
+ * A failed write is reported and tried again with the next change.
+ */
+export class LazyFile {
+  readonly #path: string;
+  readonly #text: () => string;
+  readonly #delayMs: number;
+  readonly #onError: (error: unknown) => void;
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  constructor(path: string, text: () => string, delayMs: number, onError: (error: unknown) => void) {
+    this.#path = path;
+    this.#text = text;
+    this.#delayMs = delayMs;
+    this.#onError = onError;
+  }
+
+  touch(): void {
+    this.#timer ??= setTimeout(() => void this.flush(), this.#delayMs);
+  }
+
+  /** Resolves when what was touched before is on disk (or its failure was reported). */
+  async flush(): Promise<void> {
+    if (this.#timer) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      this.#writing = this.#writing.then(() => writeAtomic(this.#path, this.#text())).catch(this.#onError);
+    }
+    await this.#writing;
+  }
+}

@@ -1,0 +1,43 @@
+/** From a task to what the runtime is asked for. Pure. */
+import type { Task } from '#model/task.js';
+import type { ContainerSpec, Mount } from '#runtime/runtime.js';
+import { hostnameOf } from './container-files.js';
+import { NAME_LABEL, TASK_LABEL } from './plan-tasks.js';
+
+export interface Prepared {
+  /** Reference of the image as the runtime stores it. */
+  image: string;
+  mounts: Mount[];
+  netnsPath: string;
+  stdio: { stdout: string; stderr: string };
+}
+
+export function containerSpec(task: Task, prepared: Prepared): ContainerSpec {
+  const wish = task.container;
+  return {
+    id: task.id,
+    image: prepared.image,
+    command: wish.command,
+    entrypoint: wish.entrypoint,
+    env: wish.environment,
+    user: wish.user,
+    workingDir: wish.workingDir,
+    hostname: hostnameOf(task),
+    labels: {
+      ...wish.labels,
+      [TASK_LABEL]: task.id,
+      [NAME_LABEL]: task.name,
+      'weft.stack': task.stack,
+      'weft.service': task.service,
+      'weft.slot': String(task.slot),
+    },
+    mounts: prepared.mounts,
+    netnsPath: prepared.netnsPath,
+    readOnlyRootfs: wish.readOnlyRootfs,
+    capAdd: wish.capAdd,
+    capDrop: wish.capDrop,
+    limits: wish.limits,
+    stdio: prepared.stdio,
+    stopSignal: wish.stopSignal,
+  };
+}

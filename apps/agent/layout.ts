@@ -1,0 +1,45 @@
+/** Where the agent keeps things. `data` survives a reboot, `run` need not. */
+import { join } from 'node:path';
+
+export interface Layout {
+  dataDir: string;
+  runDir: string;
+  pki: string;
+  pidFile: string;
+  controllersFile: string;
+  imageUsesFile: string;
+  volumes: string;
+  tasks: string;
+  /** State, pid files and own logs of the companions. */
+  nameServerState: string;
+  logKeeperState: string;
+  nameServerSocket: string;
+  logKeeperSocket: string;
+  /** Files bind-mounted into the task's container. */
+  taskDir(taskId: string): string;
+  logFile(taskId: string): string;
+  /** FIFOs of the container's output. */
+  stdio(taskId: string): { stdout: string; stderr: string };
+}
+
+export function layout(dataDir: string, runDir: string): Layout {
+  const data = (...parts: string[]) => join(dataDir, ...parts);
+  const run = (...parts: string[]) => join(runDir, ...parts);
+  return {
+    dataDir,
+    runDir,
+    pki: data('pki'),
+    pidFile: data('agent.pid'),
+    controllersFile: data('controllers.json'),
+    imageUsesFile: data('image-uses.json'),
+    volumes: data('volumes'),
+    tasks: data('tasks'),
+    nameServerState: data('name-server'),
+    logKeeperState: data('log-keeper'),
+    nameServerSocket: run('name-server.sock'),
+    logKeeperSocket: run('log-keeper.sock'),
+    taskDir: (id) => data('tasks', id),
+    logFile: (id) => data('logs', id, 'container.log'),
+    stdio: (id) => ({ stdout: run('stdio', `${id}.out`), stderr: run('stdio', `${id}.err`) }),
+  };
+}

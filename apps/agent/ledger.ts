@@ -1,0 +1,75 @@
+/**
+ * What this agent knows of its own past: every task it ever made something for and has not cleaned up yet. After a restart
+ * it tells what may be touched: on a machine where several agents share /run/netns, an agent removes only what is in its own ledger.
+ */
+import { join } from 'node:path';
+import { z } from 'zod';
+import { messageOf } from '#base/errors.js';
+import type { Log } from '#base/log.js';
+import { decode, encode } from '#model/codec.js';
+import { idSchema } from '#model/names.js';
+import { LazyFile, readIfThere } from './atomic-file.js';
+
+const entrySchema = z.object({
+  name: z.string(),
+  restarts: z.number().int().min(0).default(0),
+  startedAt: z.number().optional(),
+  exitCode: z.number().int().optional(),
+  /** Set when its container was removed for good, ms since the epoch: its files and log follow. */
+  removedAt: z.number().optional(),
+});
+const ledgerSchema = z.object({ tasks: z.record(idSchema, entrySchema).default({}) });
+
+export type LedgerEntry = z.infer<typeof entrySchema>;
+
+const FILE = 'ledger.json';
+const WRITE_DELAY_MS = 100;
+
+export class Ledger {
+  readonly #tasks: Map<string, LedgerEntry>;
+  readonly #file: LazyFile;
+
+  private constructor(path: string, tasks: Map<string, LedgerEntry>, log: Log) {
+    this.#tasks = tasks;
+    this.#file = new LazyFile(
+      path,
+      () => encode({ tasks: Object.fromEntries(this.#tasks) }),
+      WRITE_DELAY_MS,
+      (error) => log.error({ path, error: messageOf(error) }, 'cannot keep the ledger on disk'),
+    );
+  }
+
+  /** An unreadable ledger counts as empty: then less is cleaned up, never more. */
+  static async open(dataDir: string, log: Log): Promise<Ledger> {
+    const path = join(dataDir, FILE);
+    const text = await readIfThere(path);
+    let tasks = new Map<string, LedgerEntry>();
+    try {
+      if (text !== undefined) tasks = new Map(Object.entries(decode(ledgerSchema, text, path).tasks));
+    } catch (error) {
+      log.error({ path, error: messageOf(error) }, 'the ledger cannot be read; beginning a new one');
+    }
+    return new Ledger(path, tasks, log);
+  }
+
+  get(taskId: string): LedgerEntry | undefined {
+    return this.#tasks.get(taskId);
+  }
+
+  ids(): string[] {
+    return [...this.#tasks.keys()];
+  }
+
+  note(taskId: string, entry: LedgerEntry): void {
+    this.#tasks.set(taskId, entry);
+    this.#file.touch();
+  }
+
+  forget(taskId: string): void {
+    if (this.#tasks.delete(taskId)) this.#file.touch();
+  }
+
+  flush(): Promise<void> {
+    return this.#file.flush();
+  }
+}

@@ -1,0 +1,206 @@
+/**
+ * The stream to a controller: any of them. Down come snapshot and deltas, up go facts, statuses and a heartbeat. When it
+ * breaks, the next controller is tried; meanwhile the node goes on with what it knows.
+ */
+import { backoffMs } from '#base/backoff.js';
+import { asWeftError, messageOf } from '#base/errors.js';
+import type { Clock } from '#base/clock.js';
+import type { Log } from '#base/log.js';
+import type { NodeFacts } from '#model/node.js';
+import { connect, openBidi, type Bidi } from '#rpc/client.js';
+import { AgentHubClient, type AgentMessage, type HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
+import { deltaFromWire, factsToWire, snapshotFromWire, statusToWire } from '#rpc/wire.js';
+import type { Identity } from '#trust/identity.js';
+import type { Believer } from '../believer.js';
+import type { DesiredStore } from '../desired-store.js';
+import type { StatusBoard } from '../status-board.js';
+
+const RECONNECT = { initialMs: 200, maxMs: 5_000 };
+const HEARTBEAT_MS = 1_000;
+const COALESCE_MS = 100;
+const COALESCE_COUNT = 100;
+/** A controller that takes a stream owes a snapshot by then. After that, silence is normal and gRPC's keepalive watches. */
+const FIRST_SNAPSHOT_MS = 5_000;
+/** While quarantined, ask again with a new stream: the controller may have been put right. */
+const ASK_AGAIN_MS = 15_000;
+/** After `accept`, the snapshot comes by itself; if not, a new stream brings one. */
+const ACCEPT_WAIT_MS = 1_000;
+
+export interface HubOptions {
+  /** host:port of the controllers, as far as known. */
+  controllers: () => string[];
+  identity: Identity;
+  store: DesiredStore;
+  believer: Believer;
+  board: StatusBoard;
+  /** The newest facts. */
+  facts: () => NodeFacts;
+  clock: Clock;
+  log: Log;
+}
+
+export interface Hub {
+  /** New facts are there: send them soon. */
+  factsChanged(): void;
+  isConnected(): boolean;
+  stop(): Promise<void>;
+}
+
+export function startHub(options: HubOptions): Hub {
+  const stopping = new AbortController();
+  let session: Session | undefined;
+  const running = (async () => {
+    for (let turn = 0, failures = 0; !stopping.signal.aborted; turn++) {
+      const controllers = options.controllers();
+      const target = controllers[turn % Math.max(1, controllers.length)];
+      if (target !== undefined) {
+        session = new Session(options, target, stopping.signal);
+        const worked = await session.run();
+        session = undefined;
+        if (worked) failures = 0;
+      }
+      const delay = backoffMs(failures++, RECONNECT);
+      await options.clock.sleep(delay, stopping.signal).catch(() => undefined);
+    }
+  })();
+  return {
+    factsChanged: () => session?.sendFacts(),
+    isConnected: () => session?.isUp ?? false,
+    stop: async () => {
+      stopping.abort();
+      await running;
+    },
+  };
+}
+
+/** One stream, from Hello to its end. */
+class Session {
+  isUp = false;
+  readonly #o: HubOptions;
+  readonly #target: string;
+  readonly #end = new AbortController();
+  readonly #stopSignal: AbortSignal;
+  readonly #timers = new Set<NodeJS.Timeout>();
+  #bidi: Bidi<AgentMessage, HubMessage> | undefined;
+  #coalescing: NodeJS.Timeout | undefined;
+  #awaitSnapshot: NodeJS.Timeout | undefined;
+  /** What was handed to the connection and not taken yet. */
+  #inFlight = 0;
+
+  constructor(options: HubOptions, target: string, stopSignal: AbortSignal) {
+    this.#o = options;
+    this.#target = target;
+    this.#stopSignal = stopSignal;
+  }
+
+  /** Resolves with whether the controller answered at all. Never rejects. */
+  async run(): Promise<boolean> {
+    const { identity, believer, board, log } = this.#o;
+    const onStop = () => this.#end.abort();
+    this.#stopSignal.addEventListener('abort', onStop, { once: true });
+    const client = connect(AgentHubClient, this.#target, identity, 'controller');
+    try {
+      believer.streamBegan();
+      this.#bidi = openBidi(client.attach(), this.#end.signal, this.#target);
+      this.#send(this.#hello());
+      board.allHeard();
+      this.#startTimers();
+      for await (const message of this.#bidi.messages) this.#receive(message);
+      if (!this.#stopSignal.aborted) log.warn({ controller: this.#target }, 'the stream to the controller ended');
+    } catch (error) {
+      if (!this.#stopSignal.aborted)
+        log.warn({ controller: this.#target, error: asWeftError(error).message }, 'no stream to the controller');
+    } finally {
+      board.onChange(undefined);
+      for (const timer of this.#timers) clearTimeout(timer);
+      this.#stopSignal.removeEventListener('abort', onStop);
+      this.#bidi?.cancel();
+      client.close();
+    }
+    return this.isUp;
+  }
+
+  sendFacts(): void {
+    this.#send({ message: { $case: 'facts', value: factsToWire(this.#o.facts()) } });
+  }
+
+  #hello(): AgentMessage {
+    const { store, board, facts } = this.#o;
+    const { revision, clusterId } = store.view;
+    return {
+      message: { $case: 'hello', value: { revision, clusterId, facts: factsToWire(facts()), tasks: board.all().map(statusToWire) } },
+    };
+  }
+
+  #startTimers(): void {
+    const { store, board } = this.#o;
+    this.#every(HEARTBEAT_MS, () => {
+      // A connection that takes nothing is not fed: the heartbeat says "alive now", an old one says nothing.
+      if (this.#inFlight === 0) this.#send({ message: { $case: 'heartbeat', value: { appliedRevision: store.view.revision } } });
+    });
+    this.#every(ASK_AGAIN_MS, () => {
+      if (this.#o.believer.quarantine !== undefined) this.#end.abort();
+    });
+    this.#awaitSnapshot = this.#after(FIRST_SNAPSHOT_MS, () => this.#end.abort());
+    board.onChange(() => this.#statusChanged());
+  }
+
+  #receive({ message }: HubMessage): void {
+    if (message === undefined) return;
+    if (!this.isUp) this.#o.log.info({ controller: this.#target }, 'attached to the controller');
+    this.isUp = true;
+    const { believer, log } = this.#o;
+    try {
+      switch (message.$case) {
+        case 'snapshot':
+          clearTimeout(this.#awaitSnapshot);
+          return believer.snapshot(snapshotFromWire(message.value));
+        case 'delta':
+          return believer.delta(deltaFromWire(message.value));
+        case 'accept':
+          believer.accept();
+          clearTimeout(this.#awaitSnapshot);
+          this.#awaitSnapshot = this.#after(ACCEPT_WAIT_MS, () => this.#end.abort());
+      }
+    } catch (error) {
+      // Not of the agreed form: what follows would build on it. Ask for the whole again.
+      log.error({ controller: this.#target, error: messageOf(error) }, 'the controller sent what this agent cannot read');
+      this.#end.abort();
+    }
+  }
+
+  #statusChanged(): void {
+    if (this.#o.board.unheard >= COALESCE_COUNT) return this.#flushStatuses();
+    this.#coalescing ??= this.#after(COALESCE_MS, () => this.#flushStatuses());
+  }
+
+  #flushStatuses(): void {
+    clearTimeout(this.#coalescing);
+    this.#coalescing = undefined;
+    for (let batch = this.#o.board.take(COALESCE_COUNT); batch.length > 0; batch = this.#o.board.take(COALESCE_COUNT)) {
+      this.#send({ message: { $case: 'status', value: { statuses: batch.map(statusToWire) } } });
+    }
+  }
+
+  /** What cannot be sent is not lost: the next stream's Hello says everything again. */
+  #send(message: AgentMessage): void {
+    this.#inFlight++;
+    this.#bidi
+      ?.send(message)
+      .catch(() => this.#end.abort())
+      .finally(() => this.#inFlight--);
+  }
+
+  #every(ms: number, act: () => void): void {
+    this.#timers.add(setInterval(act, ms));
+  }
+
+  #after(ms: number, act: () => void): NodeJS.Timeout {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      act();
+    }, ms);
+    this.#timers.add(timer);
+    return timer;
+  }
+}

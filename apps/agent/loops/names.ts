@@ -1,0 +1,85 @@
+/** Tells the name server what to answer: whenever the view's names changed, the host's own servers did, or it came back. */
+import type { Stop } from '#base/dispose.js';
+import { messageOf } from '#base/errors.js';
+import type { Log } from '#base/log.js';
+import { backoffMs } from '#base/backoff.js';
+import type { DesiredStore } from '../desired-store.js';
+
+const COALESCE_MS = 10;
+const RETRY = { initialMs: 100, maxMs: 2_000 };
+
+export interface NamesLoopOptions<Config> {
+  store: DesiredStore;
+  /** The view as the name server wants it. Pure. */
+  configOf: (store: DesiredStore) => Config;
+  set: (config: Config) => Promise<void>;
+  log: Log;
+}
+
+export class NamesLoop<Config> {
+  readonly #o: NamesLoopOptions<Config>;
+  readonly #stops: Stop[] = [];
+  /** What the name server has, as text. */
+  #told: string | undefined;
+  /** Counts the name server's lives: what was told to an earlier one does not count. */
+  #life = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #running = false;
+  #again = false;
+  #failures = 0;
+  #stopped = false;
+
+  constructor(options: NamesLoopOptions<Config>) {
+    this.#o = options;
+  }
+
+  start(): void {
+    this.#stops.push(this.#o.store.onChange(() => this.kick()));
+    this.kick();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    for (const stop of this.#stops.splice(0)) void stop();
+  }
+
+  /** The name server began anew and knows nothing. */
+  cameUp(): void {
+    this.#told = undefined;
+    this.#life++;
+    this.kick();
+  }
+
+  kick(delayMs = COALESCE_MS): void {
+    if (this.#stopped) return;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      void this.#tell();
+    }, delayMs);
+  }
+
+  async #tell(): Promise<void> {
+    if (this.#running) {
+      this.#again = true;
+      return;
+    }
+    const config = this.#o.configOf(this.#o.store);
+    const text = JSON.stringify(config);
+    if (text === this.#told) return;
+    this.#running = true;
+    const life = this.#life;
+    try {
+      await this.#o.set(config);
+      if (life === this.#life) this.#told = text;
+      this.#failures = 0;
+    } catch (error) {
+      this.#o.log.warn({ error: messageOf(error) }, 'the name server could not be told the names; trying again');
+      this.kick(backoffMs(this.#failures++, RETRY));
+    } finally {
+      this.#running = false;
+      if (this.#again) this.kick();
+      this.#again = false;
+    }
+  }
+}

@@ -1,0 +1,316 @@
+/**
+ * Keeps the containers as the tasks say: plans (plan-tasks.ts) whenever the view or a container changed, and carries the
+ * operations out, side by side for different tasks, one after another for the same.
+ */
+import type { Clock } from '#base/clock.js';
+import type { Stop } from '#base/dispose.js';
+import { messageOf } from '#base/errors.js';
+import type { Log } from '#base/log.js';
+import type { Task, TaskState } from '#model/task.js';
+import type { ContainerInfo, Runtime, RuntimeEvent } from '#runtime/runtime.js';
+import type { DesiredStore } from '../desired-store.js';
+import type { Ledger } from '../ledger.js';
+import { Observed } from '../observed.js';
+import {
+  afterEnd,
+  afterFailure,
+  afterStart,
+  inSeconds,
+  NAME_LABEL,
+  newMemory,
+  planTasks,
+  TASK_LABEL,
+  type Operation,
+  type TaskMemory,
+} from '../plan-tasks.js';
+import type { StatusBoard } from '../status-board.js';
+import type { TaskRunner } from '../task-runner.js';
+
+const FULL_PASS_MS = 10_000;
+/** Before a removal that failed is tried again. */
+const HOLD_OFF_MS = 2_000;
+
+export interface TasksLoopOptions {
+  runtime: Runtime;
+  runner: TaskRunner;
+  store: DesiredStore;
+  board: StatusBoard;
+  ledger: Ledger;
+  /** Whether a controller was heard since the start, and is believed. */
+  isConfirmed: () => boolean;
+  clock: Clock;
+  log: Log;
+}
+
+export class TasksLoop {
+  readonly #o: TasksLoopOptions;
+  readonly #observed = new Observed();
+  readonly #memory = new Map<string, TaskMemory>();
+  readonly #busy = new Map<string, Promise<void>>();
+  readonly #stops: Stop[] = [];
+  /** Removals that failed → when to try again, ms since the epoch. */
+  readonly #holdOff = new Map<string, number>();
+  /** When the present container was made: exits before that are of its predecessor. */
+  readonly #createdAt = new Map<string, number>();
+  #stopped = false;
+  #planned = false;
+  #wake: NodeJS.Timeout | undefined;
+
+  constructor(options: TasksLoopOptions) {
+    this.#o = options;
+  }
+
+  /** Looks once at what is there (waiting for the runtime if need be); then works until stopped. */
+  async start(signal: AbortSignal): Promise<void> {
+    await this.#firstLook(signal);
+    const events = this.#o.runtime.events((event) => this.#onEvent(event));
+    const timer = setInterval(() => void this.#lookAgain(), FULL_PASS_MS);
+    this.#stops.push(
+      this.#o.store.onChange(() => this.kick()),
+      () => events.stop(),
+      () => clearInterval(timer),
+    );
+    // What ended between the listing and the subscription is found by one more look.
+    await this.#lookAgain();
+  }
+
+  /** Plans no more and waits for what is under way to come to rest; containers stay as they are. */
+  async stop(graceMs = 2_000): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#wake);
+    for (const stop of this.#stops.splice(0)) await stop();
+    await Promise.race([Promise.allSettled(this.#busy.values()), this.#o.clock.sleep(graceMs)]);
+  }
+
+  /** Ids of the containers here. */
+  containerIds(): string[] {
+    return this.#observed
+      .all()
+      .filter((c) => c.labels[TASK_LABEL] !== undefined)
+      .map((c) => c.id);
+  }
+
+  container(taskId: string): ContainerInfo | undefined {
+    return this.#observed.get(taskId);
+  }
+
+  isBusy(taskId: string): boolean {
+    return this.#busy.has(taskId);
+  }
+
+  /** Something changed: plan soon. */
+  kick(): void {
+    if (this.#planned || this.#stopped) return;
+    this.#planned = true;
+    setImmediate(() => {
+      this.#planned = false;
+      if (!this.#stopped) this.#pass();
+    });
+  }
+
+  async #firstLook(signal: AbortSignal): Promise<void> {
+    const { runtime, clock, log } = this.#o;
+    for (let tries = 0; !signal.aborted; tries++) {
+      try {
+        return await this.#observed.refresh(
+          () => runtime.list(),
+          () => false,
+        );
+      } catch (error) {
+        if (tries % 10 === 0) log.warn({ error: messageOf(error) }, 'the container runtime does not answer yet');
+        await clock.sleep(500, signal).catch(() => undefined);
+      }
+    }
+  }
+
+  async #lookAgain(): Promise<void> {
+    try {
+      await this.#observed.refresh(
+        () => this.#o.runtime.list(),
+        (id) => this.#busy.has(id),
+      );
+      this.kick();
+    } catch (error) {
+      this.#o.log.warn({ error: messageOf(error) }, 'cannot list the containers; looking again later');
+    }
+  }
+
+  #onEvent(event: RuntimeEvent): void {
+    if (event.type === 'resync') return void this.#lookAgain();
+    const info = this.#observed.get(event.containerId);
+    if (!info) return;
+    if (event.type === 'oom') return this.#o.log.warn({ task: info.labels[NAME_LABEL] }, 'ran out of memory');
+    if (event.at < (this.#createdAt.get(event.containerId) ?? 0)) return;
+    this.#observed.put({ ...info, state: 'stopped', exitCode: event.exitCode, exitedAt: event.at });
+    this.kick();
+  }
+
+  #pass(): void {
+    const { store, isConfirmed, clock } = this.#o;
+    const desired = store.byKind.tasks;
+    this.#forgetGone(desired);
+    for (const task of desired) if (!this.#memory.has(task.id)) this.#meet(task);
+    const plan = planTasks({
+      desired,
+      believed: store.isKnown && isConfirmed(),
+      containers: this.#observed.all(),
+      memory: this.#memory,
+      busy: new Set(this.#busy.keys()),
+      holdOff: this.#holdOff,
+      now: clock.now(),
+    });
+    for (const operation of plan.operations) this.#begin(operation);
+    clearTimeout(this.#wake);
+    if (plan.wakeAt !== undefined) this.#wake = setTimeout(() => this.kick(), Math.max(1, plan.wakeAt - clock.now()));
+  }
+
+  #meet(task: Task): void {
+    this.#memory.set(task.id, newMemory(this.#o.ledger.get(task.id)));
+    if (task.desired === 'run') this.#say(task, 'pending', '');
+  }
+
+  /** The record is gone: nothing is left to say about it. What its container leaves behind is swept by cleaning. */
+  #forgetGone(desired: readonly Task[]): void {
+    const wanted = new Set(desired.map((t) => t.id));
+    for (const id of this.#memory.keys()) {
+      if (wanted.has(id) || this.#busy.has(id)) continue;
+      this.#memory.delete(id);
+      this.#createdAt.delete(id);
+      this.#o.board.forget(id);
+    }
+  }
+
+  #begin(operation: Operation): void {
+    const id = operation.type === 'remove-leftover' ? operation.containerId : operation.task.id;
+    const work = this.#carryOut(operation)
+      .catch((error: unknown) => this.#failed(operation, error))
+      .finally(() => {
+        this.#busy.delete(id);
+        this.kick();
+      });
+    this.#busy.set(id, work);
+  }
+
+  async #carryOut(operation: Operation): Promise<void> {
+    switch (operation.type) {
+      case 'run':
+        return this.#run(operation.task, operation.again);
+      case 'adopt':
+        return this.#adopt(operation.task);
+      case 'ended':
+        return this.#ended(operation.task, operation);
+      case 'stop':
+        return this.#stop(operation.task, operation.exists);
+      case 'remove-leftover':
+        return this.#removeLeftover(operation.containerId, operation.name);
+    }
+  }
+
+  async #run(task: Task, again: boolean): Promise<void> {
+    const { runner, clock, log } = this.#o;
+    this.#note(task);
+    const isFirstTry = this.#recall(task.id).attempts === 0;
+    await runner.run(task, (step) => {
+      if (step === 'created') this.#created(task);
+      // Later tries leave what went wrong to be read, until it is right.
+      else if (isFirstTry) this.#say(task, step, '');
+    });
+    this.#remember(task, afterStart(this.#recall(task.id), clock.now(), again));
+    // Its exit may have been heard already: the next pass sees it.
+    if (this.#observed.get(task.id)?.state === 'created') this.#observed.put(infoOf(task, 'running'));
+    this.#say(task, 'running', '');
+    log.info({ task: task.name, id: task.id }, again ? 'restarted' : 'started');
+  }
+
+  #created(task: Task): void {
+    this.#createdAt.set(task.id, this.#o.clock.now());
+    this.#observed.put(infoOf(task, 'created'));
+  }
+
+  async #adopt(task: Task): Promise<void> {
+    const { runner, ledger, clock, log } = this.#o;
+    const startedAt = ledger.get(task.id)?.startedAt ?? clock.now();
+    this.#remember(task, { ...this.#recall(task.id), phase: 'running', startedAt });
+    this.#say(task, 'running', '');
+    log.info({ task: task.name, id: task.id }, 'adopted: it runs already');
+    await runner
+      .adopt(task)
+      .catch((error: unknown) =>
+        log.warn({ task: task.name, error: messageOf(error) }, 'the log of an adopted container could not be opened'),
+      );
+  }
+
+  async #ended(task: Task, end: { exitCode?: number; exitedAt: number }): Promise<void> {
+    const { clock, log } = this.#o;
+    const now = clock.now();
+    const memory = afterEnd(this.#recall(task.id), end, now);
+    this.#remember(task, memory);
+    const what = end.exitCode === undefined ? 'its container is gone' : `exited with code ${end.exitCode}`;
+    const message = `${what}; restarting in ${inSeconds(memory.notBefore - now)}`;
+    this.#say(task, 'restarting', message);
+    log.warn({ task: task.name, id: task.id, restarts: memory.restarts }, message);
+  }
+
+  async #stop(task: Task, exists: boolean): Promise<void> {
+    const { runner, log } = this.#o;
+    let exitCode = this.#recall(task.id).exitCode;
+    if (exists) exitCode = (await runner.stop(task)) ?? exitCode;
+    this.#observed.delete(task.id);
+    this.#remember(task, { ...this.#recall(task.id), phase: 'gone', exitCode });
+    this.#markRemoved(task.id, task.name);
+    this.#say(task, 'stopped', task.stopReason ?? '');
+    log.info({ task: task.name, id: task.id, exitCode, reason: task.stopReason }, 'stopped and removed');
+  }
+
+  async #removeLeftover(containerId: string, name: string): Promise<void> {
+    await this.#o.runner.removeLeftover(containerId);
+    this.#observed.delete(containerId);
+    this.#markRemoved(containerId, name);
+    this.#o.log.info({ task: name, id: containerId }, 'removed a container that does not belong here any more');
+  }
+
+  #failed(operation: Operation, error: unknown): void {
+    const { log, clock } = this.#o;
+    const message = messageOf(error);
+    this.#holdOff.set(operation.type === 'remove-leftover' ? operation.containerId : operation.task.id, clock.now() + HOLD_OFF_MS);
+    if (operation.type === 'remove-leftover')
+      return log.error({ id: operation.containerId, error: message }, 'could not remove a leftover container');
+    const { task } = operation;
+    const memory = afterFailure(this.#recall(task.id), clock.now());
+    this.#remember(task, memory);
+    void this.#lookAgain();
+    this.#say(task, 'failed', `${message}; trying again in ${inSeconds(memory.notBefore - clock.now())}`);
+    log.error({ task: task.name, id: task.id, error: message, operation: operation.type }, 'failed; trying again');
+  }
+
+  #recall(taskId: string): TaskMemory {
+    return this.#memory.get(taskId) ?? newMemory();
+  }
+
+  #remember(task: Task, memory: TaskMemory): void {
+    this.#memory.set(task.id, memory);
+    this.#note(task);
+  }
+
+  #note(task: Task): void {
+    const { restarts, startedAt, exitCode } = this.#recall(task.id);
+    this.#o.ledger.note(task.id, { name: task.name, restarts, startedAt, exitCode });
+  }
+
+  #markRemoved(taskId: string, name: string): void {
+    const { ledger, clock } = this.#o;
+    ledger.note(taskId, { restarts: 0, ...ledger.get(taskId), name, removedAt: clock.now() });
+  }
+
+  #say(task: Task, state: TaskState, message: string): void {
+    const { restarts, exitCode, startedAt } = this.#recall(task.id);
+    this.#o.board.set({ taskId: task.id, state, message, restarts, exitCode, startedAt });
+  }
+}
+
+const infoOf = (task: Task, state: ContainerInfo['state']): ContainerInfo => ({
+  id: task.id,
+  image: task.container.image,
+  labels: { [TASK_LABEL]: task.id, [NAME_LABEL]: task.name },
+  state,
+});

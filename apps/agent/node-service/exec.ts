@@ -1,0 +1,99 @@
+/** The exec call of the node service: a process added to a task's container, wired to the stream. */
+import { once } from 'node:events';
+import { messageOf, WeftError } from '#base/errors.js';
+import type { Log } from '#base/log.js';
+import type { ExecRequest, ExecResponse, ExecStart } from '#rpc/gen/weft/v1/api.js';
+import type { ContainerInfo, ExecSession, Runtime } from '#runtime/runtime.js';
+import { merge } from '../streams.js';
+
+/** Between the polite and the firm signal to a process whose caller hung up. */
+const HANG_UP_GRACE_MS = 2_000;
+
+export interface ExecCallDeps {
+  runtime: Pick<Runtime, 'exec'>;
+  nodeName: string;
+  container: (taskId: string) => ContainerInfo | undefined;
+  log: Log;
+}
+
+/** The first message must be `start`; the last answer is the exit code. @throws BAD_VALUE, NOT_FOUND, RUNTIME */
+export async function* execInTask(
+  deps: ExecCallDeps,
+  requests: AsyncIterable<ExecRequest>,
+  signal: AbortSignal,
+): AsyncGenerator<ExecResponse> {
+  const input = requests[Symbol.asyncIterator]();
+  const start = startOf((await input.next()).value);
+  const session = await begin(deps, start);
+  deps.log.info({ task: start.task, command: start.argv[0] }, 'a process was added to a container');
+  let exited = false;
+  void session.exited.then(() => (exited = true));
+  const onHangUp = () => void hangUp(session, () => exited);
+  if (signal.aborted) onHangUp();
+  signal.addEventListener('abort', onHangUp, { once: true });
+  try {
+    void feed(session, start, input).catch((error: unknown) => deps.log.debug({ error: messageOf(error) }, 'the input of an exec ended'));
+    yield* merge<ExecResponse>([chunksOf(session.stdout, 'stdout'), chunksOf(session.stderr, 'stderr')]);
+    yield { message: { $case: 'exitCode', value: await session.exited } };
+  } finally {
+    signal.removeEventListener('abort', onHangUp);
+    if (!exited) onHangUp();
+  }
+}
+
+function startOf(request: ExecRequest | undefined): ExecStart {
+  if (request?.message?.$case !== 'start') throw new WeftError('BAD_VALUE', 'an exec begins with what to run');
+  if (request.message.value.argv.length === 0) throw new WeftError('BAD_VALUE', 'an exec needs a command');
+  return request.message.value;
+}
+
+async function begin({ runtime, nodeName, container }: ExecCallDeps, start: ExecStart): Promise<ExecSession> {
+  const found = container(start.task);
+  if (!found || found.state !== 'running') {
+    throw new WeftError('NOT_FOUND', {
+      what: `cannot run anything in task ${start.task}`,
+      why: found ? 'its container does not run' : `node ${nodeName} has no container for it`,
+    });
+  }
+  const size = start.columns > 0 && start.rows > 0 ? { columns: start.columns, rows: start.rows } : undefined;
+  const { argv, tty, user, workingDir, env } = start;
+  return runtime.exec({ containerId: start.task, argv, tty, user, workingDir, env, size });
+}
+
+/** What the caller sends, into the process; waits where the process is slow to read. */
+async function feed(session: ExecSession, start: ExecStart, input: AsyncIterator<ExecRequest>): Promise<void> {
+  if (!start.stdin) session.stdin.end();
+  // A process that does not read its input is free to.
+  session.stdin.on('error', () => undefined);
+  for (let next = await input.next(); !next.done; next = await input.next()) {
+    const { message } = next.value;
+    switch (message?.$case) {
+      case 'stdin':
+        if (start.stdin && !session.stdin.write(message.value)) await Promise.race([once(session.stdin, 'drain'), session.exited]);
+        break;
+      case 'stdinEnd':
+        if (start.stdin) session.stdin.end();
+        break;
+      case 'resize':
+        await session.resize(message.value.columns, message.value.rows);
+        break;
+      case 'signal':
+        await session.signal(message.value);
+        break;
+    }
+  }
+  if (start.stdin) session.stdin.end();
+}
+
+async function* chunksOf(stream: AsyncIterable<unknown>, name: 'stdout' | 'stderr'): AsyncGenerator<ExecResponse> {
+  for await (const chunk of stream) {
+    if (Buffer.isBuffer(chunk) && chunk.length > 0) yield { message: { $case: name, value: chunk } };
+  }
+}
+
+/** Nobody waits for it any more: it should not stay behind. */
+async function hangUp(session: ExecSession, hasExited: () => boolean): Promise<void> {
+  await session.signal('SIGHUP').catch(() => undefined);
+  await Promise.race([session.exited, new Promise((resolve) => setTimeout(resolve, HANG_UP_GRACE_MS).unref())]);
+  if (!hasExited()) await session.signal('SIGKILL').catch(() => undefined);
+}

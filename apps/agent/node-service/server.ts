@@ -1,0 +1,29 @@
+/** The agent's listener: what controllers ask of a node. mTLS, controllers only, on the underlay address. */
+import { NodeService, type NodeServer } from '#rpc/gen/weft/v1/api.js';
+import { bidi, serverStream, startServer, unary, type Role } from '#rpc/server.js';
+import type { Identity } from '#trust/identity.js';
+import { execInTask, type ExecCallDeps } from './exec.js';
+import { listImages, loadImage, prepareImages, type ImageCallDeps } from './images.js';
+import { readLogs, type LogCallDeps } from './logs.js';
+
+const ONLY_CONTROLLERS: readonly Role[] = ['controller'];
+
+export type NodeServiceDeps = ImageCallDeps & LogCallDeps & ExecCallDeps;
+
+export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
+  return {
+    listImages: unary(ONLY_CONTROLLERS, () => listImages(deps)),
+    loadImage: bidi(ONLY_CONTROLLERS, (requests) => loadImage(deps, requests)),
+    prepareImages: serverStream(ONLY_CONTROLLERS, (request) => prepareImages(deps, request)),
+    logs: serverStream(ONLY_CONTROLLERS, (request, _peer, signal) => readLogs(deps, request, signal)),
+    exec: bidi(ONLY_CONTROLLERS, (requests, _peer, signal) => execInTask(deps, requests, signal)),
+  };
+}
+
+/** @throws UNAVAILABLE when the address cannot be bound */
+export function startNodeServer(
+  at: { address: string; port: number; identity: Identity },
+  deps: NodeServiceDeps,
+): Promise<{ port: number; stop(): Promise<void> }> {
+  return startServer({ ...at, services: [{ definition: NodeService, implementation: nodeServiceHandlers(deps) }] });
+}

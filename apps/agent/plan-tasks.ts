@@ -1,0 +1,168 @@
+/**
+ * What to do about the tasks of this node: a pure function of what should be, what is, what was tried, and the time.
+ * It decides; loops/tasks.ts carries out.
+ */
+import { backoffMs } from '#base/backoff.js';
+import type { Task } from '#model/task.js';
+import type { ContainerInfo } from '#runtime/runtime.js';
+
+/** Delay before a container that ended is started again, in milliseconds. */
+const RESTART_BACKOFF = { initialMs: 100, maxMs: 10_000 };
+/** A run that lasted this long was a good one: the next delay starts small again. */
+const GOOD_RUN_MS = 10_000;
+
+/**
+ * new: not looked at yet; running: started or adopted; waiting: it ended or could not be made, and is tried again at
+ * `notBefore`; gone: stopped as told.
+ */
+export type Phase = 'new' | 'running' | 'waiting' | 'gone';
+
+/** What the agent remembers of a task. */
+export interface TaskMemory {
+  phase: Phase;
+  /** Ends and failures in a row: the exponent of the delay. */
+  attempts: number;
+  /** Milliseconds since the epoch: no try before. */
+  notBefore: number;
+  /** Times the container was started again after it ended. */
+  restarts: number;
+  /** Start of the present or last run, ms since the epoch. */
+  startedAt?: number;
+  /** Of the last run that ended. */
+  exitCode?: number;
+}
+
+export const newMemory = (past: Partial<Pick<TaskMemory, 'restarts' | 'startedAt' | 'exitCode'>> = {}): TaskMemory => ({
+  phase: 'new',
+  attempts: 0,
+  notBefore: 0,
+  restarts: past.restarts ?? 0,
+  startedAt: past.startedAt,
+  exitCode: past.exitCode,
+});
+
+export type Operation =
+  /** Make it and start it; whatever is left of an earlier container goes first. `again`: it ran before. */
+  | { type: 'run'; task: Task; again: boolean }
+  /** It runs already: take note, touch nothing. */
+  | { type: 'adopt'; task: Task }
+  /** Its container ended (or vanished: no code). */
+  | { type: 'ended'; task: Task; exitCode?: number; exitedAt: number }
+  /** Stop its container, if there is one, and remove it. */
+  | { type: 'stop'; task: Task; exists: boolean }
+  /** A container of a task that the view does not hold. */
+  | { type: 'remove-leftover'; containerId: string; name: string };
+
+export interface TaskPlan {
+  operations: Operation[];
+  /** Milliseconds since the epoch: plan again then, if nothing else comes. */
+  wakeAt?: number;
+}
+
+export interface PlanInput {
+  desired: readonly Task[];
+  /** false until a view came from a controller and was believed, and while none is: then nothing is taken for a leftover. */
+  believed: boolean;
+  containers: readonly ContainerInfo[];
+  memory: ReadonlyMap<string, TaskMemory>;
+  /** Tasks and containers that an operation is under way for: left alone. */
+  busy: ReadonlySet<string>;
+  /** Tasks and containers whose removal failed: not again before that time, ms since the epoch. */
+  holdOff: ReadonlyMap<string, number>;
+  /** Milliseconds since the epoch. */
+  now: number;
+}
+
+/** Label that marks a container as a task's; its value is the task's id. */
+export const TASK_LABEL = 'weft.task';
+export const NAME_LABEL = 'weft.name';
+
+export function planTasks(input: PlanInput): TaskPlan {
+  const byId = new Map(input.containers.map((c) => [c.id, c]));
+  const operations: Operation[] = [];
+  const wakes: number[] = [];
+  for (const task of input.desired) {
+    if (input.busy.has(task.id)) continue;
+    const container = byId.get(task.id);
+    const memory = input.memory.get(task.id) ?? newMemory();
+    const decided = task.desired === 'stop' ? decideStop(task, container, memory, input) : decideRun(task, container, memory, input.now);
+    if (typeof decided === 'number') wakes.push(decided);
+    else if (decided) operations.push(decided);
+  }
+  for (const decided of leftovers(input)) {
+    if (typeof decided === 'number') wakes.push(decided);
+    else operations.push(decided);
+  }
+  return wakes.length > 0 ? { operations, wakeAt: Math.min(...wakes) } : { operations };
+}
+
+/** An operation; or the time to look again; or nothing. */
+type Decided = Operation | number | undefined;
+
+function decideStop(task: Task, container: ContainerInfo | undefined, memory: TaskMemory, { holdOff, now }: PlanInput): Decided {
+  if (memory.phase === 'gone' && !container) return undefined;
+  const notBefore = holdOff.get(task.id) ?? 0;
+  return now < notBefore ? notBefore : { type: 'stop', task, exists: container !== undefined };
+}
+
+function decideRun(task: Task, container: ContainerInfo | undefined, memory: TaskMemory, now: number): Decided {
+  const isUp = container?.state === 'running' || container?.state === 'paused';
+  switch (memory.phase) {
+    case 'running':
+      return isUp ? undefined : ended(task, container, now);
+    case 'new':
+      if (isUp) return { type: 'adopt', task };
+      return container?.state === 'stopped' ? ended(task, container, now) : { type: 'run', task, again: false };
+    case 'waiting':
+    case 'gone':
+      if (isUp) return { type: 'adopt', task };
+      return now < memory.notBefore
+        ? memory.notBefore
+        : { type: 'run', task, again: memory.exitCode !== undefined || memory.startedAt !== undefined };
+  }
+}
+
+const ended = (task: Task, container: ContainerInfo | undefined, now: number): Operation => ({
+  type: 'ended',
+  task,
+  exitCode: container?.exitCode,
+  exitedAt: container?.exitedAt ?? now,
+});
+
+function leftovers(input: PlanInput): (Operation | number)[] {
+  if (!input.believed) return [];
+  const wanted = new Set(input.desired.map((t) => t.id));
+  return input.containers
+    .filter((c) => c.labels[TASK_LABEL] !== undefined && !wanted.has(c.id) && !input.busy.has(c.id))
+    .map((c) => {
+      const notBefore = input.holdOff.get(c.id) ?? 0;
+      return input.now < notBefore ? notBefore : { type: 'remove-leftover', containerId: c.id, name: c.labels[NAME_LABEL] ?? c.id };
+    });
+}
+
+/** What is remembered after a run ended. `random` as for backoffMs. */
+export function afterEnd(memory: TaskMemory, end: { exitCode?: number; exitedAt: number }, now: number, random?: () => number): TaskMemory {
+  const wasGood = memory.startedAt !== undefined && end.exitedAt - memory.startedAt >= GOOD_RUN_MS;
+  const attempts = wasGood ? 0 : memory.attempts;
+  return {
+    ...memory,
+    phase: 'waiting',
+    attempts: attempts + 1,
+    notBefore: now + backoffMs(attempts, { ...RESTART_BACKOFF, random }),
+    exitCode: end.exitCode,
+  };
+}
+
+/** What is remembered after a try to make or start it failed. */
+export function afterFailure(memory: TaskMemory, now: number, random?: () => number): TaskMemory {
+  const notBefore = now + backoffMs(memory.attempts, { ...RESTART_BACKOFF, random });
+  return { ...memory, phase: 'waiting', attempts: memory.attempts + 1, notBefore };
+}
+
+/** What is remembered once it runs. */
+export function afterStart(memory: TaskMemory, now: number, again: boolean): TaskMemory {
+  return { ...memory, phase: 'running', startedAt: now, restarts: memory.restarts + (again ? 1 : 0) };
+}
+
+/** `2 s`, `0.4 s`: a delay as a person reads it. */
+export const inSeconds = (ms: number): string => `${ms < 950 ? Math.max(0.1, Math.round(ms / 100) / 10) : Math.round(ms / 1000)} s`;

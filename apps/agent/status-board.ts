@@ -1,0 +1,67 @@
+/** The newest status of every task here, and which of them the controller has not heard yet. */
+import type { Clock } from '#base/clock.js';
+import type { TaskStatus } from '#model/task.js';
+
+export type StatusUpdate = Omit<TaskStatus, 'nodeId' | 'at'>;
+
+export class StatusBoard {
+  readonly #nodeId: string;
+  readonly #clock: Clock;
+  readonly #statuses = new Map<string, TaskStatus>();
+  readonly #unheard = new Set<string>();
+  #listener: (() => void) | undefined;
+
+  constructor(nodeId: string, clock: Clock) {
+    this.#nodeId = nodeId;
+    this.#clock = clock;
+  }
+
+  /** Notes a status; one that says nothing new is dropped. */
+  set(update: StatusUpdate): void {
+    const before = this.#statuses.get(update.taskId);
+    if (before && saysSame(before, update)) return;
+    this.#statuses.set(update.taskId, { ...update, nodeId: this.#nodeId, at: this.#clock.now() });
+    this.#unheard.add(update.taskId);
+    this.#listener?.();
+  }
+
+  get(taskId: string): TaskStatus | undefined {
+    return this.#statuses.get(taskId);
+  }
+
+  all(): TaskStatus[] {
+    return [...this.#statuses.values()];
+  }
+
+  /** The record of the task is gone. */
+  forget(taskId: string): void {
+    this.#statuses.delete(taskId);
+    this.#unheard.delete(taskId);
+  }
+
+  get unheard(): number {
+    return this.#unheard.size;
+  }
+
+  /** Takes up to `limit` statuses that were not sent yet. */
+  take(limit: number): TaskStatus[] {
+    const ids = [...this.#unheard].slice(0, limit);
+    for (const id of ids) this.#unheard.delete(id);
+    return ids.flatMap((id) => this.#statuses.get(id) ?? []);
+  }
+
+  /** Everything was said at once (in a Hello). */
+  allHeard(): void {
+    this.#unheard.clear();
+  }
+
+  onChange(listener: (() => void) | undefined): void {
+    this.#listener = listener;
+  }
+}
+
+function saysSame(a: TaskStatus, b: StatusUpdate): boolean {
+  return (
+    a.state === b.state && a.message === b.message && a.restarts === b.restarts && a.exitCode === b.exitCode && a.startedAt === b.startedAt
+  );
+}

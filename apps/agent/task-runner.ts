@@ -1,0 +1,102 @@
+/** Carries out one operation on one task's container: the order of steps, and nothing about when. */
+import type { Log } from '#base/log.js';
+import type { Task } from '#model/task.js';
+import type { LogKeeperVerbs } from '#logs/keeper-client.js';
+import type { Runtime } from '#runtime/runtime.js';
+import { writeContainerFiles } from './container-files.js';
+import { containerSpec } from './container-spec.js';
+import { ensureImage } from './ensure-image.js';
+import type { Layout } from './layout.js';
+import { prepareMounts } from './volumes.js';
+
+/** How long a task's network may take to be made before that counts as a failure (and is tried again). */
+const NETWORK_TIMEOUT_MS = 15_000;
+/** For containers whose task is not known any more. */
+const LEFTOVER_GRACE_MS = 10_000;
+
+export interface TaskNetwork {
+  /**
+   * Path of the task's network namespace, once everything in it is in place and was read back.
+   * @throws KERNEL, TIMEOUT
+   */
+  ready(taskId: string, timeoutMs: number): Promise<string>;
+}
+
+export interface RunnerDeps {
+  runtime: Runtime;
+  keeper: Pick<LogKeeperVerbs, 'open' | 'close'>;
+  network: TaskNetwork;
+  layout: Layout;
+  nodeName: string;
+  /** Runs the part that costs CPU and disk when its turn has come. */
+  inTurn: <T>(work: () => Promise<T>) => Promise<T>;
+  log: Log;
+}
+
+export class TaskRunner {
+  readonly #d: RunnerDeps;
+
+  constructor(deps: RunnerDeps) {
+    this.#d = deps;
+  }
+
+  /**
+   * Makes and starts the container in its finished network; what is left of an earlier one goes first.
+   * `onStep` hears how far it is; 'created' comes before its process begins.
+   */
+  async run(task: Task, onStep: (step: 'preparing' | 'starting' | 'created') => void): Promise<void> {
+    const { runtime, keeper, network, layout, nodeName, inTurn } = this.#d;
+    const stdio = layout.stdio(task.id);
+    onStep('preparing');
+    const [image, netnsPath, mounts] = await allSettledOrThrow([
+      ensureImage(runtime, task.container, nodeName),
+      network.ready(task.id, NETWORK_TIMEOUT_MS),
+      this.#mounts(task),
+      keeper.open({ container: task.id, ...stdio, file: layout.logFile(task.id) }),
+    ]);
+    onStep('starting');
+    await inTurn(async () => {
+      await runtime.remove(task.id);
+      await runtime.create(containerSpec(task, { image, mounts, netnsPath, stdio }));
+      onStep('created');
+      await runtime.start(task.id);
+    });
+  }
+
+  /** Puts the log keeper right for a container that runs already. */
+  async adopt(task: Task): Promise<void> {
+    const { keeper, layout } = this.#d;
+    await keeper.open({ container: task.id, ...layout.stdio(task.id), file: layout.logFile(task.id) });
+  }
+
+  /** Stops with the task's grace and removes the container. Resolves with its exit code. */
+  async stop(task: Task): Promise<number | undefined> {
+    const { stopSignal: signal, stopGraceMs: graceMs } = task.container;
+    return this.#end(task.id, { signal, graceMs });
+  }
+
+  async removeLeftover(containerId: string): Promise<void> {
+    await this.#end(containerId, { graceMs: LEFTOVER_GRACE_MS });
+  }
+
+  async #mounts(task: Task) {
+    const { layout, nodeName } = this.#d;
+    const files = await writeContainerFiles(layout.taskDir(task.id), task);
+    return [...files, ...(await prepareMounts(task.container.mounts, layout.volumes, nodeName))];
+  }
+
+  async #end(containerId: string, how: { signal?: string; graceMs: number }): Promise<number | undefined> {
+    const { runtime, keeper, inTurn, log } = this.#d;
+    // Waiting for a process to obey costs nothing: no turn is needed for it.
+    const exitCode = await runtime.stop(containerId, how);
+    await inTurn(() => runtime.remove(containerId));
+    await keeper.close(containerId).catch((error: unknown) => log.warn({ containerId, error: String(error) }, 'could not close the log'));
+    return exitCode;
+  }
+}
+
+/** As Promise.all, but waits for all before it fails: nothing goes on behind the back of a task that is tried again. */
+async function allSettledOrThrow<T extends readonly unknown[] | []>(promises: T): Promise<{ -readonly [P in keyof T]: Awaited<T[P]> }> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises);
+}
