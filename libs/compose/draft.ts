@@ -1,0 +1,30 @@
+/** What is gathered while a file is read: values of the model, with the places that later checks need to name. */
+import type { MountWish, NetworkWish, Port, Service, VolumeWish } from '#model/stack.js';
+import type { Position } from './issue.js';
+
+/** The top level. Networks and volumes are read before services, wherever they stand in the file. */
+export interface ProjectDraft {
+  name: string;
+  networks: Map<string, { wish: NetworkWish; at: Position }>;
+  volumes: Map<string, { wish: VolumeWish; at: Position }>;
+  services: Map<string, Service>;
+  /** Of every service, to find two that want one port of the node. */
+  ports: PlacedPort[];
+}
+
+export interface PlacedPort {
+  port: Port;
+  at: Position;
+  path: string;
+}
+
+export interface ServiceDraft {
+  project: ProjectDraft;
+  name: string;
+  container: Partial<Service['container']>;
+  networks: Map<string, string[]>;
+  ports: PlacedPort[];
+  mounts: { mount: MountWish; at: Position; path: string }[];
+  replicas?: { count: number; at: Position };
+  scale?: { count: number; at: Position };
+}

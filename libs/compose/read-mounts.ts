@@ -1,0 +1,199 @@
+/**
+ * `volumes` and `tmpfs` of a service. Paths of binds are paths on the nodes; a relative one is taken from the directory of
+ * the compose file. A `..` in a container's path is refused: it has no use but to leave where it says it is.
+ */
+import { posix } from 'node:path';
+import type { MountWish } from '#model/stack.js';
+import {
+  entriesOf,
+  isNull,
+  itemsOf,
+  readBoolean,
+  readChoice,
+  readString,
+  readText,
+  readUnit,
+  reject,
+  report,
+  type Context,
+  type Field,
+} from './context.js';
+import type { ServiceDraft } from './draft.js';
+import { quote } from './issue.js';
+import { later, readByTable, type KeyTable } from './key-table.js';
+import { stringOrList } from './read-pairs.js';
+import { parseBytes } from './units.js';
+
+const MAX_PATH_LENGTH = 4096;
+const ANONYMOUS_HINT = 'name the volume, e.g. "data:/data", and declare it under the top-level "volumes"';
+
+export function readVolumes(c: Context, field: Field, draft: ServiceDraft): void {
+  if (isNull(field.value)) return;
+  for (const item of itemsOf(c, field, 'a list of volumes') ?? []) {
+    add(c, draft, item, item.value.kind === 'map' ? readLong(c, item, draft) : readShort(c, item, draft));
+  }
+}
+
+export function readTmpfs(c: Context, field: Field, draft: ServiceDraft): void {
+  if (isNull(field.value)) return;
+  for (const item of stringOrList(c, field)) add(c, draft, item, readTmpfsText(c, item));
+}
+
+function add(c: Context, draft: ServiceDraft, field: Field, mount: MountWish | undefined): void {
+  if (!mount) return;
+  const first = draft.mounts.find((m) => m.mount.target === mount.target);
+  if (first)
+    report(c, field.at, field.path, `something is already mounted at ${quote(mount.target)} by ${first.path} at line ${first.at.line}`);
+  else draft.mounts.push({ mount, at: field.at, path: field.path });
+}
+
+function readShort(c: Context, field: Field, draft: ServiceDraft): MountWish | undefined {
+  const text = readString(c, field, 'a volume like "data:/data" or a map');
+  if (text === undefined) return undefined;
+  const [source, target, options = 'rw', ...rest] = text.split(':');
+  if (rest.length > 0) return void reject(c, field, `expected SOURCE:TARGET[:ro], found ${quote(text)}`);
+  if (source === undefined || source === '' || target === undefined)
+    return void reject(c, field, `the volume has no source, found ${quote(text)}`, ANONYMOUS_HINT);
+  if (options !== 'ro' && options !== 'rw')
+    return void reject(c, field, `Weft supports the volume options ro and rw only, found ${quote(options)}`);
+  const inside = containerPath(c, field, target);
+  const type = isPath(source) ? 'bind' : 'volume';
+  const from = type === 'bind' ? nodePath(c, field, source) : volumeName(c, field, draft, source);
+  return inside === undefined || from === undefined ? undefined : { type, source: from, target: inside, readOnly: options === 'ro' };
+}
+
+const isPath = (source: string): boolean => /^[./~]/.test(source);
+
+/** The absolute, normalised path in the container. */
+function containerPath(c: Context, field: Field, path: string): string | undefined {
+  if (!/^\/[^\0\n\r]*$/.test(path) || path.length > MAX_PATH_LENGTH)
+    return void reject(c, field, `expected an absolute path in the container, found ${quote(path)}`);
+  if (path.split('/').includes('..')) return void reject(c, field, `a path in the container cannot contain "..", found ${quote(path)}`);
+  const clean = posix.normalize(path).replace(/(?<=.)\/$/, '');
+  return clean === '/' ? void reject(c, field, 'nothing can be mounted at / of a container') : clean;
+}
+
+function nodePath(c: Context, field: Field, source: string): string | undefined {
+  const home = Object.hasOwn(c.env, 'HOME') ? c.env['HOME'] : undefined;
+  let path = source;
+  if (/^~($|\/)/.test(source)) {
+    if (home === undefined) return void reject(c, field, '"~" cannot be resolved', 'write the absolute path');
+    path = home + source.slice(1);
+  }
+  const full = posix.normalize(path.startsWith('/') ? path : `${c.projectDirectory}/${path}`).replace(/(?<=.)\/$/, '');
+  if (/^\/[^\0\n\r]*$/.test(full) && full.length <= MAX_PATH_LENGTH) return full;
+  return void reject(c, field, `expected a path on the node, found ${quote(source)}`);
+}
+
+function volumeName(c: Context, field: Field, draft: ServiceDraft, key: string): string | undefined {
+  const volume = draft.project.volumes.get(key);
+  if (volume) return volume.wish.name;
+  return void reject(
+    c,
+    field,
+    `the volume ${quote(key)} is not declared`,
+    `add it under the top-level "volumes", or begin a path with "./" or "/"`,
+  );
+}
+
+interface LongMount {
+  type?: MountWish['type'];
+  source?: { text: string; field: Field };
+  target?: string;
+  readOnly?: boolean;
+  tmpfs?: { field: Field; sizeBytes?: number; mode?: number };
+}
+
+const TMPFS_KEYS: KeyTable<{ sizeBytes?: number; mode?: number }> = {
+  place: 'a tmpfs',
+  keys: {
+    size: (c, field, tmpfs) => void (tmpfs.sizeBytes = readUnit(c, field, parseBytes, 'a size like 64m', 1)),
+    mode: (c, field, tmpfs) => void (tmpfs.mode = readMode(c, field)),
+  },
+};
+
+const MOUNT_KEYS: KeyTable<LongMount> = {
+  place: 'a volume of a service',
+  keys: {
+    type: (c, field, m) => void (m.type = readChoice(c, field, ['volume', 'bind', 'tmpfs'])),
+    source: (c, field, m) => {
+      const text = readString(c, field);
+      if (text !== undefined) m.source = { text, field };
+    },
+    target: (c, field, m) => {
+      const text = readString(c, field, 'an absolute path in the container');
+      if (text !== undefined) m.target = containerPath(c, field, text);
+    },
+    read_only: (c, field, m) => void (m.readOnly = readBoolean(c, field)),
+    tmpfs: (c, field, m) => {
+      m.tmpfs = { field };
+      readByTable(c, field, TMPFS_KEYS, m.tmpfs);
+    },
+    consistency: later,
+    bind: later,
+    volume: later,
+    image: later,
+  },
+};
+
+/** Octal, as YAML 1.2 writes it (0o1777) or as people do (1777, "01777"): a number of permission bits is never meant in decimal. */
+function readMode(c: Context, field: Field): number | undefined {
+  return readUnit(
+    c,
+    field,
+    (text) => (/^(0o)?[0-7]{1,5}$/.test(text) ? parseInt(text.replace('0o', ''), 8) : undefined),
+    'permission bits in octal, like "1777"',
+    0,
+    0o7777,
+  );
+}
+
+function readLong(c: Context, field: Field, draft: ServiceDraft): MountWish | undefined {
+  const m: LongMount = {};
+  readByTable(c, field, MOUNT_KEYS, m);
+  const given = new Set((entriesOf(c, field) ?? []).map((entry) => entry.key));
+  for (const key of ['type', 'target']) if (!given.has(key)) reject(c, field, `the key "${key}" is missing`);
+  const { type, target, readOnly = false } = m;
+  if (type === undefined || target === undefined) return undefined;
+  if (type !== 'tmpfs' && m.tmpfs) reject(c, m.tmpfs.field, `"tmpfs" is for type tmpfs, this is a ${type}`);
+  if (type === 'tmpfs') {
+    if (m.source) reject(c, m.source.field, 'a tmpfs has no source');
+    const { sizeBytes, mode } = m.tmpfs ?? {};
+    return { type, target, readOnly, ...(sizeBytes === undefined ? {} : { sizeBytes }), ...(mode === undefined ? {} : { mode }) };
+  }
+  if (!given.has('source')) return void reject(c, field, `a ${type} needs a source`, type === 'volume' ? ANONYMOUS_HINT : undefined);
+  if (!m.source) return undefined;
+  const { text, field: from } = m.source;
+  const source = type === 'bind' ? bindSource(c, from, text) : volumeName(c, from, draft, text);
+  return source === undefined ? undefined : { type, source, target, readOnly };
+}
+
+function bindSource(c: Context, field: Field, text: string): string | undefined {
+  return isPath(text)
+    ? nodePath(c, field, text)
+    : void reject(c, field, `expected a path that begins with "/" or "./", found ${quote(text)}`);
+}
+
+/** `/run` or `/run:size=64m,mode=1777,ro`. */
+function readTmpfsText(c: Context, field: Field): MountWish | undefined {
+  const text = readText(c, field, 'a path in the container');
+  if (text === undefined) return undefined;
+  const colon = text.indexOf(':');
+  const target = containerPath(c, field, colon < 0 ? text : text.slice(0, colon));
+  const mount: Partial<MountWish> = { readOnly: false };
+  for (const option of colon < 0 ? [] : text.slice(colon + 1).split(',')) {
+    if (!applyTmpfsOption(mount, option))
+      return void reject(c, field, `expected the options size=…, mode=…, ro or rw, found ${quote(option)}`);
+  }
+  return target === undefined ? undefined : { ...mount, type: 'tmpfs', target, readOnly: mount.readOnly ?? false };
+}
+
+function applyTmpfsOption(mount: Partial<MountWish>, option: string): boolean {
+  const [name, value] = option.split('=', 2);
+  if (option === 'ro' || option === 'rw') mount.readOnly = option === 'ro';
+  else if (name === 'size' && value !== undefined) mount.sizeBytes = parseBytes(value) || undefined;
+  else if (name === 'mode' && value !== undefined && /^[0-7]{1,5}$/.test(value) && parseInt(value, 8) <= 0o7777)
+    mount.mode = parseInt(value, 8);
+  else return false;
+  return name !== 'size' || mount.sizeBytes !== undefined;
+}

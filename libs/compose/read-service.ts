@@ -1,0 +1,338 @@
+/** A service, by its table of keys. */
+import { HOSTNAME_PATTERN } from '#model/names.js';
+import type { Service } from '#model/stack.js';
+import { CAPABILITIES } from './capabilities.js';
+import {
+  describe,
+  isNull,
+  itemsOf,
+  placeIn,
+  readBoolean,
+  readInteger,
+  readMatching,
+  readString,
+  readText,
+  readUnit,
+  reject,
+  report,
+  type Context,
+  type Field,
+} from './context.js';
+import type { ProjectDraft, ServiceDraft } from './draft.js';
+import { faultOfReference } from './image-reference.js';
+import { quote } from './issue.js';
+import { later, nearest, readByTable, type KeyTable } from './key-table.js';
+import { readVolumes, readTmpfs } from './read-mounts.js';
+import { DEFAULT_NETWORK, ensureDefault, readAttachments } from './read-networks.js';
+import { readEnvironment, readLabels, readUniqueList } from './read-pairs.js';
+import { readPorts } from './read-ports.js';
+import { parseBytes, parseDurationMs, parseNanoCpus } from './units.js';
+import { splitWords, WordsFault } from './words.js';
+
+const MAX_REPLICAS = 10_000;
+const MAX_STOP_GRACE_MS = 3_600_000;
+/** A DNS label (RFC 1035 §2.3.4). */
+const MAX_LABEL_LENGTH = 63;
+const USER = /^[a-zA-Z0-9_.-]+(:[a-zA-Z0-9_.-]+)?$/;
+
+const LIMITS_KEYS: KeyTable<NonNullable<Service['container']['limits']>> = {
+  place: 'limits',
+  keys: {
+    cpus: (c, field, limits) => void (limits.nanoCpus = readUnit(c, field, parseNanoCpus, 'a number of CPUs like "0.5"', 1)),
+    memory: (c, field, limits) => void (limits.memoryBytes = readUnit(c, field, parseBytes, 'a size like 64m', 1)),
+    pids: (c, field, limits) => void (limits.pids = readInteger(c, field, 1, 4_194_304)),
+    devices: later,
+    generic_resources: later,
+  },
+};
+
+const RESOURCES_KEYS: KeyTable<ServiceDraft> = {
+  place: 'resources',
+  keys: {
+    limits: (c, field, service) => {
+      if (isNull(field.value)) return;
+      const limits = {};
+      readByTable(c, field, LIMITS_KEYS, limits);
+      service.container.limits = limits;
+    },
+    reservations: later,
+  },
+};
+
+const DEPLOY_KEYS: KeyTable<ServiceDraft> = {
+  place: 'deploy',
+  keys: {
+    replicas: (c, field, service) => readReplicas(c, field, (found) => void (service.replicas = found)),
+    resources: (c, field, service) => {
+      if (!isNull(field.value)) readByTable(c, field, RESOURCES_KEYS, service);
+    },
+    mode: later,
+    endpoint_mode: later,
+    labels: later,
+    rollback_config: later,
+    update_config: later,
+    restart_policy: later,
+    placement: later,
+  },
+};
+
+/** Every key of a service in the Compose Specification. */
+const SERVICE_KEYS: KeyTable<ServiceDraft> = {
+  place: 'a service',
+  keys: {
+    image: (c, field, { container }) => {
+      const text = readString(c, field, 'the name of an image');
+      const fault = text === undefined ? undefined : faultOfReference(text);
+      if (fault) reject(c, field, `${quote(text ?? '')} is not the name of an image: ${fault}`);
+      else container.image = text;
+    },
+    command: (c, field, { container }) => void (container.command = readCommand(c, field)),
+    entrypoint: (c, field, { container }) => void (container.entrypoint = readCommand(c, field)),
+    environment: (c, field, { container }) => void (container.environment = readEnvironment(c, field)),
+    networks: readAttachments,
+    ports: readPorts,
+    volumes: readVolumes,
+    tmpfs: readTmpfs,
+    deploy: (c, field, service) => {
+      if (!isNull(field.value)) readByTable(c, field, DEPLOY_KEYS, service);
+    },
+    scale: (c, field, service) => readReplicas(c, field, (found) => void (service.scale = found)),
+    hostname: (c, field, { container }) =>
+      void (container.hostname = readMatching(c, field, HOSTNAME_PATTERN, 'a host name: letters, digits, "-", "_" and "."')),
+    user: (c, field, { container }) => void (container.user = readUser(c, field)),
+    working_dir: (c, field, { container }) => void (container.workingDir = readWorkingDir(c, field)),
+    labels: (c, field, { container }) => void (container.labels = readLabels(c, field)),
+    cap_add: (c, field, { container }) => void (container.capAdd = readCapabilities(c, field)),
+    cap_drop: (c, field, { container }) => void (container.capDrop = readCapabilities(c, field)),
+    read_only: (c, field, { container }) => void (container.readOnlyRootfs = readBoolean(c, field)),
+    stop_signal: (c, field, { container }) => void (container.stopSignal = readSignal(c, field)),
+    stop_grace_period: (c, field, { container }) =>
+      void (container.stopGraceMs = readUnit(
+        c,
+        field,
+        parseDurationMs,
+        'a time like "10s" or "1m30s", one hour at most',
+        0,
+        MAX_STOP_GRACE_MS,
+      )),
+    annotations: later,
+    attach: later,
+    blkio_config: later,
+    build: later,
+    cgroup: later,
+    cgroup_parent: later,
+    configs: later,
+    container_name: later,
+    cpu_count: later,
+    cpu_percent: later,
+    cpu_period: later,
+    cpu_quota: later,
+    cpu_rt_period: later,
+    cpu_rt_runtime: later,
+    cpu_shares: later,
+    cpus: later,
+    cpuset: later,
+    credential_spec: later,
+    depends_on: later,
+    develop: later,
+    device_cgroup_rules: later,
+    devices: later,
+    dns: later,
+    dns_opt: later,
+    dns_search: later,
+    domainname: later,
+    env_file: later,
+    expose: later,
+    extends: later,
+    external_links: later,
+    extra_hosts: later,
+    gpus: later,
+    group_add: later,
+    healthcheck: later,
+    init: later,
+    ipc: later,
+    isolation: later,
+    label_file: later,
+    links: later,
+    logging: later,
+    mac_address: later,
+    mem_limit: later,
+    mem_reservation: later,
+    mem_swappiness: later,
+    memswap_limit: later,
+    models: later,
+    network_mode: later,
+    oom_kill_disable: later,
+    oom_score_adj: later,
+    pid: later,
+    pids_limit: later,
+    platform: later,
+    post_start: later,
+    pre_stop: later,
+    privileged: later,
+    profiles: later,
+    provider: later,
+    pull_policy: later,
+    pull_refresh_after: later,
+    restart: later,
+    runtime: later,
+    secrets: later,
+    security_opt: later,
+    shm_size: later,
+    stdin_open: later,
+    storage_opt: later,
+    sysctls: later,
+    tty: later,
+    ulimits: later,
+    use_api_socket: later,
+    userns_mode: later,
+    uts: later,
+    volumes_from: later,
+  },
+};
+
+/** null keeps what the image says; an empty list or string empties it. */
+function readCommand(c: Context, field: Field): string[] | undefined {
+  const { value } = field;
+  if (isNull(value)) return undefined;
+  if (value.kind === 'list') {
+    const words = (itemsOf(c, field) ?? []).map((item) => noNul(c, item, readText(c, item)));
+    return words.every((word) => word !== undefined) ? words : undefined;
+  }
+  const text = noNul(c, field, readString(c, field, 'a string or a list of strings'));
+  if (text === undefined || value.kind !== 'scalar') return undefined;
+  try {
+    return splitWords(text);
+  } catch (error) {
+    if (!(error instanceof WordsFault)) throw error;
+    // Variables move characters: the place within the text is only known where there were none.
+    report(c, text === value.text ? placeIn(value, error.index) : value.at, field.path, error.message);
+    return undefined;
+  }
+}
+
+function noNul(c: Context, field: Field, text: string | undefined): string | undefined {
+  return text?.includes('\0') ? void reject(c, field, 'a command cannot hold a NUL character') : text;
+}
+
+function readReplicas(c: Context, field: Field, set: (found: { count: number; at: Field['at'] }) => void): void {
+  const count = readInteger(c, field, 0, MAX_REPLICAS);
+  if (count !== undefined) set({ count, at: field.at });
+}
+
+function readUser(c: Context, field: Field): string | undefined {
+  const text = readText(c, field, 'a user');
+  return text === undefined || USER.test(text)
+    ? text
+    : void reject(c, field, `expected USER[:GROUP], names or numbers, found ${quote(text)}`);
+}
+
+function readWorkingDir(c: Context, field: Field): string | undefined {
+  return readMatching(c, field, /^\/[^\0\n\r]{0,4095}$/, 'an absolute path in the container');
+}
+
+function readSignal(c: Context, field: Field): string | undefined {
+  const text = readText(c, field, 'a signal');
+  return text === undefined || /^(SIG)?[A-Z0-9+]{1,16}$/.test(text)
+    ? text
+    : void reject(c, field, `expected a signal like SIGTERM, found ${quote(text)}`);
+}
+
+/** As `NET_ADMIN`: upper case, without `CAP_`. */
+function readCapabilities(c: Context, field: Field): string[] {
+  if (isNull(field.value)) return [];
+  return readUniqueList(c, field, (_, item) => {
+    const text = readString(c, item, 'a capability like NET_ADMIN');
+    if (text === undefined) return undefined;
+    const name = text.toUpperCase().replace(/^CAP_/, '');
+    if (name === 'ALL' || CAPABILITIES.includes(name)) return name;
+    const near = CAPABILITIES.find(
+      (known) =>
+        known.toLowerCase() ===
+        nearest(
+          name,
+          CAPABILITIES.map((k) => k.toLowerCase()),
+        ),
+    );
+    return void reject(c, item, `${quote(text)} is not a capability`, near && `did you mean "${near}"?`);
+  });
+}
+
+export function readService(c: Context, entry: Field & { key: string }, project: ProjectDraft): void {
+  const draft: ServiceDraft = { project, name: entry.key, container: {}, networks: new Map(), ports: [], mounts: [] };
+  checkServiceName(c, entry, project);
+  if (entry.value.kind !== 'map') return reject(c, entry, `expected a service, a map, found ${describe(entry.value)}`);
+  readByTable(c, entry, SERVICE_KEYS, draft);
+  if (!entry.value.entries.some((e) => e.key === 'image'))
+    report(c, entry.at, entry.path, 'the key "image" is missing', 'Weft runs images and does not build them');
+  if (draft.networks.size === 0 && !hasNetworks(entry)) {
+    ensureDefault(project, entry.at);
+    draft.networks.set(DEFAULT_NETWORK, []);
+  }
+  const replicas = countReplicas(c, entry, draft);
+  checkTaskName(c, entry, project.name, replicas);
+  project.ports.push(...draft.ports);
+  project.services.set(entry.key, finish(draft, replicas));
+}
+
+/** An empty list or map names none, as in Compose; one whose entries were refused does not fall back to `default`. */
+function hasNetworks({ value }: Field): boolean {
+  const networks = value.kind === 'map' ? value.entries.find((e) => e.key === 'networks')?.value : undefined;
+  return networks?.kind === 'list' ? networks.items.length > 0 : networks?.kind === 'map' ? networks.entries.length > 0 : false;
+}
+
+function finish(draft: ServiceDraft, replicas: number): Service {
+  const { container } = draft;
+  const wish = Object.fromEntries(Object.entries(container).filter(([, value]) => value !== undefined));
+  return {
+    name: draft.name,
+    // What is missing or wrong has been told: such a stack is never handed out.
+    container: {
+      image: '',
+      environment: {},
+      labels: {},
+      readOnlyRootfs: false,
+      capAdd: [],
+      capDrop: [],
+      stopGraceMs: 10_000,
+      ...wish,
+      mounts: draft.mounts.map((m) => m.mount),
+    },
+    replicas,
+    networks: Object.fromEntries([...draft.networks].map(([key, aliases]) => [key, { aliases }])),
+    ports: draft.ports.map((p) => p.port),
+  };
+}
+
+/** Names are looked up without regard to case (RFC 1035 §2.3.3), and each is a DNS label. */
+function checkServiceName(c: Context, entry: Field & { key: string }, project: ProjectDraft): void {
+  if (!HOSTNAME_PATTERN.test(entry.key))
+    report(c, entry.at, entry.path, `the service's name must be a host name, found ${quote(entry.key)}`, 'it cannot end with "-"');
+  const twin = [...project.services.keys()].find((name) => name.toLowerCase() === entry.key.toLowerCase());
+  if (twin !== undefined)
+    report(c, entry.at, entry.path, `this name differs from the service ${quote(twin)} in case only: both would resolve to the same`);
+}
+
+function countReplicas(c: Context, entry: Field, { replicas, scale }: ServiceDraft): number {
+  if (replicas && scale && replicas.count !== scale.count) {
+    report(
+      c,
+      scale.at,
+      `${entry.path}.scale`,
+      `scale is ${scale.count}, but deploy.replicas at line ${replicas.at.line} is ${replicas.count}`,
+    );
+  }
+  return replicas?.count ?? scale?.count ?? 1;
+}
+
+function checkTaskName(c: Context, entry: Field & { key: string }, project: string, replicas: number): void {
+  const longest = `${project}-${entry.key}-${Math.max(1, replicas)}`;
+  if (longest.length <= MAX_LABEL_LENGTH) return;
+  report(
+    c,
+    entry.at,
+    entry.path,
+    `its containers would be named ${quote(longest)}: longer than the ${MAX_LABEL_LENGTH} characters of a host name`,
+    'shorten the name of the service or of the stack',
+  );
+}

@@ -1,0 +1,208 @@
+/**
+ * YAML 1.2 text → a small tree that knows where everything stands. The `yaml` package parses; this file resolves anchors,
+ * aliases and merge keys (`<<`) itself, for two reasons: each value keeps its place in the file, and an alias is a shared
+ * reference, so a file of aliases of aliases stays as small in memory as it is on disk ("billion laughs").
+ */
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  Scalar,
+  type Node,
+  type Pair,
+  type YAMLMap,
+  type YAMLSeq,
+} from 'yaml';
+import { messageOf } from '#base/errors.js';
+import { ComposeErrors, joinPath, quote, type Position } from './issue.js';
+
+export interface MapValue {
+  kind: 'map';
+  at: Position;
+  entries: Entry[];
+}
+export interface Entry {
+  key: string;
+  /** Of the key. */
+  at: Position;
+  value: Value;
+}
+export interface ListValue {
+  kind: 'list';
+  at: Position;
+  items: Value[];
+}
+export interface ScalarValue {
+  kind: 'scalar';
+  at: Position;
+  value: string | number | boolean | null;
+  /** As written in the file (1.10 stays "1.10"); a string's content. */
+  text: string;
+  /** Columns from `at` to the first character of `text`, when text and file agree character by character. */
+  offset?: number;
+}
+export type Value = MapValue | ListValue | ScalarValue;
+
+export type Fault = (at: Position, path: string, message: string, hint?: string) => void;
+
+const MAX_TEXT_LENGTH = 1024 * 1024;
+const MAX_DEPTH = 64;
+/** Entries that `<<` may copy in one file. */
+const MAX_MERGED_ENTRIES = 20_000;
+const START: Position = { line: 1, column: 1 };
+
+interface Reading {
+  text: string;
+  lines: LineCounter;
+  fault: Fault;
+  /** undefined while the anchored node is still being read: an alias to it would be a circle. */
+  anchors: Map<string, Value | undefined>;
+  merged: number;
+}
+
+/** The tree of the text's one document; undefined when it cannot be read at all. Every problem went to `fault`. */
+export function readTree(text: string, fault: Fault): Value | undefined {
+  if (text.length > MAX_TEXT_LENGTH) {
+    fault(START, '', `the file is larger than ${MAX_TEXT_LENGTH} characters`);
+    return undefined;
+  }
+  const reading: Reading = { text, lines: new LineCounter(), fault, anchors: new Map(), merged: 0 };
+  try {
+    // The parser's own check for duplicate keys compares each with each: it is done here, by a map.
+    const document = parseDocument(text, {
+      version: '1.2',
+      merge: false,
+      uniqueKeys: false,
+      prettyErrors: false,
+      lineCounter: reading.lines,
+      logLevel: 'error',
+    });
+    // The parser recurses, and reports the end of the stack as one error among others.
+    if (document.errors.some((error) => error.message.includes('call stack'))) throw new RangeError('too deep');
+    for (const error of document.errors) fault(position(reading, error.pos[0]), '', `not valid YAML: ${firstLine(error.message)}`);
+    if (document.errors.length > 0) return undefined;
+    return convert(reading, document.contents, START, '', 0);
+  } catch (error) {
+    if (error instanceof ComposeErrors) throw error;
+    fault(
+      START,
+      '',
+      error instanceof RangeError ? 'the file is nested too deeply' : `the file cannot be read as YAML: ${messageOf(error)}`,
+    );
+    return undefined;
+  }
+}
+
+const firstLine = (text: string): string => (text.split('\n', 1)[0] ?? text).slice(0, 200);
+
+function position(r: Reading, offset: number): Position {
+  const { line, col } = r.lines.linePos(Math.min(offset, r.text.length));
+  return { line: Math.max(1, line), column: Math.max(1, col) };
+}
+
+function convert(r: Reading, node: Node | null | undefined, fallback: Position, path: string, depth: number): Value {
+  if (!node) return nothing(fallback);
+  const at = node.range ? position(r, node.range[0]) : fallback;
+  if (depth > MAX_DEPTH) {
+    r.fault(at, path, `nested deeper than ${MAX_DEPTH} levels`);
+    return nothing(at);
+  }
+  if (isAlias(node)) return resolveAlias(r, node.source, at, path);
+  refuseTag(r, node, at, path);
+  const anchor = 'anchor' in node && typeof node.anchor === 'string' ? node.anchor : undefined;
+  if (anchor !== undefined) r.anchors.set(anchor, undefined);
+  const value = convertNode(r, node, at, path, depth);
+  if (anchor !== undefined) r.anchors.set(anchor, value);
+  return value;
+}
+
+function convertNode(r: Reading, node: Node, at: Position, path: string, depth: number): Value {
+  if (isMap(node)) return convertMap(r, node, at, path, depth);
+  if (isSeq(node)) return convertList(r, node, at, path, depth);
+  if (isScalar(node)) return convertScalar(r, node, at);
+  return nothing(at);
+}
+
+const nothing = (at: Position): ScalarValue => ({ kind: 'scalar', at, value: null, text: '' });
+
+function resolveAlias(r: Reading, name: string, at: Position, path: string): Value {
+  const target = r.anchors.get(name);
+  if (target) return target;
+  r.fault(
+    at,
+    path,
+    r.anchors.has(name) ? `the alias *${name} is inside the value it stands for` : `there is no anchor &${name} above this alias`,
+  );
+  return nothing(at);
+}
+
+const CORE_TAG = /^(!|tag:yaml\.org,2002:(str|int|float|bool|null|map|seq))$/;
+
+function refuseTag(r: Reading, node: Node, at: Position, path: string): void {
+  if (node.tag !== undefined && !CORE_TAG.test(node.tag)) r.fault(at, path, `the YAML tag ${quote(node.tag)} is not supported`);
+}
+
+function convertList(r: Reading, node: YAMLSeq, at: Position, path: string, depth: number): ListValue {
+  const items = node.items.map((item, i) => convert(r, item as Node | null, at, `${path}[${i}]`, depth + 1));
+  return { kind: 'list', at, items };
+}
+
+function convertScalar(r: Reading, node: Scalar, at: Position): ScalarValue {
+  const raw = node.value;
+  if (typeof raw === 'string') return { kind: 'scalar', at, value: raw, text: raw, ...offsetOf(r, node, raw) };
+  const text = node.source ?? String(raw);
+  if (raw === null || typeof raw === 'boolean' || typeof raw === 'number') return { kind: 'scalar', at, value: raw, text };
+  return { kind: 'scalar', at, value: text, text };
+}
+
+function offsetOf(r: Reading, node: Scalar, value: string): { offset?: number } {
+  if (!node.range) return {};
+  const start = node.range[0];
+  if (node.type === Scalar.PLAIN && r.text.startsWith(value, start)) return { offset: 0 };
+  const quoted = node.type === Scalar.QUOTE_DOUBLE || node.type === Scalar.QUOTE_SINGLE;
+  return quoted && r.text.startsWith(value, start + 1) && !value.includes('\n') ? { offset: 1 } : {};
+}
+
+function convertMap(r: Reading, node: YAMLMap, at: Position, path: string, depth: number): MapValue {
+  const own = new Map<string, Entry>();
+  const merges: { value: Value; at: Position }[] = [];
+  for (const pair of node.items as Pair<Node | null, Node | null>[]) {
+    const entry = convertPair(r, pair, at, path, depth);
+    if (!entry) continue;
+    if (entry.key === '<<') merges.push(entry);
+    else if (!own.has(entry.key)) own.set(entry.key, entry);
+    else r.fault(entry.at, joinPath(path, entry.key), `this key is already given at line ${own.get(entry.key)?.at.line}, in the same map`);
+  }
+  for (const merge of merges) mergeInto(r, own, merge, path);
+  return { kind: 'map', at, entries: [...own.values()] };
+}
+
+function convertPair(r: Reading, pair: Pair<Node | null, Node | null>, mapAt: Position, path: string, depth: number): Entry | undefined {
+  const at = pair.key?.range ? position(r, pair.key.range[0]) : mapAt;
+  const key = isAlias(pair.key) ? resolveAlias(r, pair.key.source, at, path) : pair.key && convert(r, pair.key, at, path, depth + 1);
+  if (!key || key.kind !== 'scalar' || key.value === null) {
+    r.fault(at, path, 'a key must be a plain word or a quoted string');
+    return undefined;
+  }
+  return { key: key.text, at, value: convert(r, pair.value, at, joinPath(path, key.text), depth + 1) };
+}
+
+/** Adds what `own` lacks; the first source to name a key wins (https://yaml.org/type/merge.html). */
+function mergeInto(r: Reading, own: Map<string, Entry>, merge: { value: Value; at: Position }, path: string): void {
+  const sources = merge.value.kind === 'list' ? merge.value.items : [merge.value];
+  for (const source of sources) {
+    if (source.kind !== 'map') {
+      r.fault(merge.at, path, 'what follows << must be an alias of a map, or a list of them');
+      continue;
+    }
+    r.merged += source.entries.length;
+    if (r.merged > MAX_MERGED_ENTRIES) {
+      r.fault(merge.at, path, `the merge keys of this file copy more than ${MAX_MERGED_ENTRIES} entries`);
+      return;
+    }
+    for (const entry of source.entries) if (!own.has(entry.key)) own.set(entry.key, entry);
+  }
+}
