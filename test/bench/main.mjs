@@ -1,0 +1,13 @@
+/** npm run bench: every benchmark, printed as figures and ratios within this one run. `npm run bench -- dns overlay up` runs some. */
+import { printRows } from './lab.mjs';
+
+const ALL = {
+  dns: ['DNS: answers a second from one name server', async () => (await import('./dns.mjs')).benchDns()],
+  overlay: ['Throughput between tasks on two nodes', async () => (await import('./overlay.mjs')).benchOverlay()],
+  up: ['ctl up and memory', async () => (await import('./up.mjs')).benchUp()],
+};
+
+const wanted = process.argv.slice(2);
+for (const [key, [title, run]] of Object.entries(ALL)) {
+  if (wanted.length === 0 || wanted.includes(key)) printRows(title, await run());
+}
