@@ -8,6 +8,7 @@ import { messageOf, WeftError } from '#base/errors.js';
 import { checkName, GLOBAL_NAME_PATTERN } from '#model/names.js';
 import type { MountWish } from '#model/stack.js';
 import type { Mount } from '#runtime/runtime.js';
+import { errnoOf } from './atomic-file.js';
 
 /** @throws NOT_FOUND naming node and path when a bind source does not exist; BAD_NAME */
 export async function prepareMounts(wishes: readonly MountWish[], volumesDir: string, nodeName: string): Promise<Mount[]> {
@@ -36,7 +37,7 @@ async function volumeDir(volumesDir: string, name: string): Promise<string> {
     await mkdir(path, { mode: 0o755 });
     await chmod(path, 0o755);
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    if (errnoOf(error) !== 'EEXIST') throw error;
     const there = await lstat(path);
     // A link in its place would lead a container anywhere on the node.
     if (!there.isDirectory()) throw new WeftError('CONFLICT', { what: `volume ${name} cannot be used`, why: `${path} is not a directory` });

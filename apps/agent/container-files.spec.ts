@@ -1,0 +1,39 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { containerFiles, writeContainerFiles } from './container-files.js';
+import { makeTask, withTempDir } from './spec-kit.js';
+
+const endpoint = { networkId: 'abcdef01', ipv4: '10.1.0.7', mac: '02:42:0a:01:00:07', aliases: [] };
+const task = makeTask('aaaaaaaa', { endpoints: [endpoint, { ...endpoint, networkId: 'abcdef02', ipv4: '10.2.0.9' }] });
+
+describe('the files of a task', () => {
+  it('name the resolver, the task itself on every network, and localhost', () => {
+    expect(containerFiles(task)).toEqual({
+      'resolv.conf': 'nameserver 127.0.0.11\noptions ndots:0\n',
+      hosts: '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n10.1.0.7\tshop-web-1\n10.2.0.9\tshop-web-1\n',
+      hostname: 'shop-web-1\n',
+    });
+  });
+
+  it('use the host name the user gave, and keep the task name', () => {
+    const named = makeTask('aaaaaaaa', { endpoints: [endpoint], container: { ...task.container, hostname: 'front' } });
+    expect(containerFiles(named).hostname).toBe('front\n');
+    expect(containerFiles(named).hosts).toContain('10.1.0.7\tfront shop-web-1\n');
+  });
+
+  it('give a task without networks a name for itself', () => {
+    expect(containerFiles(makeTask('aaaaaaaa')).hosts).toContain('127.0.1.1\tshop-web-1\n');
+  });
+
+  it('are overwritten in place, so that a bind mount sees the change', () =>
+    withTempDir(async (dir) => {
+      const mounts = await writeContainerFiles(join(dir, 't'), task);
+      expect(mounts.map((m) => m.target).sort()).toEqual(['/etc/hostname', '/etc/hosts', '/etc/resolv.conf']);
+      const hosts = join(dir, 't', 'hosts');
+      const before = await stat(hosts);
+      expect(before.mode & 0o777).toBe(0o644);
+      await writeContainerFiles(join(dir, 't'), { ...task, endpoints: [] });
+      expect((await stat(hosts)).ino).toBe(before.ino);
+      expect(await readFile(hosts, 'utf8')).toBe(containerFiles({ ...task, endpoints: [] }).hosts);
+    }));
+});

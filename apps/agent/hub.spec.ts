@@ -1,0 +1,171 @@
+import { silentLog } from '#base/log.js';
+import { systemClock } from '#base/clock.js';
+import type { TaskStatus } from '#model/task.js';
+import type { ViewDelta, ViewSnapshot } from '#model/node-view.js';
+import { AgentHubService, type AgentMessage, type HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
+import { bidi, startServer } from '#rpc/server.js';
+import { deltaToWire, snapshotToWire } from '#rpc/wire.js';
+import { createCa, issue } from '#trust/ca.js';
+import { nodeFactsSchema } from '#model/node.js';
+import { Believer } from './believer.js';
+import { DesiredStore } from './desired-store.js';
+import { startHub, type Hub } from './loops/hub.js';
+import { StatusBoard } from './status-board.js';
+import { makeSnapshot, makeTask, NODE_ID, taskResource, until, withTempDir } from './spec-kit.js';
+import { Queue } from './streams.js';
+
+/** A controller that records what it hears and says what it is told to, on real gRPC. */
+class FakeController {
+  readonly heard: AgentMessage[] = [];
+  streams = 0;
+  port = 0;
+  #down = new Queue<HubMessage>();
+  #server: { port: number; stop(): Promise<void> } | undefined;
+  greeting: () => HubMessage[] = () => [];
+
+  async start(identity: Awaited<ReturnType<typeof issue>>): Promise<void> {
+    const attach = bidi(['node'], (requests: AsyncIterable<AgentMessage>, _peer, signal) => this.#attach(requests, signal));
+    this.#server = await startServer({ address: '127.0.0.1', port: this.port, identity, services: [{ definition: AgentHubService, implementation: { attach } }] });
+    this.port = this.#server.port;
+  }
+
+  #attach(requests: AsyncIterable<AgentMessage>, signal: AbortSignal): AsyncIterable<HubMessage> {
+    this.streams++;
+    const down = new Queue<HubMessage>();
+    this.#down = down;
+    signal.addEventListener('abort', () => down.end());
+    for (const message of this.greeting()) down.push(message);
+    void (async () => {
+      for await (const message of requests) this.heard.push(message);
+    })().catch(() => undefined);
+    return down;
+  }
+
+  say(message: HubMessage): void {
+    this.#down.push(message);
+  }
+
+  hangUp(): void {
+    this.#down.end();
+  }
+
+  async stop(): Promise<void> {
+    this.#down.end();
+    await this.#server?.stop();
+  }
+
+  of<K extends NonNullable<AgentMessage['message']>['$case']>(kind: K) {
+    return this.heard.flatMap(({ message }) => (message?.$case === kind ? [message.value as Extract<AgentMessage['message'], { $case: K }>['value']] : []));
+  }
+}
+
+const snapshot = (value: ViewSnapshot): HubMessage => ({ message: { $case: 'snapshot', value: snapshotToWire(value) } });
+const delta = (value: ViewDelta): HubMessage => ({ message: { $case: 'delta', value: deltaToWire(value) } });
+const a = makeTask('aaaaaaaa');
+const running = (taskId: string): Omit<TaskStatus, 'at' | 'nodeId'> => ({ taskId, state: 'running', message: '', restarts: 0 });
+
+interface Rig {
+  controller: FakeController;
+  store: DesiredStore;
+  believer: Believer;
+  board: StatusBoard;
+  hub: Hub;
+  certify: () => Promise<Awaited<ReturnType<typeof issue>>>;
+}
+
+async function withRig(use: (rig: Rig) => Promise<void>, deadController = false): Promise<void> {
+  const ca = await createCa('c1c1c1c1');
+  const certify = () => issue(ca, { role: 'controller', id: 'k1', clusterId: 'c1c1c1c1' });
+  const controller = new FakeController();
+  controller.greeting = () => [snapshot(makeSnapshot(5, [a]))];
+  await controller.start(await certify());
+  await withTempDir(async (dir) => {
+    const store = await DesiredStore.open(dir, silentLog);
+    const board = new StatusBoard(NODE_ID, systemClock);
+    let hub: Hub | undefined;
+    const believer: Believer = new Believer(store, () => [], () => hub?.factsChanged(), silentLog);
+    const facts = () => nodeFactsSchema.parse({ nodeId: NODE_ID, hostname: 'h', quarantine: believer.quarantine, at: 1 });
+    const identity = await issue(ca, { role: 'node', id: NODE_ID, clusterId: 'c1c1c1c1' });
+    const controllers = () => [...(deadController ? ['127.0.0.1:1'] : []), `127.0.0.1:${controller.port}`];
+    hub = startHub({ controllers, identity, store, believer, board, facts, clock: systemClock, log: silentLog });
+    try {
+      await use({ controller, store, believer, board, hub, certify });
+    } finally {
+      await hub.stop();
+      await controller.stop();
+      await store.flush();
+    }
+  });
+}
+
+describe('the stream to a controller', () => {
+  it('says hello first, takes snapshot and deltas, and beats with the revision applied', () =>
+    withRig(async ({ controller, store }) => {
+      await until(() => store.view.revision === 5);
+      expect(controller.heard[0]?.message).toMatchObject({ $case: 'hello', value: { revision: 0, clusterId: '', facts: { nodeId: NODE_ID } } });
+      controller.say(delta({ clusterId: 'c1c1c1c1', revision: 8, upserts: [taskResource(makeTask('bbbbbbbb'))], removals: [], tombstones: [] }));
+      await until(() => store.byKind.tasks.length === 2);
+      await until(() => controller.of('heartbeat').some((h) => h.appliedRevision === 8));
+    }));
+
+  it('sends statuses that come together together, and each again after a new stream', () =>
+    withRig(async ({ controller, board, store }) => {
+      await until(() => store.isKnown);
+      for (const id of ['aaaaaaaa', 'bbbbbbbb', 'cccccccc']) board.set(running(id));
+      board.set(running('aaaaaaaa'));
+      await until(() => controller.of('status').length > 0);
+      expect(controller.of('status').map((s) => s.statuses.map((t) => t.taskId))).toEqual([['aaaaaaaa', 'bbbbbbbb', 'cccccccc']]);
+      controller.hangUp();
+      await until(() => controller.of('hello').length === 2);
+      expect(controller.of('hello')[1]).toMatchObject({ revision: 5, clusterId: 'c1c1c1c1' });
+      expect(controller.of('hello')[1]?.tasks.map((t) => t.taskId).sort()).toEqual(['aaaaaaaa', 'bbbbbbbb', 'cccccccc']);
+    }));
+
+  it('goes to another controller when one does not answer', () =>
+    withRig(async ({ store }) => until(() => store.isKnown, 10_000), true));
+
+  it('comes back to a controller that was gone', () =>
+    withRig(async ({ controller, store, hub, certify }) => {
+      await until(() => store.isKnown);
+      await controller.stop();
+      await until(() => !hub.isConnected());
+      controller.greeting = () => [snapshot(makeSnapshot(9, [a]))];
+      await controller.start(await certify());
+      await until(() => store.view.revision === 9, 15_000);
+    }), 20_000);
+
+  it('reports a quarantine at once, keeps its view, and is released by accept', () =>
+    withRig(async ({ controller, store }) => {
+      await until(() => store.isKnown);
+      const emptied = snapshot(makeSnapshot(2, [], { clusterId: 'dddddddd' }));
+      controller.greeting = () => [emptied];
+      controller.hangUp();
+      await until(() => controller.of('facts').length > 0);
+      expect(controller.of('facts')[0]?.quarantine).toContain('dddddddd');
+      expect(store.byKind.tasks.map((t) => t.id)).toEqual([a.id]);
+      controller.say({ message: { $case: 'accept', value: { clusterId: 'dddddddd' } } });
+      controller.say(emptied);
+      await until(() => store.view.clusterId === 'dddddddd');
+      await until(() => controller.of('facts').length > 1);
+      expect(controller.of('facts')[1]?.quarantine).toBeUndefined();
+      expect(store.byKind.tasks).toEqual([]);
+    }));
+
+  it('asks for a snapshot again when accept comes alone', () =>
+    withRig(async ({ controller, store }) => {
+      await until(() => store.isKnown);
+      controller.greeting = () => [snapshot(makeSnapshot(2, []))];
+      controller.hangUp();
+      await until(() => controller.of('facts').length > 0);
+      controller.say({ message: { $case: 'accept', value: { clusterId: 'c1c1c1c1' } } });
+      await until(() => store.view.revision === 2, 10_000);
+    }));
+
+  it('begins anew when it hears what it cannot read', () =>
+    withRig(async ({ controller, store }) => {
+      await until(() => store.isKnown);
+      controller.say({ message: { $case: 'delta', value: { clusterId: '', revision: 6, upserts: [], removals: [], tombstones: [] } } });
+      await until(() => controller.streams === 2);
+      expect(store.view.revision).toBe(5);
+    }));
+});

@@ -1,0 +1,171 @@
+/**
+ * Keeps the kernel as the view wants it: one whole desired value, set whenever the view changed, and repaired on a timer.
+ * Tasks wait here for their namespace to be finished before their containers begin.
+ */
+import { backoffMs } from '#base/backoff.js';
+import type { Clock } from '#base/clock.js';
+import type { Stop } from '#base/dispose.js';
+import { messageOf, WeftError } from '#base/errors.js';
+import type { Log } from '#base/log.js';
+import type { KernelState } from '#overlay/kernel-state.js';
+import { namespacePath, taskNamespace } from '#overlay/names.js';
+import { nodeKernel } from '#overlay/node-kernel.js';
+import type { DesiredStore } from '../desired-store.js';
+import type { TaskNetwork } from '../task-runner.js';
+
+const COALESCE_MS = 10;
+const REPAIR_MS = 5_000;
+const RETRY = { initialMs: 200, maxMs: 5_000 };
+
+export interface KernelPort {
+  /** Makes the kernel as desired and reads back that it is. @throws KERNEL saying what could not be done */
+  set(desired: KernelState): Promise<void>;
+  /** Looks for drift and puts it right; resolves with one line for each thing that was put back. */
+  repair(): Promise<string[]>;
+}
+
+export interface NetworkLoopOptions {
+  kernel: KernelPort;
+  store: DesiredStore;
+  host: { nodeId: string; address: string };
+  /** false while what runs here may be more than the view on disk knows of: then nothing is taken away. */
+  mayProgram: () => boolean;
+  /** Called before namespaces are made, with the tasks they are for: what is made is on record first. */
+  onTasks: (taskIds: readonly string[]) => Promise<void>;
+  /** Called after drift was found. */
+  onDrift: () => void;
+  clock: Clock;
+  log: Log;
+}
+
+interface Waiter {
+  taskId: string;
+  resolve: (path: string) => void;
+}
+
+export class NetworkLoop implements TaskNetwork {
+  /** Kernel objects put back since the start. */
+  driftRepairs = 0;
+  readonly #o: NetworkLoopOptions;
+  readonly #stops: Stop[] = [];
+  readonly #waiters = new Set<Waiter>();
+  /** Tasks whose namespaces the kernel has, finished. */
+  #finished: ReadonlySet<string> = new Set();
+  #lastError: string | undefined;
+  #failures = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #delayMs = 0;
+  #running: Promise<void> | undefined;
+  #dirty = false;
+  #stopped = false;
+
+  constructor(options: NetworkLoopOptions) {
+    this.#o = options;
+  }
+
+  start(): void {
+    const repairing = setInterval(() => this.#begin(() => this.#repair()), REPAIR_MS);
+    this.#stops.push(
+      this.#o.store.onChange(() => this.kick()),
+      () => clearInterval(repairing),
+    );
+    this.kick();
+  }
+
+  /** Leaves the kernel as it is. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    for (const stop of this.#stops.splice(0)) await stop();
+    await this.#running;
+  }
+
+  kick(delayMs = COALESCE_MS): void {
+    this.#dirty = true;
+    if (this.#stopped || (this.#timer && this.#delayMs <= delayMs)) return;
+    // A change does not wait for the end of a long delay between tries.
+    clearTimeout(this.#timer);
+    this.#delayMs = delayMs;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#begin(() => this.#set());
+    }, delayMs);
+  }
+
+  async ready(taskId: string, timeoutMs: number): Promise<string> {
+    if (this.#finished.has(taskId)) return pathOf(taskId);
+    let waiter: Waiter | undefined;
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await new Promise<string>((resolve, reject) => {
+        waiter = { taskId, resolve };
+        this.#waiters.add(waiter);
+        timer = setTimeout(() => reject(this.#notReady(taskId)), timeoutMs);
+      });
+    } finally {
+      clearTimeout(timer);
+      if (waiter) this.#waiters.delete(waiter);
+    }
+  }
+
+  #notReady(taskId: string): WeftError {
+    return new WeftError('KERNEL', {
+      what: `the network of task ${taskId} is not ready`,
+      why: this.#lastError ?? 'it takes longer than expected',
+    });
+  }
+
+  /** One piece of work at a time; a change that comes meanwhile is taken up afterwards. */
+  #begin(work: () => Promise<void>): void {
+    if (this.#running || this.#stopped) return;
+    this.#running = work().finally(() => {
+      this.#running = undefined;
+      if (this.#dirty && !this.#timer) this.kick();
+    });
+  }
+
+  async #set(): Promise<void> {
+    const { kernel, store, host, onTasks, mayProgram, log } = this.#o;
+    this.#dirty = false;
+    if (!store.isKnown || !mayProgram()) return;
+    const view = store.byKind;
+    const tasks = view.tasks.filter((t) => t.nodeId === host.nodeId).map((t) => t.id);
+    try {
+      await onTasks(tasks);
+      await kernel.set(nodeKernel(view, host));
+      this.#failures = 0;
+      this.#lastError = undefined;
+      this.#finish(tasks);
+    } catch (error) {
+      this.#lastError = messageOf(error);
+      log.error({ error: this.#lastError }, 'the network could not be made as it should be; trying again');
+      this.kick(backoffMs(this.#failures++, RETRY));
+    }
+  }
+
+  #finish(tasks: readonly string[]): void {
+    this.#finished = new Set(tasks);
+    for (const waiter of this.#waiters) {
+      if (!this.#finished.has(waiter.taskId)) continue;
+      this.#waiters.delete(waiter);
+      waiter.resolve(pathOf(waiter.taskId));
+    }
+  }
+
+  async #repair(): Promise<void> {
+    const { kernel, onDrift, log } = this.#o;
+    // Before the first success there is nothing to compare with.
+    if (this.#finished.size === 0 && this.#lastError !== undefined) return;
+    try {
+      const repairs = await kernel.repair();
+      if (repairs.length === 0) return;
+      this.driftRepairs += repairs.length;
+      log.warn({ repairs: repairs.slice(0, 20), count: repairs.length }, 'the network had drifted and was put right');
+      onDrift();
+    } catch (error) {
+      log.warn({ error: messageOf(error) }, 'could not look for drift in the network');
+    }
+  }
+}
+
+const pathOf = (taskId: string): string => namespacePath(taskNamespace(taskId));

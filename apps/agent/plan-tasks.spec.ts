@@ -1,0 +1,157 @@
+import type { Task } from '#model/task.js';
+import type { ContainerInfo } from '#runtime/runtime.js';
+import {
+  afterEnd,
+  afterFailure,
+  afterStart,
+  inSeconds,
+  newMemory,
+  planTasks,
+  TASK_LABEL,
+  type PlanInput,
+  type TaskMemory,
+} from './plan-tasks.js';
+import { makeTask } from './spec-kit.js';
+
+const NOW = 1_000_000;
+const task = makeTask('aaaaaaaa');
+const stopping: Task = { ...task, desired: 'stop' };
+const container = (state: ContainerInfo['state'], more: Partial<ContainerInfo> = {}): ContainerInfo => ({
+  id: task.id,
+  image: 'x',
+  labels: { [TASK_LABEL]: task.id },
+  state,
+  ...more,
+});
+const memory = (m: Partial<TaskMemory>): TaskMemory => ({ ...newMemory(), ...m });
+
+function plan(desired: Task[], containers: ContainerInfo[], m?: TaskMemory, more: Partial<PlanInput> = {}) {
+  const { operations, wakeAt } = planTasks({
+    desired,
+    believed: true,
+    containers,
+    memory: new Map(m ? [[task.id, m]] : []),
+    busy: new Set(),
+    holdOff: new Map(),
+    now: NOW,
+    ...more,
+  });
+  return { kinds: operations.map((o) => o.type), operations, wakeAt };
+}
+
+describe('a task that should run', () => {
+  const cases: [string, ContainerInfo[], TaskMemory | undefined, string[]][] = [
+    ['is made when there is nothing', [], undefined, ['run']],
+    ['is adopted, not touched, when it runs and the agent is new', [container('running')], undefined, ['adopt']],
+    ['is adopted when it is paused', [container('paused')], undefined, ['adopt']],
+    ['is left alone when it runs', [container('running')], memory({ phase: 'running' }), []],
+    ['is made anew when the agent died between create and start', [container('created')], undefined, ['run']],
+    ['has ended when it stopped while the agent was away', [container('stopped', { exitCode: 3 })], undefined, ['ended']],
+    ['has ended when it stopped', [container('stopped', { exitCode: 3 })], memory({ phase: 'running' }), ['ended']],
+    ['has ended when its container vanished', [], memory({ phase: 'running' }), ['ended']],
+    ['waits for its delay', [container('stopped')], memory({ phase: 'waiting', notBefore: NOW + 1 }), []],
+    ['runs again after its delay', [container('stopped')], memory({ phase: 'waiting', notBefore: NOW }), ['run']],
+    [
+      'is adopted when a try that failed left it running',
+      [container('running')],
+      memory({ phase: 'waiting', notBefore: NOW + 1 }),
+      ['adopt'],
+    ],
+  ];
+  it.each(cases)('%s', (_what, containers, m, kinds) => {
+    expect(plan([task], containers, m).kinds).toEqual(kinds);
+  });
+
+  it('is looked at again when its delay is over', () => {
+    expect(plan([task], [container('stopped')], memory({ phase: 'waiting', notBefore: NOW + 70 })).wakeAt).toBe(NOW + 70);
+  });
+
+  it('counts as a restart only if it ran before', () => {
+    expect(plan([task], [], memory({ phase: 'waiting', attempts: 2 })).operations).toMatchObject([{ type: 'run', again: false }]);
+    expect(plan([task], [], memory({ phase: 'waiting', startedAt: 5 })).operations).toMatchObject([{ type: 'run', again: true }]);
+  });
+
+  it('is left alone while something is under way', () => {
+    expect(plan([task], [], undefined, { busy: new Set([task.id]) }).kinds).toEqual([]);
+  });
+});
+
+describe('a task that should stop', () => {
+  const cases: [string, ContainerInfo[], TaskMemory | undefined, string[]][] = [
+    ['is stopped when it runs', [container('running')], memory({ phase: 'running' }), ['stop']],
+    ['is stopped by an agent that has just begun', [container('running')], undefined, ['stop']],
+    ['is reported when there is nothing to stop', [], undefined, ['stop']],
+    ['is done with once it is gone', [], memory({ phase: 'gone' }), []],
+    ['is stopped even in the middle of a delay', [container('stopped')], memory({ phase: 'waiting', notBefore: NOW + 5_000 }), ['stop']],
+  ];
+  it.each(cases)('%s', (_what, containers, m, kinds) => {
+    expect(plan([stopping], containers, m).kinds).toEqual(kinds);
+  });
+
+  it('is not tried at every turn when stopping fails', () => {
+    const { kinds, wakeAt } = plan([stopping], [container('running')], memory({ phase: 'running' }), {
+      holdOff: new Map([[task.id, NOW + 9]]),
+    });
+    expect([kinds, wakeAt]).toEqual([[], NOW + 9]);
+  });
+});
+
+describe('a container that no task of the view explains', () => {
+  it('is removed when the view is believed', () => {
+    expect(plan([], [container('running')]).kinds).toEqual(['remove-leftover']);
+  });
+
+  it('is left alone when no view was believed: an emptied control plane wipes nothing', () => {
+    expect(plan([], [container('running')], undefined, { believed: false }).kinds).toEqual([]);
+  });
+
+  it('is left alone when it is not one of ours', () => {
+    expect(plan([], [{ ...container('running'), labels: {} }]).kinds).toEqual([]);
+  });
+
+  it('is left alone while something is under way, or its removal has just failed', () => {
+    expect(plan([], [container('running')], undefined, { busy: new Set([task.id]) }).kinds).toEqual([]);
+    expect(plan([], [container('running')], undefined, { holdOff: new Map([[task.id, NOW + 1]]) })).toMatchObject({
+      kinds: [],
+      wakeAt: NOW + 1,
+    });
+  });
+});
+
+describe('delays', () => {
+  const always = () => 1 - Number.EPSILON;
+
+  it('double from 100 ms to 10 s while runs are short', () => {
+    let m = memory({ phase: 'running', startedAt: NOW });
+    const delays = Array.from({ length: 9 }, () => {
+      m = afterEnd({ ...m, startedAt: NOW }, { exitCode: 1, exitedAt: NOW + 50 }, NOW, always);
+      return m.notBefore - NOW;
+    });
+    expect(delays).toEqual([100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+  });
+
+  it('begin small again after a run of 10 s', () => {
+    const m = memory({ phase: 'running', startedAt: NOW - 10_000, attempts: 7 });
+    expect(afterEnd(m, { exitCode: 0, exitedAt: NOW }, NOW, always)).toMatchObject({
+      phase: 'waiting',
+      attempts: 1,
+      notBefore: NOW + 100,
+      exitCode: 0,
+    });
+  });
+
+  it('grow with failures to make it, too, and a start counts restarts only after a run', () => {
+    const failed = afterFailure(memory({ attempts: 3 }), NOW, always);
+    expect(failed).toMatchObject({ phase: 'waiting', attempts: 4, notBefore: NOW + 800 });
+    expect(afterStart(failed, NOW, false)).toMatchObject({ phase: 'running', restarts: 0, startedAt: NOW });
+    expect(afterStart(failed, NOW, true).restarts).toBe(1);
+  });
+
+  it.each([
+    [40, '0.1 s'],
+    [440, '0.4 s'],
+    [2_100, '2 s'],
+  ])('read well: %d ms is %s', (ms, text) => {
+    expect(inSeconds(ms)).toBe(text);
+  });
+});

@@ -1,0 +1,209 @@
+import { readFile, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { WeftError } from '#base/errors.js';
+import type { ImageInfo } from '#runtime/runtime.js';
+import { imagesToRemove } from './collect-images.js';
+import { ensureImage, repositoryOf } from './ensure-image.js';
+import { holderOf, takeLock } from './lock.js';
+import { parseOptions } from './options.js';
+import { Observed } from './observed.js';
+import { withTempDir } from './spec-kit.js';
+import { batch, merge, mergeSorted, Queue } from './streams.js';
+import { turns } from './turns.js';
+import { followUpstreams, nameServersIn } from './upstreams.js';
+
+async function* from<T>(...items: T[]): AsyncGenerator<T> {
+  yield* items;
+}
+async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
+  const out: T[] = [];
+  for await (const item of source) out.push(item);
+  return out;
+}
+
+describe('streams', () => {
+  it('merge everything, sorted or as it comes', async () => {
+    expect((await collect(merge([from(1, 2), from(3), from<number>()]))).sort()).toEqual([1, 2, 3]);
+    expect(await collect(mergeSorted([from(1, 4, 9), from(2, 3), from()], (n) => n))).toEqual([1, 2, 3, 4, 9]);
+  });
+
+  it('fail when one of them fails', async () => {
+    const bad = async function* () {
+      yield 1;
+      throw new Error('broke');
+    };
+    await expect(collect(merge<number>([bad(), new Queue<number>()]))).rejects.toThrow('broke');
+    await expect(collect(batch(bad(), 10, 5))).rejects.toThrow('broke');
+  });
+
+  it('are batched by count and by time', async () => {
+    expect(await collect(batch(from(1, 2, 3), 2, 10_000))).toEqual([[1, 2], [3]]);
+    const queue = new Queue<number>();
+    const batches = batch(queue, 100, 10)[Symbol.asyncIterator]();
+    queue.push(1);
+    expect((await batches.next()).value).toEqual([1]);
+    queue.push(2);
+    queue.end();
+    expect([await batches.next(), (await batches.next()).done]).toEqual([{ done: false, value: [2] }, true]);
+  });
+});
+
+describe('turns', () => {
+  it('let no more than the limit work at once, and everyone in the end', async () => {
+    const inTurn = turns(3);
+    let now = 0;
+    let most = 0;
+    const work = async () => {
+      most = Math.max(most, ++now);
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      now--;
+    };
+    await Promise.allSettled([...Array.from({ length: 20 }, () => inTurn(work)), inTurn(() => Promise.reject(new Error('x')))]);
+    expect([most, now]).toEqual([3, 0]);
+  });
+});
+
+describe('observed containers', () => {
+  const info = (id: string, state: 'running' | 'stopped') => ({ id, image: 'x', labels: {}, state });
+
+  it('are newer than a listing that began before they changed', async () => {
+    const observed = new Observed();
+    await observed.refresh(
+      async () => [info('a', 'running'), info('b', 'running')],
+      () => false,
+    );
+    await observed.refresh(
+      async () => {
+        observed.put(info('a', 'stopped'));
+        return [info('a', 'running'), info('c', 'running')];
+      },
+      () => false,
+    );
+    expect(
+      observed
+        .all()
+        .map((c) => `${c.id} ${c.state}`)
+        .sort(),
+    ).toEqual(['a stopped', 'c running']);
+  });
+});
+
+describe('options', () => {
+  it('have defaults, and take the token from the environment', () => {
+    expect(
+      parseOptions(['--address', '192.0.2.1', '--name', 'n1', '--join', 'c', '--controllers', 'c,d:1'], { WEFT_TOKEN: 't' }),
+    ).toMatchObject({
+      dataDir: '/var/lib/weft',
+      containerdNamespace: 'weft',
+      controllers: ['c:7700', 'd:1'],
+      join: { token: 't', host: 'c', port: 7701 },
+      listenPort: 7702,
+    });
+  });
+  it.each([
+    [[]],
+    [['--address', 'x']],
+    [['--address', '192.0.2.1', '--listen-port', '99999']],
+    [['--address', '192.0.2.1', '--nope']],
+    [['--address', '192.0.2.1', '--controllers', 'a b']],
+  ])('refuse %j', (argv) => {
+    expect(() => parseOptions(argv, {})).toThrow(WeftError);
+  });
+});
+
+describe('the lock on a data directory', () => {
+  it('is held by a live process only', () =>
+    withTempDir(async (dir) => {
+      const file = join(dir, 'agent.pid');
+      const release = await takeLock(file);
+      expect(await holderOf(file)).toBe(process.pid);
+      await release();
+      await expect(readFile(file)).rejects.toThrow();
+      await writeFile(file, '999999999\n');
+      expect(await holderOf(file)).toBeUndefined();
+      await writeFile(file, `${process.ppid}\n`);
+      await expect(takeLock(file)).rejects.toMatchObject({ code: 'CONFLICT' });
+      // Written before that process began: its number was somebody else's then.
+      await utimes(file, 1, 1);
+      await (
+        await takeLock(file)
+      )();
+    }));
+});
+
+describe('upstream name servers', () => {
+  it('are the IPv4 ones of resolv.conf, in order', () => {
+    expect(nameServersIn('# x\nnameserver 127.0.0.53\n nameserver\t192.0.2.1 \nnameserver ::1\nnameserver 127.0.0.53\nsearch a\n')).toEqual(
+      ['127.0.0.53', '192.0.2.1'],
+    );
+  });
+  it('are none where there is no such file', async () => {
+    const seen: string[][] = [];
+    const stop = await followUpstreams('/nowhere/resolv.conf', (servers) => seen.push(servers));
+    await stop();
+    expect(seen).toEqual([[]]);
+  });
+});
+
+const image = (name: string, digest: string, sizeBytes = 10): ImageInfo => ({ name, digest, sizeBytes, platforms: [] });
+
+describe('images to remove', () => {
+  const HOUR = 3_600_000;
+  const images = [image('a', 'sha256:a'), image('b', 'sha256:b'), image('c', 'sha256:c'), image('d', 'sha256:d')];
+  const lastUsed = new Map([
+    ['a', 2],
+    ['b', 1],
+    ['c', 0],
+    ['d', 5 * HOUR],
+  ]);
+  const choose = (usedBytes: number) =>
+    imagesToRemove({ images, inUse: new Set(['sha256:c']), lastUsed, disk: { usedBytes, totalBytes: 100 }, now: 5 * HOUR + 10 });
+
+  it('are none while there is room', () => expect(choose(85)).toEqual([]));
+  it('are the longest unused, as many as it takes', () => expect([choose(86), choose(95)]).toEqual([['b'], ['b', 'a']]));
+  it('are never those in use or used lately', () => expect(choose(100)).toEqual(['b', 'a']));
+});
+
+describe('the image of a task', () => {
+  const digest = `sha256:${'1'.repeat(64)}`;
+  const store = (...images: ImageInfo[]) => {
+    const pulled: string[] = [];
+    return {
+      pulled,
+      resolveImage: async (reference: string) => images.find((i) => i.name === reference),
+      listImages: async () => images,
+      pullImage: async (reference: string) => {
+        pulled.push(reference);
+        if (reference.startsWith('gone')) throw new WeftError('UNAVAILABLE', 'no such registry');
+        return image(reference, digest);
+      },
+    };
+  };
+
+  it('is the one that was pinned, under whatever name it is here', async () => {
+    expect(await ensureImage(store(image('web:1', digest)), { image: 'web:1', imageDigest: digest }, 'n1')).toBe('web:1');
+    expect(
+      await ensureImage(store(image('web:1', 'sha256:0'), image('other', digest)), { image: 'web:1', imageDigest: digest }, 'n1'),
+    ).toBe('other');
+  });
+
+  it('is pulled by digest when only another of its name is here', async () => {
+    const here = store(image('r:5000/web:1', 'sha256:0'));
+    expect(await ensureImage(here, { image: 'r:5000/web:1', imageDigest: digest }, 'n1')).toBe(`r:5000/web@${digest}`);
+    expect(here.pulled).toEqual([`r:5000/web@${digest}`]);
+  });
+
+  it('is missed with the node, the image and the reason', async () => {
+    await expect(ensureImage(store(), { image: 'gone:1' }, 'n1')).rejects.toMatchObject({
+      code: 'IMAGE_UNKNOWN',
+      what: 'image gone:1 is not on node n1',
+      why: expect.stringContaining('no such registry'),
+    });
+  });
+
+  it.each([
+    ['busybox', 'busybox'],
+    ['r:5000/a/b', 'r:5000/a/b'],
+    ['r:5000/a/b:1.2@sha256:ab', 'r:5000/a/b'],
+  ])('%s is of the repository %s', (reference, repository) => expect(repositoryOf(reference)).toBe(repository));
+});
