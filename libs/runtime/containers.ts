@@ -1,0 +1,227 @@
+/**
+ * The life of a container. Made in the order record, snapshot, task and taken apart in the order task, snapshot, record: the record names its
+ * snapshot, so the garbage collector leaves it alone, and whatever a crash leaves half-made still shows in `list` and goes with `remove`.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { status } from '@grpc/grpc-js';
+import { WeftError } from '#base/errors.js';
+import type { ContainerdClient } from './client.js';
+import { isAlreadyExists, isNotFound, orUndefined, statusOf } from './client.js';
+import { ContainersService } from './gen/services/containers/v1/containers.js';
+import type { Container } from './gen/services/containers/v1/containers.js';
+import { SnapshotsService } from './gen/services/snapshots/v1/snapshots.js';
+import { TasksService } from './gen/services/tasks/v1/tasks.js';
+import { Status } from './gen/types/task/task.js';
+import type { Process } from './gen/types/task/task.js';
+import { hostFacts } from './host-facts.js';
+import { imageToRun } from './images.js';
+import type { ImageContext, LoadedImage } from './images.js';
+import { buildOciSpec } from './oci-spec.js';
+import type { OciSpec } from './oci-spec.js';
+import { runtimeFailure } from './runtime-failure.js';
+import type { ContainerInfo, ContainerSpec, ContainerState } from './runtime.js';
+import { signalNumber } from './signals.js';
+import { resolveUser } from './user.js';
+import type { ImageUserFiles } from './user-files.js';
+
+export interface ContainerContext {
+  client: ContainerdClient;
+  images: ImageContext;
+  userFiles: ImageUserFiles;
+  snapshotter: string;
+  runtimeName: string;
+}
+
+/** Type names that containerd's own clients use, so that `ctr` can read our records. */
+const SPEC_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/Spec';
+/** What we note about a container. containerd limits its labels to 4 KiB, which Compose labels may exceed; an extension has no limit. */
+const NOTE_KEY = 'weft';
+const NOTE_TYPE = 'weft/container/v1';
+const TASK_DEADLINE_MS = 60_000;
+/** After SIGKILL only the kernel can delay the end (a process in uninterruptible sleep). */
+const KILL_DEADLINE_MS = 30_000;
+const SIGKILL = 9;
+
+interface Note {
+  labels: Record<string, string>;
+  stopSignal: string;
+}
+
+/** @throws IMAGE_UNKNOWN, BAD_VALUE, CONFLICT if the id is taken, RUNTIME. On failure nothing is left. */
+export async function createContainer(ctx: ContainerContext, spec: ContainerSpec): Promise<void> {
+  const image = await imageToRun(ctx.images, spec.image);
+  const record = await recordOf(ctx, spec, image);
+  try {
+    await ctx.client.call(ContainersService.create, { container: record });
+  } catch (error) {
+    if (isAlreadyExists(error))
+      throw new WeftError('CONFLICT', { what: `a container ${spec.id} exists already`, hint: 'Remove it first.', cause: error });
+    throw error;
+  }
+  try {
+    await createTask(ctx, spec, image.chainId);
+  } catch (error) {
+    await removeContainer(ctx, spec.id).catch(() => undefined);
+    throw runtimeFailure(`cannot create the container ${spec.id}`, error);
+  }
+}
+
+async function recordOf(ctx: ContainerContext, spec: ContainerSpec, image: LoadedImage): Promise<Container> {
+  const { passwd, group } = await ctx.userFiles.read(image.chainId);
+  const user = resolveUser(spec.user || image.config.user, passwd, group);
+  const oci = buildOciSpec(image.config, spec, user, hostFacts(ctx.client.namespace, spec.id));
+  const stopSignal = spec.stopSignal ?? image.config.stopSignal ?? 'SIGTERM';
+  signalNumber(stopSignal);
+  const note: Note = { labels: spec.labels, stopSignal };
+  return {
+    id: spec.id,
+    labels: {},
+    image: spec.image,
+    runtime: { name: ctx.runtimeName, options: undefined },
+    spec: { typeUrl: SPEC_TYPE, value: Buffer.from(JSON.stringify(oci)) },
+    snapshotter: ctx.snapshotter,
+    snapshotKey: spec.id,
+    createdAt: undefined,
+    updatedAt: undefined,
+    extensions: { [NOTE_KEY]: { typeUrl: NOTE_TYPE, value: Buffer.from(JSON.stringify(note)) } },
+  };
+}
+
+async function createTask({ client, snapshotter }: ContainerContext, spec: ContainerSpec, parent: string): Promise<void> {
+  const { mounts } = await client.call(SnapshotsService.prepare, { snapshotter, key: spec.id, parent, labels: {} });
+  const { stdout, stderr } = spec.stdio;
+  const terminal = spec.tty ?? false;
+  // A terminal has one output. The shim waits in this call until someone reads the FIFOs.
+  const task = { containerId: spec.id, rootfs: mounts, stdin: '', stdout, stderr: terminal ? '' : stderr, terminal };
+  await client.call(TasksService.create, task, { deadlineMs: TASK_DEADLINE_MS });
+}
+
+/** @throws NOT_FOUND, RUNTIME */
+export async function startContainer({ client }: ContainerContext, id: string): Promise<number> {
+  try {
+    const { pid } = await client.call(TasksService.start, { containerId: id, execId: '' }, { deadlineMs: TASK_DEADLINE_MS });
+    return pid;
+  } catch (error) {
+    throw isNotFound(error) ? noContainer(id, error) : runtimeFailure(`cannot start the container ${id}`, error);
+  }
+}
+
+const noContainer = (id: string, cause?: unknown) =>
+  new WeftError('NOT_FOUND', {
+    what: `no container ${id} to start`,
+    why: 'it was never made, or lost its task',
+    hint: 'Remove it and create it again.',
+    cause,
+  });
+
+const STATES: Readonly<Record<number, ContainerState>> = {
+  [Status.CREATED]: 'created',
+  [Status.RUNNING]: 'running',
+  [Status.PAUSED]: 'paused',
+  [Status.PAUSING]: 'paused',
+};
+
+export async function listContainers({ client }: ContainerContext): Promise<ContainerInfo[]> {
+  // Tasks first: a container that is made in between then shows as one without a task, rather than a task without a container.
+  const { tasks } = await client.call(TasksService.list, { filter: '' });
+  const { containers } = await client.call(ContainersService.list, { filters: [] });
+  const byId = new Map(tasks.map((task) => [task.id || task.containerId, task]));
+  return containers.map((container) => infoOf(container, byId.get(container.id)));
+}
+
+function infoOf(container: Container, task: Process | undefined): ContainerInfo {
+  const { labels } = noteOf(container);
+  const base = { id: container.id, image: container.image, labels };
+  // No task: half-made, or lost with a reboot or its shim. It cannot be started, so it is as good as stopped; its exit code is not known.
+  if (!task) return { ...base, state: 'stopped' };
+  const state = STATES[task.status] ?? 'stopped';
+  if (state !== 'stopped') return { ...base, state, pid: task.pid };
+  return { ...base, state, exitCode: task.exitStatus, ...(task.exitedAt ? { exitedAt: task.exitedAt.getTime() } : {}) };
+}
+
+function noteOf(container: Container): Note {
+  const value = container.extensions[NOTE_KEY]?.value;
+  return value ? (JSON.parse(value.toString()) as Note) : { labels: container.labels, stopSignal: 'SIGTERM' };
+}
+
+/** The record and its OCI spec. @throws NOT_FOUND */
+export async function inspectContainer(client: ContainerdClient, id: string): Promise<{ spec: OciSpec; stopSignal: string }> {
+  const { container } = (await orUndefined(client.call(ContainersService.get, { id }))) ?? {};
+  if (!container?.spec) throw new WeftError('NOT_FOUND', `no container ${id}`);
+  return { spec: JSON.parse(container.spec.value.toString()) as OciSpec, stopSignal: noteOf(container).stopSignal };
+}
+
+/** Undefined if there is no task. */
+export async function taskOf(client: ContainerdClient, id: string): Promise<Process | undefined> {
+  return (await orUndefined(client.call(TasksService.get, { containerId: id, execId: '' })))?.process;
+}
+
+/** Signal, grace, SIGKILL. Resolves with the exit code; undefined if there is nothing (any more). @throws BAD_VALUE, RUNTIME */
+export async function stopContainer(
+  ctx: ContainerContext,
+  id: string,
+  options: { signal?: string; graceMs: number },
+): Promise<number | undefined> {
+  const task = await taskOf(ctx.client, id);
+  if (!task) return undefined;
+  if (task.status === Status.STOPPED) return task.exitStatus;
+  const signal = signalNumber(options.signal ?? (await inspectContainer(ctx.client, id)).stopSignal);
+  const abort = new AbortController();
+  const gone = exitOf(ctx.client, id, abort.signal);
+  try {
+    // A process that was never started has nothing to be gentle about, and ignores everything but SIGKILL.
+    const gentle = task.status !== Status.CREATED && signal !== SIGKILL;
+    if (gentle) {
+      await kill(ctx.client, id, signal);
+      const ended = await Promise.race([gone, sleep(options.graceMs, 'late' as const, { signal: abort.signal })]);
+      if (ended !== 'late') return ended;
+    }
+    await kill(ctx.client, id, SIGKILL);
+    return await Promise.race([gone, stuck(id, abort.signal)]);
+  } finally {
+    abort.abort();
+  }
+}
+
+/** Waits for the end; undefined if the task is gone (or the wait is called off). */
+async function exitOf(client: ContainerdClient, id: string, signal: AbortSignal): Promise<number | undefined> {
+  try {
+    return (await client.call(TasksService.wait, { containerId: id, execId: '' }, { deadlineMs: Infinity, signal })).exitStatus;
+  } catch (error) {
+    if (isNotFound(error) || signal.aborted) return undefined;
+    throw error;
+  }
+}
+
+async function stuck(id: string, signal: AbortSignal): Promise<never> {
+  await sleep(KILL_DEADLINE_MS, undefined, { signal });
+  throw new WeftError('RUNTIME', {
+    what: `the container ${id} does not end`,
+    why: `it still runs ${KILL_DEADLINE_MS / 1000} s after SIGKILL`,
+    hint: 'Look for a process in uninterruptible sleep (state D).',
+  });
+}
+
+/** A process that has ended already is no error. */
+async function kill(client: ContainerdClient, id: string, signal: number): Promise<void> {
+  try {
+    await client.call(TasksService.kill, { containerId: id, execId: '', signal, all: false });
+  } catch (error) {
+    const ended =
+      isNotFound(error) ||
+      statusOf(error) === status.FAILED_PRECONDITION ||
+      /process already finished|not running|no such process/i.test(String(error));
+    if (!ended) throw error;
+  }
+}
+
+/** From whatever state. Idempotent. @throws RUNTIME */
+export async function removeContainer(ctx: ContainerContext, id: string): Promise<void> {
+  const { client, snapshotter } = ctx;
+  if (await taskOf(client, id)) {
+    await stopContainer(ctx, id, { signal: 'SIGKILL', graceMs: 0 });
+    await orUndefined(client.call(TasksService.delete, { containerId: id }, { deadlineMs: TASK_DEADLINE_MS }));
+  }
+  await orUndefined(client.call(SnapshotsService.remove, { snapshotter, key: id }, { deadlineMs: TASK_DEADLINE_MS }));
+  await orUndefined(client.call(ContainersService.delete, { id }));
+}

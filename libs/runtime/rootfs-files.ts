@@ -1,0 +1,63 @@
+/**
+ * Reads small files below a directory that a stranger filled (an image, a running container) without ever leaving it. Each part of the path
+ * is opened relative to the open directory before it, through /proc/self/fd, and never followed as a symlink by the kernel; symlinks are
+ * resolved here, against the root. So neither an absolute symlink nor a part swapped in the meantime leads out.
+ */
+import { constants } from 'node:fs';
+import { open, readlink } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
+
+const MAX_SYMLINKS = 20;
+/** A password file of more is not read. */
+const MAX_FILE_BYTES = 1024 * 1024;
+/** O_PATH (open(2)), which Node does not name: the same number on x86 and Arm. */
+const O_PATH = 0o10000000;
+const DIRECTORY_FLAGS = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW;
+/** A FIFO or device must not make us wait. */
+const FILE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
+
+/** The file's text, or undefined if it is absent, not a regular file, too large, or reached through a loop of symlinks. */
+export async function readFileBelow(root: string, path: string): Promise<string | undefined> {
+  const handles: FileHandle[] = [await open(root, O_PATH | constants.O_DIRECTORY)];
+  try {
+    const pending = partsOf(path);
+    let links = 0;
+    while (pending.length > 0) {
+      const part = pending.shift() as string;
+      if (part === '..') {
+        if (handles.length > 1) await handles.pop()?.close();
+        continue;
+      }
+      const here = `/proc/self/fd/${handles.at(-1)?.fd}/${part}`;
+      const target = await readlink(here).catch(() => undefined);
+      if (target !== undefined) {
+        if (++links > MAX_SYMLINKS) return undefined;
+        if (target.startsWith('/')) await Promise.all(handles.splice(1).map((h) => h.close()));
+        pending.unshift(...partsOf(target));
+      } else if (pending.length > 0) {
+        handles.push(await open(here, DIRECTORY_FLAGS));
+      } else {
+        return await readRegular(here);
+      }
+    }
+    return undefined;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO'].includes(String(error.code))) return undefined;
+    throw error;
+  } finally {
+    await Promise.all(handles.map((h) => h.close()));
+  }
+}
+
+const partsOf = (path: string): string[] => path.split('/').filter((part) => part !== '' && part !== '.');
+
+async function readRegular(path: string): Promise<string | undefined> {
+  const file = await open(path, FILE_FLAGS);
+  try {
+    const stat = await file.stat();
+    if (!stat.isFile() || stat.size > MAX_FILE_BYTES) return undefined;
+    return await file.readFile('utf8');
+  } finally {
+    await file.close();
+  }
+}
