@@ -1,14 +1,24 @@
-import type { Resource } from './node-view.js';
+import type { Resource, ViewSnapshot } from './node-view.js';
 import { applyDelta, applySnapshot, byKind, emptyView, judge, toSnapshot } from './view-state.js';
 import { taskSchema } from './task.js';
 
 const task = (id: string): Resource => ({
   kind: 'task',
-  value: taskSchema.parse({ id, stack: 's', service: 'web', slot: 1, nodeId: 'aabbccdd', name: 's-web-1', specHash: 'h', container: { image: 'x' }, createdAt: 1 }),
+  value: taskSchema.parse({
+    id,
+    stack: 's',
+    service: 'web',
+    slot: 1,
+    nodeId: 'aabbccdd',
+    name: 's-web-1',
+    specHash: 'h',
+    container: { image: 'x' },
+    createdAt: 1,
+  }),
 });
 const A = 'aaaaaaaa';
 const B = 'bbbbbbbb';
-const base = { clusterId: 'c1', revision: 10, resources: [task(A), task(B)], tombstones: [] };
+const base: ViewSnapshot = { clusterId: 'c1', revision: 10, resources: [task(A), task(B)], tombstones: [] };
 const held = applySnapshot(base);
 const grave = (taskId: string) => ({ taskId, nodeId: 'aabbccdd', reason: 'removed', at: 1 });
 
@@ -22,7 +32,7 @@ describe('a view', () => {
 });
 
 describe('judge', () => {
-  const snapshot = (change: Partial<typeof base> & { tombstones?: ReturnType<typeof grave>[] }) => ({ ...base, ...change });
+  const snapshot = (change: Partial<ViewSnapshot>) => ({ ...base, ...change });
 
   it('believes anything when nothing is held yet', () => {
     expect(judge(emptyView, snapshot({ clusterId: 'c9' }))).toEqual({ believe: true });
@@ -32,9 +42,15 @@ describe('judge', () => {
     expect(judge(held, snapshot({ revision: 12, resources: [task(B)], tombstones: [grave(A)] }))).toEqual({ believe: true });
   });
   it('does not believe another cluster, an older state, or tasks gone without a reason', () => {
-    expect(judge(held, snapshot({ clusterId: 'c2', revision: 99 }))).toMatchObject({ believe: false, reason: expect.stringContaining('c2') });
+    expect(judge(held, snapshot({ clusterId: 'c2', revision: 99 }))).toMatchObject({
+      believe: false,
+      reason: expect.stringContaining('c2'),
+    });
     expect(judge(held, snapshot({ revision: 9 }))).toMatchObject({ believe: false, reason: expect.stringContaining('older') });
-    expect(judge(held, snapshot({ revision: 12, resources: [task(B)] }))).toMatchObject({ believe: false, reason: expect.stringContaining(A) });
+    expect(judge(held, snapshot({ revision: 12, resources: [task(B)] }))).toMatchObject({
+      believe: false,
+      reason: expect.stringContaining(A),
+    });
   });
   it('holds deltas to the same rule', () => {
     const delta = { clusterId: 'c1', revision: 11, upserts: [], removals: [`task/${A}`], tombstones: [] };

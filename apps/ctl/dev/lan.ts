@@ -89,6 +89,8 @@ export async function ensureLan(l: DevLayout): Promise<void> {
 export async function removeLan(l: DevLayout, taskNamespaces: string[]): Promise<void> {
   const there = await namespaces();
   await run(['nft', '-f', '-'], { input: `table ip ${l.natTable} {\n}\ndelete table ip ${l.natTable}\n` });
+  // A namespace dies some time after its name: the host's end of the veth goes by itself, at once.
+  await run(['ip', 'link', 'del', l.hostLink], { accept: [1] });
   const doomed = [...taskNamespaces, ...l.nodes.map((n) => n.netns), l.lanNetns].filter((name) => there.has(name));
   if (doomed.length > 0)
     await ipBatch(
