@@ -9,6 +9,7 @@ import type { Stop } from '#base/dispose.js';
 import type { Log } from '#base/log.js';
 import { decode, encode } from '#model/codec.js';
 import { viewSnapshotSchema } from '#model/node-view.js';
+import type { Task } from '#model/task.js';
 import { applySnapshot, byKind, emptyView, toSnapshot, type NodeView, type ViewByKind } from '#model/view-state.js';
 import { LazyFile, readIfThere } from './atomic-file.js';
 
@@ -45,6 +46,15 @@ export class DesiredStore {
   get byKind(): ViewByKind {
     this.#byKind ??= byKind(this.#view);
     return this.#byKind;
+  }
+
+  task(id: string): Task | undefined {
+    const found = this.#view.resources.get(`task/${id}`);
+    return found?.kind === 'task' ? found.value : undefined;
+  }
+
+  hasTask(id: string): boolean {
+    return this.task(id) !== undefined;
   }
 
   /** false until the first view was believed. */

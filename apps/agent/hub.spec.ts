@@ -25,7 +25,12 @@ class FakeController {
 
   async start(identity: Awaited<ReturnType<typeof issue>>): Promise<void> {
     const attach = bidi(['node'], (requests: AsyncIterable<AgentMessage>, _peer, signal) => this.#attach(requests, signal));
-    this.#server = await startServer({ address: '127.0.0.1', port: this.port, identity, services: [{ definition: AgentHubService, implementation: { attach } }] });
+    this.#server = await startServer({
+      address: '127.0.0.1',
+      port: this.port,
+      identity,
+      services: [{ definition: AgentHubService, implementation: { attach } }],
+    });
     this.port = this.#server.port;
   }
 
@@ -55,7 +60,9 @@ class FakeController {
   }
 
   of<K extends NonNullable<AgentMessage['message']>['$case']>(kind: K) {
-    return this.heard.flatMap(({ message }) => (message?.$case === kind ? [message.value as Extract<AgentMessage['message'], { $case: K }>['value']] : []));
+    return this.heard.flatMap(({ message }) =>
+      message?.$case === kind ? [message.value as Extract<AgentMessage['message'], { $case: K }>['value']] : [],
+    );
   }
 }
 
@@ -82,12 +89,18 @@ async function withRig(use: (rig: Rig) => Promise<void>, deadController = false)
   await withTempDir(async (dir) => {
     const store = await DesiredStore.open(dir, silentLog);
     const board = new StatusBoard(NODE_ID, systemClock);
-    let hub: Hub | undefined;
-    const believer: Believer = new Believer(store, () => [], () => hub?.factsChanged(), silentLog);
+    const late: { hub?: Hub } = {};
+    const believer: Believer = new Believer(
+      store,
+      () => [],
+      () => late.hub?.factsChanged(),
+      silentLog,
+    );
     const facts = () => nodeFactsSchema.parse({ nodeId: NODE_ID, hostname: 'h', quarantine: believer.quarantine, at: 1 });
     const identity = await issue(ca, { role: 'node', id: NODE_ID, clusterId: 'c1c1c1c1' });
     const controllers = () => [...(deadController ? ['127.0.0.1:1'] : []), `127.0.0.1:${controller.port}`];
-    hub = startHub({ controllers, identity, store, believer, board, facts, clock: systemClock, log: silentLog });
+    const hub = startHub({ controllers, identity, store, believer, board, facts, clock: systemClock, log: silentLog });
+    late.hub = hub;
     try {
       await use({ controller, store, believer, board, hub, certify });
     } finally {
@@ -102,8 +115,13 @@ describe('the stream to a controller', () => {
   it('says hello first, takes snapshot and deltas, and beats with the revision applied', () =>
     withRig(async ({ controller, store }) => {
       await until(() => store.view.revision === 5);
-      expect(controller.heard[0]?.message).toMatchObject({ $case: 'hello', value: { revision: 0, clusterId: '', facts: { nodeId: NODE_ID } } });
-      controller.say(delta({ clusterId: 'c1c1c1c1', revision: 8, upserts: [taskResource(makeTask('bbbbbbbb'))], removals: [], tombstones: [] }));
+      expect(controller.heard[0]?.message).toMatchObject({
+        $case: 'hello',
+        value: { revision: 0, clusterId: '', facts: { nodeId: NODE_ID } },
+      });
+      controller.say(
+        delta({ clusterId: 'c1c1c1c1', revision: 8, upserts: [taskResource(makeTask('bbbbbbbb'))], removals: [], tombstones: [] }),
+      );
       await until(() => store.byKind.tasks.length === 2);
       await until(() => controller.of('heartbeat').some((h) => h.appliedRevision === 8));
     }));
@@ -118,21 +136,29 @@ describe('the stream to a controller', () => {
       controller.hangUp();
       await until(() => controller.of('hello').length === 2);
       expect(controller.of('hello')[1]).toMatchObject({ revision: 5, clusterId: 'c1c1c1c1' });
-      expect(controller.of('hello')[1]?.tasks.map((t) => t.taskId).sort()).toEqual(['aaaaaaaa', 'bbbbbbbb', 'cccccccc']);
+      expect(
+        controller
+          .of('hello')[1]
+          ?.tasks.map((t) => t.taskId)
+          .sort(),
+      ).toEqual(['aaaaaaaa', 'bbbbbbbb', 'cccccccc']);
     }));
 
-  it('goes to another controller when one does not answer', () =>
-    withRig(async ({ store }) => until(() => store.isKnown, 10_000), true));
+  it('goes to another controller when one does not answer', () => withRig(async ({ store }) => until(() => store.isKnown, 10_000), true));
 
-  it('comes back to a controller that was gone', () =>
-    withRig(async ({ controller, store, hub, certify }) => {
-      await until(() => store.isKnown);
-      await controller.stop();
-      await until(() => !hub.isConnected());
-      controller.greeting = () => [snapshot(makeSnapshot(9, [a]))];
-      await controller.start(await certify());
-      await until(() => store.view.revision === 9, 15_000);
-    }), 20_000);
+  it(
+    'comes back to a controller that was gone',
+    () =>
+      withRig(async ({ controller, store, hub, certify }) => {
+        await until(() => store.isKnown);
+        await controller.stop();
+        await until(() => !hub.isConnected());
+        controller.greeting = () => [snapshot(makeSnapshot(9, [a]))];
+        await controller.start(await certify());
+        await until(() => store.view.revision === 9, 15_000);
+      }),
+    20_000,
+  );
 
   it('reports a quarantine at once, keeps its view, and is released by accept', () =>
     withRig(async ({ controller, store }) => {

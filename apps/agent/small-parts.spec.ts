@@ -24,7 +24,7 @@ async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
 describe('streams', () => {
   it('merge everything, sorted or as it comes', async () => {
     expect((await collect(merge([from(1, 2), from(3), from<number>()]))).sort()).toEqual([1, 2, 3]);
-    expect(await collect(mergeSorted([from(1, 4, 9), from(2, 3), from()], (n) => n))).toEqual([1, 2, 3, 4, 9]);
+    expect(await collect(mergeSorted([from(1, 4, 9), from(2, 3), from<number>()], (n) => n))).toEqual([1, 2, 3, 4, 9]);
   });
 
   it('fail when one of them fails', async () => {

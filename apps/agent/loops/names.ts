@@ -13,6 +13,8 @@ export interface NamesLoopOptions<Config> {
   /** The view as the name server wants it. Pure. */
   configOf: (store: DesiredStore) => Config;
   set: (config: Config) => Promise<void>;
+  /** false while there is nothing to tell. */
+  isKnown: () => boolean;
   log: Log;
 }
 
@@ -64,6 +66,7 @@ export class NamesLoop<Config> {
       this.#again = true;
       return;
     }
+    if (!this.#o.isKnown()) return;
     const config = this.#o.configOf(this.#o.store);
     const text = JSON.stringify(config);
     if (text === this.#told) return;

@@ -7,9 +7,12 @@ import type { Clock } from '#base/clock.js';
 import type { Stop } from '#base/dispose.js';
 import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
-import type { KernelState } from '#overlay/kernel-state.js';
+import type { Failure } from '#linux/kernel.js';
+import type { KernelReconciler } from '#linux/reconciler.js';
+import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import { namespacePath, taskNamespace } from '#overlay/names.js';
 import { nodeKernel } from '#overlay/node-kernel.js';
+import { describe } from '#overlay/operation.js';
 import type { DesiredStore } from '../desired-store.js';
 import type { TaskNetwork } from '../task-runner.js';
 
@@ -17,12 +20,8 @@ const COALESCE_MS = 10;
 const REPAIR_MS = 5_000;
 const RETRY = { initialMs: 200, maxMs: 5_000 };
 
-export interface KernelPort {
-  /** Makes the kernel as desired and reads back that it is. @throws KERNEL saying what could not be done */
-  set(desired: KernelState): Promise<void>;
-  /** Looks for drift and puts it right; resolves with one line for each thing that was put back. */
-  repair(): Promise<string[]>;
-}
+/** libs/linux `KernelReconciler`. */
+export type KernelPort = Pick<KernelReconciler, 'set' | 'repair'>;
 
 export interface NetworkLoopOptions {
   kernel: KernelPort;
@@ -64,6 +63,7 @@ export class NetworkLoop implements TaskNetwork {
   }
 
   start(): void {
+    if (this.#stops.length > 0) return;
     const repairing = setInterval(() => this.#begin(() => this.#repair()), REPAIR_MS);
     this.#stops.push(
       this.#o.store.onChange(() => this.kick()),
@@ -132,19 +132,29 @@ export class NetworkLoop implements TaskNetwork {
     const tasks = view.tasks.filter((t) => t.nodeId === host.nodeId).map((t) => t.id);
     try {
       await onTasks(tasks);
-      await kernel.set(nodeKernel(view, host));
-      this.#failures = 0;
-      this.#lastError = undefined;
-      this.#finish(tasks);
+      const { failed } = await kernel.set(nodeKernel(view, host));
+      this.#finish(tasks, failed);
+      if (failed.length === 0) {
+        this.#failures = 0;
+        this.#lastError = undefined;
+        return;
+      }
+      this.#lastError = failed
+        .slice(0, 3)
+        .map(({ operation, error }) => `could not ${describe(operation)} (${error})`)
+        .join('; ');
     } catch (error) {
       this.#lastError = messageOf(error);
-      log.error({ error: this.#lastError }, 'the network could not be made as it should be; trying again');
-      this.kick(backoffMs(this.#failures++, RETRY));
     }
+    log.error({ error: this.#lastError }, 'the network could not be made as it should be; trying again');
+    this.kick(backoffMs(this.#failures++, RETRY));
   }
 
-  #finish(tasks: readonly string[]): void {
-    this.#finished = new Set(tasks);
+  /** A task is finished when nothing of its own failed, and nothing of the node's that it may depend on; what was finished before stays so. */
+  #finish(tasks: readonly string[], failed: readonly Failure[]): void {
+    const broken = new Set(failed.filter(({ operation }) => !operation.op.startsWith('remove')).map(({ operation }) => operation.ns));
+    const isWhole = (id: string) => !broken.has(taskNamespace(id)) && (!broken.has(NODE_NAMESPACE) || this.#finished.has(id));
+    this.#finished = new Set(tasks.filter(isWhole));
     for (const waiter of this.#waiters) {
       if (!this.#finished.has(waiter.taskId)) continue;
       this.#waiters.delete(waiter);
@@ -154,13 +164,12 @@ export class NetworkLoop implements TaskNetwork {
 
   async #repair(): Promise<void> {
     const { kernel, onDrift, log } = this.#o;
-    // Before the first success there is nothing to compare with.
-    if (this.#finished.size === 0 && this.#lastError !== undefined) return;
     try {
-      const repairs = await kernel.repair();
-      if (repairs.length === 0) return;
-      this.driftRepairs += repairs.length;
-      log.warn({ repairs: repairs.slice(0, 20), count: repairs.length }, 'the network had drifted and was put right');
+      const { repaired, failed } = await kernel.repair();
+      if (failed.length > 0) this.kick(backoffMs(this.#failures++, RETRY));
+      if (repaired.length === 0) return;
+      this.driftRepairs += repaired.length;
+      log.warn({ repaired: repaired.slice(0, 20), count: repaired.length }, 'the network had drifted and was put right');
       onDrift();
     } catch (error) {
       log.warn({ error: messageOf(error) }, 'could not look for drift in the network');

@@ -1,0 +1,63 @@
+/** What this node is: read from the host now and then, told to the controller when it changed, and every 30 s anyway. */
+import type { Clock } from '#base/clock.js';
+import { messageOf } from '#base/errors.js';
+import type { Log } from '#base/log.js';
+import { nodeFactsSchema, type NodeFacts } from '#model/node.js';
+
+const READ_MS = 10_000;
+const TELL_MS = 30_000;
+
+/** What the host itself says. */
+export type HostPart = Partial<Omit<NodeFacts, 'nodeId' | 'at' | 'quarantine' | 'driftRepairs'>>;
+/** What the agent adds, as of now. */
+export type AgentPart = Pick<NodeFacts, 'quarantine' | 'driftRepairs'>;
+
+export interface FactsLoopOptions {
+  nodeId: string;
+  readHost: () => Promise<HostPart>;
+  agentPart: () => AgentPart;
+  /** There is something to tell. */
+  onNews: () => void;
+  clock: Clock;
+  log: Log;
+}
+
+export class FactsLoop {
+  readonly #o: FactsLoopOptions;
+  #host: HostPart = {};
+  #told = '';
+  #toldAt = -Infinity;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: FactsLoopOptions) {
+    this.#o = options;
+  }
+
+  /** Resolves when the facts were read once. */
+  async start(): Promise<void> {
+    await this.refresh();
+    this.#timer = setInterval(() => void this.refresh(), READ_MS);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  current(): NodeFacts {
+    return nodeFactsSchema.parse({ ...this.#host, nodeId: this.#o.nodeId, ...this.#o.agentPart(), at: this.#o.clock.now() });
+  }
+
+  async refresh(): Promise<void> {
+    const { readHost, onNews, clock, log } = this.#o;
+    try {
+      this.#host = await readHost();
+    } catch (error) {
+      log.warn({ error: messageOf(error) }, 'could not read the facts of this host');
+    }
+    const text = JSON.stringify([this.#host, this.#o.agentPart()]);
+    if (text === this.#told && clock.monotonic() - this.#toldAt < TELL_MS) return;
+    this.#told = text;
+    this.#toldAt = clock.monotonic();
+    onNews();
+  }
+}

@@ -1,0 +1,139 @@
+/**
+ * The agent: makes this node's kernel and container runtime match what the node was assigned. SIGTERM and SIGINT end the
+ * agent alone: containers, networks, name server and log keeper go on, and the next agent finds them.
+ */
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { systemClock } from '#base/clock.js';
+import { asWeftError, WeftError } from '#base/errors.js';
+import type { Log } from '#base/log.js';
+import { readHostFacts } from '#linux/host-facts.js';
+import { LinuxKernel } from '#linux/linux-kernel.js';
+import { KernelReconciler } from '#linux/reconciler.js';
+import { openContainerd } from '#runtime/containerd.js';
+import { agentLog } from './agent-log.js';
+import { startAgent } from './agent.js';
+import { ensureMembership } from './join.js';
+import { layout } from './layout.js';
+import { takeLock } from './lock.js';
+import { ensureLogKeeper } from './log-keeper/ensure.js';
+import { ensureNameServer } from './name-server-link.js';
+import { parseOptions, type AgentOptions } from './options.js';
+import { untilItWorks } from './retry.js';
+import { weftVersion } from './version.js';
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+/** An end in order takes no longer than this. */
+const STOP_MS = 5_000;
+
+async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promise<() => Promise<void>> {
+  const paths = layout(options.dataDir, options.runDir);
+  await mkdir(paths.dataDir, { recursive: true, mode: 0o700 });
+  const release = await takeLock(paths.pidFile);
+  const context = { clock: systemClock, log, signal };
+  const membership = await untilItWorks(
+    'joining',
+    () => ensureMembership(options, paths, log),
+    context,
+    (error) => {
+      const code = error instanceof WeftError ? error.code : undefined;
+      return code !== 'UNAVAILABLE' && code !== 'TIMEOUT' && code !== 'NOT_LEADER';
+    },
+  );
+  let containerd = '';
+  const agent = await startAgent(
+    options,
+    paths,
+    {
+      membership,
+      openRuntime: async () => {
+        const runtime = await openContainerd({
+          socket: options.containerdSocket,
+          namespace: options.containerdNamespace,
+          stateDir: join(options.runDir, 'runtime'),
+          log,
+        });
+        containerd = await runtime.version();
+        return runtime;
+      },
+      kernel: new KernelReconciler({ kernel: new LinuxKernel(), log }),
+      openNameServer: (onUp) =>
+        ensureNameServer({
+          mainPath: here('./name-server/main.js'),
+          control: paths.nameServerSocket,
+          state: paths.nameServerState,
+          log,
+          onUp,
+        }),
+      openLogKeeper: () =>
+        ensureLogKeeper({ mainPath: here('./log-keeper/main.js'), control: paths.logKeeperSocket, state: paths.logKeeperState, log }),
+      readHost: async () => {
+        const host = await readHostFacts({ address: options.address });
+        return { ...host, versions: { ...host.versions, agent: weftVersion(), node: process.versions.node, containerd } };
+      },
+      clock: systemClock,
+      log,
+    },
+    signal,
+  );
+  return async () => {
+    await agent.stop();
+    await release();
+  };
+}
+
+function die(log: Log | undefined, thrown: unknown): never {
+  const error = asWeftError(thrown);
+  log?.error(
+    {
+      code: error.code,
+      why: error.why,
+      stack: error.code === 'INTERNAL' ? (error.cause instanceof Error ? error.cause.stack : error.stack) : undefined,
+    },
+    `the agent ends: ${error.message}`,
+  );
+  process.stderr.write(`agent: ${error.what}\n${error.why ? `       ${error.why}\n` : ''}       ${error.hint}\n`);
+  process.exit(error.exit);
+}
+
+function begin(): void {
+  let log: Log | undefined;
+  try {
+    const options = parseOptions(process.argv.slice(2), process.env);
+    log = agentLog(options.logLevel, { name: 'agent', node: options.name });
+    run(options, log);
+  } catch (error) {
+    die(log, error);
+  }
+}
+
+function run(options: AgentOptions, log: Log): void {
+  const stopping = new AbortController();
+  const started = main(options, log, stopping.signal);
+  let ending = false;
+  const end = (signal: string): void => {
+    if (ending) return;
+    ending = true;
+    log.info({ signal }, 'the agent ends; containers, networks and companions stay');
+    stopping.abort(new WeftError('UNAVAILABLE', 'the agent is ending'));
+    setTimeout(() => process.exit(0), STOP_MS).unref();
+    started
+      .then((stop) => stop())
+      .then(
+        () => process.exit(0),
+        () => process.exit(0),
+      );
+  };
+  process.on('SIGTERM', end);
+  process.on('SIGINT', end);
+  process.on('SIGHUP', () => undefined);
+  // What nobody caught has left something half done: the next agent begins from what is there.
+  process.on('uncaughtException', (error) => die(log, error));
+  process.on('unhandledRejection', (error) => die(log, error));
+  started.catch((error: unknown) => {
+    if (!ending) die(log, error);
+  });
+}
+
+begin();
