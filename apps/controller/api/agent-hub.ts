@@ -1,0 +1,114 @@
+/**
+ * The agents' streams. Who an agent is comes from its certificate, and its own view is all it is sent: a snapshot, then
+ * deltas, gathered for 20 ms. Up come facts, statuses and heartbeats.
+ */
+import type { handleBidiStreamingCall } from '@grpc/grpc-js';
+import type { Clock } from '#base/clock.js';
+import { asWeftError, messageOf, WeftError } from '#base/errors.js';
+import type { Log } from '#base/log.js';
+import { ViewMaker } from '#planner/node-view-of.js';
+import type { AgentMessage, HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
+import { bidi } from '#rpc/server.js';
+import type { Resource } from '#model/node-view.js';
+import type { Store } from '#store/store.js';
+import type { ClusterFollower } from '../cluster/follower.js';
+import { AgentStream } from './agent-stream.js';
+import { AgentUplink } from './agent-uplink.js';
+import type { NodeSessions } from './node-sessions.js';
+import { StatusWriter } from './status-writer.js';
+
+const HELLO_TIMEOUT_MS = 10_000;
+/** How long to wait for our own model to reach what the agent has seen already, from another replica, in milliseconds. */
+const CATCH_UP_MS = 3_000;
+
+export interface HubTools {
+  follower: ClusterFollower;
+  store: Store;
+  sessions: NodeSessions;
+  log: Log;
+  clock: Clock;
+}
+
+export class AgentHub {
+  readonly #tools: HubTools;
+  readonly #statuses: StatusWriter;
+  readonly #streams = new Map<string, AgentStream>();
+  readonly #unlisten: () => void;
+  #views: { revision: number; storeId: string; maker: ViewMaker } | undefined;
+
+  constructor(tools: HubTools) {
+    this.#tools = tools;
+    this.#statuses = new StatusWriter(tools.store, tools.follower, tools.log, tools.clock);
+    this.#unlisten = tools.follower.listen(() => {
+      for (const stream of this.#streams.values()) stream.mark();
+    });
+  }
+
+  stop(): void {
+    this.#unlisten();
+    for (const stream of this.#streams.values()) stream.end();
+  }
+
+  /** `ctl node accept`. @throws UNAVAILABLE when the node's agent is not attached to this controller */
+  accept(nodeId: string): void {
+    const stream = this.#streams.get(nodeId);
+    if (!stream) throw new WeftError('UNAVAILABLE', { what: 'the agent of this node is not attached to this controller', hint: 'Start the agent; with several controllers, ask the one it is attached to.' });
+    stream.accept();
+  }
+
+  readonly attach: handleBidiStreamingCall<AgentMessage, HubMessage> = bidi<AgentMessage, HubMessage>(['node'], (requests, peer, signal) => this.#serve(requests, peer.id, signal));
+
+  async *#serve(requests: AsyncIterable<AgentMessage>, nodeId: string, signal: AbortSignal): AsyncGenerator<HubMessage> {
+    const { follower, log, clock, store, sessions } = this.#tools;
+    const inbox = requests[Symbol.asyncIterator]();
+    const uplink = new AgentUplink({ nodeId, follower, store, clock, log, statuses: this.#statuses, sessions });
+    const hello = await this.#hello(inbox, signal);
+    const seen = hello.clusterId === follower.model.cluster?.id ? hello.revision : 0;
+    await follower.until(() => follower.model.cluster !== undefined && follower.model.revision >= seen, CATCH_UP_MS, 'the cluster').catch((error: unknown) => {
+      // An agent that is ahead of an etcd that was restored must hear so: it then holds on to what it has.
+      if (!follower.model.cluster) throw error;
+    });
+    await uplink.register(hello);
+    const stream = new AgentStream(nodeId, follower, clock, (id) => this.#viewOf(id));
+    this.#streams.get(nodeId)?.end();
+    this.#streams.set(nodeId, stream);
+    log.info({ node: nodeId, revision: hello.revision }, 'an agent attached');
+    const reading = uplink.read(inbox, stream).catch((error: unknown) => log.debug({ node: nodeId, error: messageOf(error) }, 'an agent broke off'));
+    signal.addEventListener('abort', () => stream.end(), { once: true });
+    if (signal.aborted) stream.end();
+    void reading.then(() => stream.end());
+    try {
+      yield* stream.messages();
+    } finally {
+      if (this.#streams.get(nodeId) === stream) this.#streams.delete(nodeId);
+      log.info({ node: nodeId }, 'an agent detached');
+    }
+  }
+
+  async #hello(inbox: AsyncIterator<AgentMessage>, signal: AbortSignal) {
+    const timer = new AbortController();
+    const late = this.#tools.clock.sleep(HELLO_TIMEOUT_MS, AbortSignal.any([timer.signal, signal])).then(
+      () => undefined,
+      () => undefined,
+    );
+    try {
+      const first = await Promise.race([inbox.next(), late]);
+      const message = first && !first.done ? first.value.message : undefined;
+      if (message?.$case !== 'hello') throw new WeftError('BAD_VALUE', 'the first message of an agent must be its hello');
+      return message.value;
+    } catch (error) {
+      throw asWeftError(error, 'UNAVAILABLE', 'the agent broke off');
+    } finally {
+      timer.abort();
+    }
+  }
+
+  /** Views of one revision share what several nodes are told. */
+  #viewOf(nodeId: string): Resource[] {
+    const { model } = this.#tools.follower;
+    if (this.#views?.revision !== model.revision || this.#views.storeId !== model.storeId) {
+      this.#views = { revision: model.revision, storeId: model.storeId, maker: new ViewMaker(model) };
+    }
+    return this.#views.maker.viewOf(nodeId);
+  }
+}

@@ -1,0 +1,97 @@
+/** What goes down to one agent. */
+import type { Clock } from '#base/clock.js';
+import type { Resource } from '#model/node-view.js';
+import type { Tombstone } from '#model/task.js';
+import { diffViews, type SentView } from '#planner/diff-views.js';
+import type { HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
+import { deltaToWire, snapshotToWire } from '#rpc/wire.js';
+import { Bell } from '../bell.js';
+import type { ClusterFollower } from '../cluster/follower.js';
+
+/** Changes gather for this long after the last message, in milliseconds; after a pause the first goes nearly at once. */
+const GATHER_MS = 20;
+const FIRST_MS = 3;
+
+export class AgentStream {
+  readonly #nodeId: string;
+  readonly #follower: ClusterFollower;
+  readonly #clock: Clock;
+  readonly #viewOf: (nodeId: string) => Resource[];
+  readonly #bell = new Bell();
+  readonly #ended = new AbortController();
+  #sent: { clusterId: string; storeId: string; revision: number; view: SentView } | undefined;
+  #accept = false;
+  #sentAt = 0;
+
+  constructor(nodeId: string, follower: ClusterFollower, clock: Clock, viewOf: (nodeId: string) => Resource[]) {
+    this.#nodeId = nodeId;
+    this.#follower = follower;
+    this.#clock = clock;
+    this.#viewOf = viewOf;
+    this.#bell.ring();
+  }
+
+  /** The newest revision that was sent on this stream. */
+  get sentRevision(): number {
+    return this.#sent?.revision ?? 0;
+  }
+
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  mark(): void {
+    this.#bell.ring();
+  }
+
+  /** Tells the agent to take the next snapshot as it is, and sends one. */
+  accept(): void {
+    this.#accept = true;
+    this.#bell.ring();
+  }
+
+  end(): void {
+    this.#ended.abort();
+  }
+
+  async *messages(): AsyncGenerator<HubMessage> {
+    const { signal } = this.#ended;
+    for (;;) {
+      await this.#bell.wait(signal);
+      if (signal.aborted) return;
+      const sinceMs = this.#clock.monotonic() - this.#sentAt;
+      await this.#clock.sleep(Math.max(FIRST_MS, GATHER_MS - sinceMs), signal).catch(() => undefined);
+      if (signal.aborted) return;
+      for (const message of this.#next()) {
+        this.#sentAt = this.#clock.monotonic();
+        yield message;
+      }
+    }
+  }
+
+  #next(): HubMessage[] {
+    const { model } = this.#follower;
+    const clusterId = model.cluster?.id;
+    // Without its record a cluster has nothing to say, and without the node's, nothing to this node.
+    if (clusterId === undefined || !model.nodes.has(this.#nodeId)) return [];
+    const before = this.#sent;
+    const accept: HubMessage[] = this.#accept ? [{ message: { $case: 'accept', value: { clusterId } } }] : [];
+    const anew = before === undefined || this.#accept || before.clusterId !== clusterId || before.storeId !== model.storeId || model.revision < before.revision;
+    this.#accept = false;
+    const difference = diffViews(anew ? new Map() : before.view, this.#viewOf(this.#nodeId));
+    if (!anew && difference.upserts.length === 0 && difference.removals.length === 0) return [];
+    this.#sent = { clusterId, storeId: model.storeId, revision: model.revision, view: difference.sent };
+    const head = { clusterId, revision: model.revision };
+    if (anew) {
+      const snapshot = snapshotToWire({ ...head, resources: difference.upserts, tombstones: this.#tombstones() });
+      return [...accept, { message: { $case: 'snapshot', value: snapshot } }];
+    }
+    const gone = new Set(difference.removals.filter((key) => key.startsWith('task/')).map((key) => key.slice('task/'.length)));
+    const tombstones = this.#tombstones().filter((t) => gone.has(t.taskId));
+    return [{ message: { $case: 'delta', value: deltaToWire({ ...head, upserts: difference.upserts, removals: difference.removals, tombstones }) } }];
+  }
+
+  #tombstones(): Tombstone[] {
+    return [...(this.#follower.model.tombstones.get(this.#nodeId)?.values() ?? [])];
+  }
+}

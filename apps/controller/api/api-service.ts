@@ -1,0 +1,44 @@
+/** The API that ctl speaks: each method one line, for administrators only. */
+import type { UntypedServiceImplementation } from '@grpc/grpc-js';
+import type * as m from '#rpc/gen/weft/v1/api.js';
+import { bidi, serverStream, unary, type Role } from '#rpc/server.js';
+import type { ClusterFollower } from '../cluster/follower.js';
+import type { ExecCalls } from './exec-calls.js';
+import type { ImageCalls } from './image-calls.js';
+import type { LogCalls } from './log-calls.js';
+import type { NodeCalls } from './node-calls.js';
+import { networkRows, nodeRows, stackSummaries, taskRows } from './rows.js';
+import type { StackCalls } from './stack-calls.js';
+
+export interface ApiCalls {
+  follower: ClusterFollower;
+  stacks: StackCalls;
+  nodes: NodeCalls;
+  images: ImageCalls;
+  logs: LogCalls;
+  exec: ExecCalls;
+}
+
+const ADMIN: readonly Role[] = ['admin'];
+
+export function apiImplementation({ follower, stacks, nodes, images, logs, exec }: ApiCalls): UntypedServiceImplementation {
+  return {
+    getCluster: unary<m.GetClusterRequest, m.GetClusterResponse>(ADMIN, nodes.cluster),
+    planStack: unary<m.PlanStackRequest, m.PlanStackResponse>(ADMIN, stacks.plan),
+    applyStack: unary<m.ApplyStackRequest, m.ApplyStackResponse>(ADMIN, stacks.apply),
+    removeStack: unary<m.RemoveStackRequest, m.RemoveStackResponse>(ADMIN, stacks.remove),
+    listStacks: unary<m.ListStacksRequest, m.ListStacksResponse>(ADMIN, async () => ({ stacks: stackSummaries(follower.model) })),
+    watchStack: serverStream<m.WatchStackRequest, m.StackState>(ADMIN, (request, _peer, signal) => stacks.watch(request, signal)),
+    listTasks: unary<m.ListTasksRequest, m.ListTasksResponse>(ADMIN, async ({ stack }) => ({ tasks: taskRows(follower.model, stack) })),
+    listNodes: unary<m.ListNodesRequest, m.ListNodesResponse>(ADMIN, async () => ({ nodes: nodeRows(follower.model) })),
+    createToken: unary<m.CreateTokenRequest, m.CreateTokenResponse>(ADMIN, nodes.createToken),
+    acceptNode: unary<m.AcceptNodeRequest, m.AcceptNodeResponse>(ADMIN, nodes.accept),
+    removeNode: unary<m.RemoveNodeRequest, m.RemoveNodeResponse>(ADMIN, nodes.remove),
+    listNetworks: unary<m.ListNetworksRequest, m.ListNetworksResponse>(ADMIN, async ({ stack }) => ({ networks: networkRows(follower.model, stack) })),
+    listImages: unary<m.ListImagesRequest, m.ListImagesResponse>(ADMIN, images.list),
+    loadImage: bidi<m.LoadImageRequest, m.ImageProgress>(ADMIN, (requests, _peer, signal) => images.load(requests, signal)),
+    prepareImages: serverStream<m.PrepareImagesRequest, m.ImageProgress>(ADMIN, (request, _peer, signal) => images.prepare(request, signal)),
+    logs: serverStream<m.LogsRequest, m.LogsResponse>(ADMIN, (request, _peer, signal) => logs.read(request, signal)),
+    exec: bidi<m.ExecRequest, m.ExecResponse>(ADMIN, (requests, _peer, signal) => exec.exec(requests, signal)),
+  };
+}

@@ -1,0 +1,95 @@
+/**
+ * Joining: a token and a certificate request in, a certificate out. A token works once: it is deleted in the transaction
+ * that writes the node's record. Wrong, used and expired tokens look the same from outside.
+ */
+import { randomBytes } from 'node:crypto';
+import type { UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { Clock } from '#base/clock.js';
+import { WeftError } from '#base/errors.js';
+import type { Log } from '#base/log.js';
+import { tokenSchema, type Token } from '#model/cluster.js';
+import { decode } from '#model/codec.js';
+import { keys } from '#model/keys.js';
+import { checkName } from '#model/names.js';
+import { isIpv4 } from '#base/address.js';
+import type { GetCaRequest, GetCaResponse, SignCertificateRequest, SignCertificateResponse } from '#rpc/gen/weft/v1/api.js';
+import { unary } from '#rpc/server.js';
+import type { Compare, Store, Write } from '#store/store.js';
+import { signCsr, type Ca } from '#trust/ca.js';
+import { parseSecretPart, secretMatches } from '#trust/token.js';
+import type { ClusterFollower } from '../cluster/follower.js';
+import { registerNode } from './register-node.js';
+
+export interface JoinTools {
+  follower: ClusterFollower;
+  store: Store;
+  clock: Clock;
+  log: Log;
+  ca: Ca;
+}
+
+/** Compared with when there is no such token, so that both cases take the same time. */
+const NO_HASH = '0'.repeat(64);
+
+interface Pass {
+  token: Token;
+  compares: Compare[];
+  writes: Write[];
+}
+
+export class JoinCalls {
+  readonly #tools: JoinTools;
+
+  constructor(tools: JoinTools) {
+    this.#tools = tools;
+  }
+
+  implementation(): UntypedServiceImplementation {
+    return {
+      getCa: unary<GetCaRequest, GetCaResponse>(['none'], async () => ({ caPem: this.#tools.ca.certPem })),
+      signCertificate: unary<SignCertificateRequest, SignCertificateResponse>(['none'], this.sign),
+    };
+  }
+
+  sign = async (request: SignCertificateRequest): Promise<SignCertificateResponse> => {
+    const { follower, ca, log } = this.#tools;
+    follower.requireCurrent();
+    const pass = await this.#check(request.token);
+    const cluster = follower.model.cluster;
+    if (!cluster) throw new WeftError('UNAVAILABLE', 'the cluster is not made yet');
+    const id = pass.token.role === 'node' ? randomBytes(8).toString('hex') : adminName(request.name);
+    if (pass.token.role === 'node' && !isIpv4(request.address)) throw new WeftError('BAD_ADDRESS', 'a node joins with its IPv4 address');
+    const extra = pass.token.role === 'node' ? [{ type: 'ip' as const, value: request.address }] : [];
+    const certificatePem = await signCsr(ca, request.csrPem, { role: pass.token.role, id, clusterId: cluster.id }, extra);
+    if (pass.token.role === 'node') await registerNode(this.#tools.store, follower, this.#tools.clock, { id, name: request.name, address: request.address }, pass);
+    else await this.#spend(pass);
+    log.info({ role: pass.token.role, id, name: request.name }, 'a certificate was signed');
+    return {
+      certificatePem,
+      caPem: ca.certPem,
+      nodeId: pass.token.role === 'node' ? id : '',
+      clusterId: cluster.id,
+      controllers: [...follower.model.controllers.values()].map((c) => `${c.address}:${c.port}`),
+    };
+  };
+
+  /** @throws TOKEN_INVALID */
+  async #check(text: string): Promise<Pass> {
+    const { id, secret } = parseSecretPart(text);
+    const key = keys.token(id);
+    const entry = await this.#tools.store.get(key);
+    const token = entry && decode(tokenSchema, entry.value, key);
+    const matches = secretMatches(secret, token?.secretHash ?? NO_HASH);
+    if (!entry || !token || !matches || token.expiresAt <= this.#tools.clock.now()) {
+      throw new WeftError('TOKEN_INVALID', { what: 'the token is not valid', why: 'it is unknown, was used, or has expired' });
+    }
+    return { token, compares: [{ key, modRevision: entry.modRevision }], writes: [{ delete: key }] };
+  }
+
+  async #spend(pass: Pass): Promise<void> {
+    const result = await this.#tools.store.txn(pass.compares, pass.writes);
+    if (!result.ok) throw new WeftError('TOKEN_INVALID', { what: 'the token is not valid', why: 'it is unknown, was used, or has expired' });
+  }
+}
+
+const adminName = (name: string): string => (name === '' ? `admin-${randomBytes(4).toString('hex')}` : checkName(name, 'the user'));

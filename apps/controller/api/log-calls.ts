@@ -1,0 +1,111 @@
+/** Logs of tasks, wherever they run, as one stream. */
+import { asWeftError } from '#base/errors.js';
+import type { Clock } from '#base/clock.js';
+import type { Task } from '#model/task.js';
+import { readStream } from '#rpc/client.js';
+import type { LogLine, LogsRequest, LogsResponse } from '#rpc/gen/weft/v1/api.js';
+import type { ClusterFollower } from '../cluster/follower.js';
+import { findTask, tasksOfStack } from './find-tasks.js';
+import { mergeAsTheyCome, mergeInOrder } from './merge-streams.js';
+import type { NodeClients } from './node-clients.js';
+
+/** Lines of one message. */
+const BATCH = 200;
+/** How long a batch waits for more, in milliseconds. */
+const GATHER_MS = 50;
+
+export class LogCalls {
+  readonly #follower: ClusterFollower;
+  readonly #clients: NodeClients;
+  readonly #clock: Clock;
+
+  constructor(follower: ClusterFollower, clients: NodeClients, clock: Clock) {
+    this.#follower = follower;
+    this.#clients = clients;
+    this.#clock = clock;
+  }
+
+  /** @throws NOT_FOUND */
+  async *read(request: LogsRequest, signal: AbortSignal): AsyncGenerator<LogsResponse> {
+    const { model } = this.#follower;
+    const tasks = request.tasks.length > 0 ? request.tasks.map((t) => findTask(model, t)) : tasksOfStack(model, request.stack, request.services);
+    const byNode = groupByNode(tasks);
+    const streams = [...byNode].map(([nodeId, group]) => this.#ofNode(nodeId, group, request, signal));
+    if (request.follow) yield* this.#gather(streams, signal);
+    else yield* inBatches(mergeInOrder(streams.map(lines), (l) => l.at));
+  }
+
+  /** A node that does not answer costs its own lines only, and says so. */
+  async *#ofNode(nodeId: string, tasks: readonly Task[], request: LogsRequest, signal: AbortSignal): AsyncGenerator<LogsResponse> {
+    const node = this.#follower.model.nodes.get(nodeId);
+    const names = new Map(tasks.map((t) => [t.id, t.name]));
+    if (!node) return;
+    const { client, target } = this.#clients.reach(node);
+    try {
+      const call = client.logs({ ...request, stack: '', services: [], tasks: tasks.map((t) => t.id) });
+      for await (const { lines: batch } of readStream(call, signal, target)) {
+        yield { lines: batch.map((l) => ({ ...l, node: node.name, taskName: names.get(l.taskId) ?? l.taskName })) };
+      }
+    } catch (error) {
+      const text = `logs of node ${node.name} cannot be read: ${asWeftError(error).message}`;
+      const mark = tasks[0];
+      if (mark) yield { lines: [{ taskId: mark.id, taskName: mark.name, node: node.name, at: this.#clock.now(), stream: 'weft', text }] };
+    }
+  }
+
+  /** As lines come, in time order within what comes together. */
+  async *#gather(streams: readonly AsyncIterable<LogsResponse>[], signal: AbortSignal): AsyncGenerator<LogsResponse> {
+    const merged = mergeAsTheyCome(streams)[Symbol.asyncIterator]();
+    let next = merged.next();
+    try {
+      for (;;) {
+        const first = await next;
+        if (first.done) return;
+        const batch = [...first.value.lines];
+        next = merged.next();
+        const timer = new AbortController();
+        const until = this.#clock.sleep(GATHER_MS, AbortSignal.any([signal, timer.signal])).then(
+          () => undefined,
+          () => undefined,
+        );
+        let ended = false;
+        while (batch.length < BATCH && !ended) {
+          const more = await Promise.race([next, until]);
+          if (!more) break;
+          if (more.done) ended = true;
+          else {
+            batch.push(...more.value.lines);
+            next = merged.next();
+          }
+        }
+        timer.abort();
+        yield { lines: batch.sort((a, b) => a.at - b.at) };
+        if (ended) return;
+      }
+    } finally {
+      next.catch(() => undefined);
+      void merged.return?.(undefined).catch(() => undefined);
+    }
+  }
+}
+
+function groupByNode(tasks: readonly Task[]): Map<string, Task[]> {
+  const out = new Map<string, Task[]>();
+  for (const task of tasks) out.set(task.nodeId, [...(out.get(task.nodeId) ?? []), task]);
+  return out;
+}
+
+async function* lines(stream: AsyncIterable<LogsResponse>): AsyncGenerator<LogLine> {
+  for await (const response of stream) yield* response.lines;
+}
+
+async function* inBatches(stream: AsyncIterable<LogLine>): AsyncGenerator<LogsResponse> {
+  let batch: LogLine[] = [];
+  for await (const item of stream) {
+    batch.push(item);
+    if (batch.length < BATCH) continue;
+    yield { lines: batch };
+    batch = [];
+  }
+  if (batch.length > 0) yield { lines: batch };
+}

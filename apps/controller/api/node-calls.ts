@@ -1,0 +1,89 @@
+/** The cluster, its nodes, and the tokens to join it. */
+import type { Clock } from '#base/clock.js';
+import { WeftError } from '#base/errors.js';
+import { encode } from '#model/codec.js';
+import { keys } from '#model/keys.js';
+import type { Node } from '#model/node.js';
+import { findNode } from '#planner/find-node.js';
+import { standingOf } from '#planner/schedule.js';
+import type { AcceptNodeRequest, CreateTokenRequest, CreateTokenResponse, GetClusterResponse, RemoveNodeRequest } from '#rpc/gen/weft/v1/api.js';
+import type { Store } from '#store/store.js';
+import { caDigest, type Ca } from '#trust/ca.js';
+import { makeToken } from '#trust/token.js';
+import type { ClusterFollower } from '../cluster/follower.js';
+import type { AgentHub } from './agent-hub.js';
+
+export const VERSION = '0.1.0';
+const MIN_TTL_MS = 1_000;
+const MAX_TTL_MS = 7 * 86_400_000;
+
+export interface NodeCallTools {
+  follower: ClusterFollower;
+  store: Store;
+  clock: Clock;
+  hub: AgentHub;
+  ca: Ca;
+  /** host:port of this controller's join listener. */
+  joinAddress: () => string;
+}
+
+export class NodeCalls {
+  readonly #tools: NodeCallTools;
+
+  constructor(tools: NodeCallTools) {
+    this.#tools = tools;
+  }
+
+  cluster = async (): Promise<GetClusterResponse> => {
+    const { model } = this.#tools.follower;
+    const leader = model.leader === undefined ? undefined : model.controllers.get(model.leader);
+    return { id: model.cluster?.id ?? '', leader: leader?.name ?? model.leader ?? '', version: VERSION };
+  };
+
+  createToken = async ({ role, ttlMs }: CreateTokenRequest): Promise<CreateTokenResponse> => {
+    const { follower, store, clock, ca, joinAddress } = this.#tools;
+    follower.requireCurrent();
+    if (role !== 'node' && role !== 'admin') throw new WeftError('BAD_VALUE', `a token is for the role node or admin, not ${JSON.stringify(role.slice(0, 32))}`);
+    if (ttlMs < MIN_TTL_MS || ttlMs > MAX_TTL_MS) throw new WeftError('BAD_VALUE', 'a token lives at least one second and at most seven days');
+    const token = makeToken(caDigest(ca.certPem));
+    const expiresAt = clock.now() + ttlMs;
+    await store.txn([{ key: keys.token(token.id), exists: false }], [{ put: keys.token(token.id), value: encode({ id: token.id, secretHash: token.secretHash, role, expiresAt }) }]);
+    return { token: token.text, expiresAt, joinAddresses: [joinAddress()] };
+  };
+
+  accept = async ({ node }: AcceptNodeRequest): Promise<Record<string, never>> => {
+    this.#tools.follower.requireCurrent();
+    this.#tools.hub.accept(this.#find(node).id);
+    return {};
+  };
+
+  /** Forgets a node. Its tasks are placed elsewhere: so it must be surely gone, or `force` says that it is. */
+  remove = async ({ node: nameOrId, force }: RemoveNodeRequest): Promise<Record<string, never>> => {
+    const { follower, store, clock } = this.#tools;
+    follower.requireCurrent();
+    const node = this.#find(nameOrId);
+    const standing = standingOf(follower.model, node.id);
+    const tasks = follower.model.tasksOfNode(node.id).length;
+    if (!force && (standing === 'ready' || standing === 'quarantined')) {
+      throw new WeftError('CONFLICT', { what: `node ${node.name} is ${standing}`, hint: 'Stop its agent first, or use --force.' });
+    }
+    if (!force && tasks > 0) {
+      throw new WeftError('CONFLICT', { what: `node ${node.name} had ${tasks} task(s) when it was last heard`, why: 'they may still run there; their addresses would be given to others', hint: 'Make sure that the machine is off, then use --force.' });
+    }
+    const key = keys.node(node.id);
+    const tombstone = { taskId: node.id, nodeId: node.id, reason: 'the node was removed', at: clock.now() };
+    const result = await store.txn(
+      [{ key, modRevision: follower.model.revisionOf(key) }],
+      [{ delete: key }, { delete: keys.nodeFacts(node.id) }, { delete: keys.nodeState(node.id) }, { delete: keys.nodeSession(node.id) }, { put: keys.tombstone(node.id, node.id), value: encode(tombstone) }],
+    );
+    if (!result.ok) throw new WeftError('CONFLICT', `node ${node.name} was changed at the same time`);
+    await follower.reached(result.revision);
+    return {};
+  };
+
+  #find(nameOrId: string): Node {
+    const node = findNode(this.#tools.follower.model, nameOrId);
+    if (node) return node;
+    throw new WeftError('NOT_FOUND', { what: `there is no node ${nameOrId.slice(0, 64)}`, hint: 'List the nodes with `ctl node ls`.' });
+  }
+}

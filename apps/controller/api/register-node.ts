@@ -1,0 +1,65 @@
+/** Node records: a number of its own for each node, a name and an address that no other has. */
+import type { Clock } from '#base/clock.js';
+import { isIpv4 } from '#base/address.js';
+import { WeftError } from '#base/errors.js';
+import { encode } from '#model/codec.js';
+import { keys } from '#model/keys.js';
+import { checkName, HOSTNAME_PATTERN } from '#model/names.js';
+import type { Node, NodeFacts } from '#model/node.js';
+import type { ClusterState } from '#planner/cluster-state.js';
+import type { Compare, Store, Write } from '#store/store.js';
+import type { ClusterFollower } from '../cluster/follower.js';
+
+export interface NodeWish {
+  id: string;
+  name: string;
+  address: string;
+}
+
+const TRIES = 5;
+
+function checkWish(state: ClusterState, wish: NodeWish): void {
+  checkName(wish.name, 'the node', HOSTNAME_PATTERN);
+  if (!isIpv4(wish.address)) throw new WeftError('BAD_ADDRESS', `the node's address ${JSON.stringify(wish.address.slice(0, 64))} is not an IPv4 address`);
+  for (const node of state.nodes.values()) {
+    if (node.id === wish.id || (node.name !== wish.name && node.address !== wish.address)) continue;
+    const same = node.name === wish.name ? `the name ${node.name}` : `the address ${node.address}`;
+    throw new WeftError('CONFLICT', {
+      what: `node ${wish.name} cannot join`,
+      why: `${same} belongs to node ${node.name} (${node.id})`,
+      hint: `Choose another, or remove the old node first: \`ctl node rm ${node.name}\`.`,
+    });
+  }
+}
+
+/**
+ * Writes the record of a new node, with what must hold and happen in the same transaction.
+ * @throws CONFLICT when name or address are taken, BAD_NAME, BAD_ADDRESS
+ */
+export async function registerNode(store: Store, follower: ClusterFollower, clock: Clock, wish: NodeWish, also: { compares: Compare[]; writes: Write[] }): Promise<Node> {
+  for (let attempt = 0; attempt < TRIES; attempt++) {
+    const { model } = follower;
+    checkWish(model, wish);
+    const index = model.pool.nodeIndex + 1;
+    const node: Node = { ...wish, index, labels: {}, createdAt: clock.now() };
+    const result = await store.txn(
+      [{ key: keys.pool(), modRevision: model.revisionOf(keys.pool()) }, { key: keys.node(wish.id), exists: false }, ...also.compares],
+      [{ put: keys.node(wish.id), value: encode(node) }, { put: keys.pool(), value: encode({ ...model.pool, nodeIndex: index }) }, ...also.writes],
+    );
+    await follower.reached(result.revision);
+    if (result.ok) return node;
+    const there = model.nodes.get(wish.id);
+    if (there) return there;
+  }
+  throw new WeftError('CONFLICT', `node ${wish.name} could not be registered: too much else changed at the same time`);
+}
+
+/**
+ * What a node that etcd has forgotten is registered as again: its host name and its first address, as its agent tells them
+ * (an agent lists its underlay address first).
+ */
+export function wishFromFacts(state: ClusterState, nodeId: string, facts: NodeFacts): NodeWish {
+  const taken = [...state.nodes.values()].some((n) => n.name === facts.hostname);
+  const name = HOSTNAME_PATTERN.test(facts.hostname) && !taken ? facts.hostname : `node-${nodeId.slice(0, 8)}`;
+  return { id: nodeId, name, address: (facts.addresses[0] ?? '').split('/')[0] ?? '' };
+}

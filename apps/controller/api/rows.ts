@@ -1,0 +1,116 @@
+/** What listings show, made from the model. */
+import { compareIps, usableAddresses } from '#planner/allocate.js';
+import type { ClusterState } from '#planner/cluster-state.js';
+import { overlayMtu } from '#planner/node-view-of.js';
+import { placementTroubles, waitingReason } from '#planner/plan-services.js';
+import { standingOf } from '#planner/schedule.js';
+import type { Lease, Network } from '#model/network.js';
+import type { StackRecord } from '#model/stack.js';
+import type { Task } from '#model/task.js';
+import type { AddressRow, NetworkRow, NodeRow, ServiceState, StackState, StackSummary, TaskRow } from '#rpc/gen/weft/v1/api.js';
+import { factsToWire, networkToWire, nodeToWire, statusToWire, taskToWire } from '#rpc/wire.js';
+import { macOfIp } from '#base/address.js';
+
+const taskOrder = (a: Task, b: Task): number =>
+  a.stack !== b.stack ? (a.stack < b.stack ? -1 : 1) : a.service !== b.service ? (a.service < b.service ? -1 : 1) : a.slot - b.slot;
+
+/** Environment values may be secrets: listings do not carry them. */
+function withoutSecrets(task: Task): Task {
+  return { ...task, container: { ...task.container, environment: {} } };
+}
+
+export function taskRow(state: ClusterState, task: Task): TaskRow {
+  const status = state.statuses.get(task.id);
+  return {
+    task: taskToWire(withoutSecrets(task)),
+    status: status && statusToWire(status),
+    nodeName: state.nodes.get(task.nodeId)?.name ?? task.nodeId,
+    nodeState: standingOf(state, task.nodeId) === 'down' ? 'down' : 'ready',
+  };
+}
+
+/** @param stack all when empty */
+export const taskRows = (state: ClusterState, stack: string): TaskRow[] =>
+  [...state.tasks.values()].filter((t) => stack === '' || t.stack === stack).sort(taskOrder).map((t) => taskRow(state, t));
+
+export function nodeRows(state: ClusterState): NodeRow[] {
+  return [...state.nodes.values()]
+    .sort((a, b) => a.index - b.index)
+    .map((node) => {
+      const facts = state.facts.get(node.id);
+      return { node: nodeToWire(node), facts: facts && factsToWire(facts), state: standingOf(state, node.id), tasks: state.tasksOfNode(node.id).length };
+    });
+}
+
+const isRunning = (state: ClusterState, task: Task): boolean =>
+  task.desired === 'run' && state.statuses.get(task.id)?.state === 'running' && standingOf(state, task.nodeId) !== 'down';
+
+const runningOf = (state: ClusterState, tasks: readonly Task[]): number => tasks.filter((t) => isRunning(state, t)).length;
+
+export function stackSummaries(state: ClusterState): StackSummary[] {
+  return [...state.stacks.entries()]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, record]) => ({
+      name,
+      services: Object.keys(record.spec.services).length,
+      tasksRunning: runningOf(state, [...state.tasks.values()].filter((t) => t.stack === name)),
+      tasksWanted: record.removing ? 0 : Object.values(record.spec.services).reduce((n, s) => n + s.replicas, 0),
+      generation: record.generation,
+      removing: record.removing,
+      updatedAt: record.updatedAt,
+    }));
+}
+
+function serviceStates(state: ClusterState, record: StackRecord, now: number): ServiceState[] {
+  const troubles = placementTroubles(state, now);
+  return Object.values(record.spec.services).map((service) => ({
+    name: service.name,
+    wanted: record.removing ? 0 : service.replicas,
+    // Of what the stack says now: a task of the service as it was before does not count towards what was asked for.
+    running: currentRunning(state, record, service.name),
+    waiting: waitingReason(state, record, service.name, troubles),
+  }));
+}
+
+function currentRunning(state: ClusterState, record: StackRecord, service: string): number {
+  return runningOf(state, state.tasksOfService(record.spec.name, service));
+}
+
+export function stackState(state: ClusterState, name: string, now: number): StackState {
+  const record = state.stacks.get(name);
+  if (!record) return { name, exists: false, generation: 0, removing: false, services: [], tasks: [] };
+  return {
+    name,
+    exists: true,
+    generation: record.generation,
+    removing: record.removing,
+    services: serviceStates(state, record, now),
+    tasks: taskRows(state, name),
+  };
+}
+
+function addressRow(state: ClusterState, ipv4: string, lease: Lease): AddressRow {
+  const row = { ipv4, kind: lease.kind, mac: lease.kind === 'vip' ? '' : macOfIp(ipv4) };
+  const resting = lease.restsUntil === undefined ? '' : ' (resting)';
+  if (lease.kind === 'node') {
+    const name = state.nodes.get(lease.owner)?.name ?? lease.owner;
+    return { ...row, owner: name + resting, node: name };
+  }
+  const task = state.tasks.get(lease.owner);
+  return { ...row, owner: (lease.kind === 'task' ? (task?.name ?? lease.owner) : (lease.owner.split('/')[1] ?? lease.owner)) + resting, node: task ? (state.nodes.get(task.nodeId)?.name ?? '') : '' };
+}
+
+function networkRow(state: ClusterState, network: Network): NetworkRow {
+  const leases = [...(state.leases.get(network.id)?.entries() ?? [])].sort(([a], [b]) => compareIps(a, b));
+  return {
+    network: networkToWire(network),
+    mtu: overlayMtu(state),
+    addressesUsed: leases.length,
+    addressesTotal: usableAddresses(network.subnet),
+    addresses: leases.map(([ipv4, lease]) => addressRow(state, ipv4, lease)),
+  };
+}
+
+/** @param stack all when empty */
+export const networkRows = (state: ClusterState, stack: string): NetworkRow[] =>
+  [...state.networks.values()].filter((n) => stack === '' || n.stack === stack).sort((a, b) => (a.name < b.name ? -1 : 1)).map((n) => networkRow(state, n));

@@ -1,0 +1,99 @@
+/** Stacks: plan, apply, remove, list, watch. */
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '#base/clock.js';
+import { WeftError } from '#base/errors.js';
+import { planRemoval, planStack, type StackPlan } from '#planner/plan-stack.js';
+import type { ApplyStackRequest, ApplyStackResponse, PlanStackRequest, PlanStackResponse, RemoveStackRequest, RemoveStackResponse, StackState, WatchStackRequest } from '#rpc/gen/weft/v1/api.js';
+import { stackFromWire, stackToWire } from '#rpc/wire.js';
+import { MAX_TXN_OPS, MAX_VALUE_BYTES, type Store } from '#store/store.js';
+import { Bell } from '../bell.js';
+import type { ClusterFollower } from '../cluster/follower.js';
+import { stackState } from './rows.js';
+
+/** Something unrelated changed what a plan was made on (a subnet was taken, say): plan again so many times. */
+const TRIES = 5;
+/** Least time between two states of one watcher, in milliseconds. */
+const WATCH_GATHER_MS = 100;
+const WATCH_FIRST_MS = 5;
+
+const newId = (): string => randomBytes(8).toString('hex');
+
+export class StackCalls {
+  readonly #follower: ClusterFollower;
+  readonly #store: Store;
+  readonly #clock: Clock;
+
+  constructor(follower: ClusterFollower, store: Store, clock: Clock) {
+    this.#follower = follower;
+    this.#store = store;
+    this.#clock = clock;
+  }
+
+  plan = async (request: PlanStackRequest): Promise<PlanStackResponse> => {
+    this.#follower.requireCurrent();
+    const plan = planStack(this.#follower.model, stackFromWire(request.stack), newId, this.#clock.now());
+    return { steps: plan.steps, baseGeneration: plan.baseGeneration, stack: stackToWire(plan.stack) };
+  };
+
+  apply = async (request: ApplyStackRequest): Promise<ApplyStackResponse> => {
+    const wanted = stackFromWire(request.stack);
+    for (let attempt = 0; attempt < TRIES; attempt++) {
+      this.#follower.requireCurrent();
+      const plan = planStack(this.#follower.model, wanted, newId, this.#clock.now());
+      if (plan.baseGeneration !== request.baseGeneration) {
+        throw new WeftError('CONFLICT', {
+          what: `stack ${wanted.name} was changed since it was planned`,
+          why: `its generation is ${plan.baseGeneration}, the plan was made on ${request.baseGeneration}`,
+        });
+      }
+      if (await this.#write(plan)) return { generation: plan.generation, steps: plan.steps };
+    }
+    throw new WeftError('CONFLICT', `stack ${wanted.name} could not be stored: too much else changed at the same time`);
+  };
+
+  remove = async (request: RemoveStackRequest): Promise<RemoveStackResponse> => {
+    for (let attempt = 0; attempt < TRIES; attempt++) {
+      this.#follower.requireCurrent();
+      const plan = planRemoval(this.#follower.model, request.name, this.#clock.now());
+      if (await this.#write(plan)) return { steps: plan.steps };
+    }
+    throw new WeftError('CONFLICT', `stack ${request.name} could not be removed: too much else changed at the same time`);
+  };
+
+  /** The state now, then at each change of it, gathered. */
+  async *watch(request: WatchStackRequest, signal: AbortSignal): AsyncGenerator<StackState> {
+    const bell = new Bell();
+    const stop = this.#follower.listen(() => bell.ring());
+    let before = '';
+    let sentAt = -WATCH_GATHER_MS;
+    try {
+      while (!signal.aborted) {
+        const state = stackState(this.#follower.model, request.name, this.#clock.now());
+        const text = JSON.stringify(state);
+        if (text !== before) {
+          before = text;
+          sentAt = this.#clock.monotonic();
+          yield state;
+        }
+        await bell.wait(signal);
+        const restMs = WATCH_GATHER_MS - (this.#clock.monotonic() - sentAt);
+        await this.#clock.sleep(Math.max(WATCH_FIRST_MS, restMs), signal).catch(() => undefined);
+      }
+    } finally {
+      stop();
+    }
+  }
+
+  /** @returns false when it has to be planned again. @throws OUTCOME_UNKNOWN, STORE */
+  async #write(plan: Pick<StackPlan, 'compares' | 'writes'>): Promise<boolean> {
+    if (plan.writes.length === 0) return true;
+    const tooLarge = plan.writes.some((w) => 'put' in w && Buffer.byteLength(w.value) > MAX_VALUE_BYTES);
+    if (tooLarge || plan.writes.length > MAX_TXN_OPS || plan.compares.length > MAX_TXN_OPS) {
+      throw new WeftError('BAD_VALUE', { what: 'the stack is too large to be stored', why: `limits are ${MAX_VALUE_BYTES} bytes and some 40 networks`, hint: 'Split it into several stacks.' });
+    }
+    const result = await this.#store.txn(plan.compares, plan.writes);
+    // Seen here before it is answered: what the caller asks next is asked of the new state.
+    await this.#follower.reached(result.revision);
+    return result.ok;
+  }
+}

@@ -1,0 +1,27 @@
+/** What the leader's loops have in common: they are marked by the follower's changes and run for one term. */
+import type { Clock } from '#base/clock.js';
+import type { Log } from '#base/log.js';
+import { Loop, type LoopOptions } from '#nest-kit/loop.js';
+import type { ClusterFollower } from '../cluster/follower.js';
+
+export interface LoopTools {
+  follower: ClusterFollower;
+  log: Log;
+  clock: Clock;
+}
+
+/** @param collections whose changes mark the loop */
+export async function runMarked(tools: LoopTools, collections: readonly string[], options: Omit<LoopOptions, 'log' | 'clock'>, signal: AbortSignal): Promise<void> {
+  const loop = new Loop({ ...options, log: tools.log, clock: tools.clock });
+  const stop = tools.follower.listen((change) => {
+    if (change.type === 'gap' || collections.some((name) => change.collections.has(name))) loop.mark();
+  });
+  try {
+    await loop.run(signal);
+  } finally {
+    stop();
+  }
+}
+
+/** After a refused write, in milliseconds: what it was planned on has changed, plan again. */
+export const REPLAN_MS = 20;

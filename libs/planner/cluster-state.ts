@@ -1,0 +1,50 @@
+/** The cluster as a plan sees it: everything that is in etcd, decoded and indexed. Filled by ReadModel; read by everyone else. */
+import type { Cluster, ControllerRecord, Token } from '#model/cluster.js';
+import type { Lease, Network, NodeAddress, Vip } from '#model/network.js';
+import type { Node, NodeFacts, NodeState } from '#model/node.js';
+import type { StackRecord } from '#model/stack.js';
+import type { Task, TaskStatus, Tombstone } from '#model/task.js';
+import type { Pool } from './pool.js';
+
+export interface ClusterState {
+  /** Identity of the etcd cluster, '' before the first snapshot. */
+  readonly storeId: string;
+  readonly revision: number;
+  readonly cluster: Cluster | undefined;
+  /** Id of the leading controller. */
+  readonly leader: string | undefined;
+  readonly pool: Pool;
+  readonly controllers: ReadonlyMap<string, ControllerRecord>;
+  readonly tokens: ReadonlyMap<string, Token>;
+  readonly nodes: ReadonlyMap<string, Node>;
+  readonly facts: ReadonlyMap<string, NodeFacts>;
+  readonly nodeStates: ReadonlyMap<string, NodeState>;
+  /** Nodes whose agent is attached to some controller now. */
+  readonly sessions: ReadonlySet<string>;
+  readonly stacks: ReadonlyMap<string, StackRecord>;
+  readonly networks: ReadonlyMap<string, Network>;
+  /** Network name → id. */
+  readonly networkNames: ReadonlyMap<string, string>;
+  /** Network id → address → lease. An unreadable lease still holds its address. */
+  readonly leases: ReadonlyMap<string, ReadonlyMap<string, Lease>>;
+  /** Network id → `stack/service` → VIP. */
+  readonly vips: ReadonlyMap<string, ReadonlyMap<string, Vip>>;
+  /** Network id → node id → address. */
+  readonly nodeAddresses: ReadonlyMap<string, ReadonlyMap<string, NodeAddress>>;
+  readonly tasks: ReadonlyMap<string, Task>;
+  /** `stack/service/slot` → task id. */
+  readonly slots: ReadonlyMap<string, string>;
+  readonly statuses: ReadonlyMap<string, TaskStatus>;
+  /** Node id → task id → tombstone. */
+  readonly tombstones: ReadonlyMap<string, ReadonlyMap<string, Tombstone>>;
+  /** Keys whose value could not be read, and why. They are left alone. */
+  readonly corrupt: ReadonlyMap<string, string>;
+  tasksOfNode(nodeId: string): Task[];
+  tasksOfService(stack: string, service: string): Task[];
+  tasksOfNetwork(networkId: string): Task[];
+  /** modRevision of a key, 0 when it is not there. */
+  revisionOf(key: string): number;
+}
+
+export const serviceKey = (stack: string, service: string): string => `${stack}/${service}`;
+export const slotKey = (stack: string, service: string, slot: number): string => `${stack}/${service}/${slot}`;

@@ -1,0 +1,152 @@
+/**
+ * What one node is told: its tasks, the networks it has tasks on, and the endpoints, names and VIPs there; who belongs to
+ * the cluster; settings. Nothing of networks it takes no part in.
+ */
+import { macOfIp } from '#base/address.js';
+import { HOSTNAME_PATTERN } from '#model/names.js';
+import type { Network } from '#model/network.js';
+import type { EndpointView, NameRecord, Resource, VipView } from '#model/node-view.js';
+import { AGENT_PORT, VXLAN_PORT } from '#model/ports.js';
+import type { Task } from '#model/task.js';
+import { compareIps } from './allocate.js';
+import type { ClusterState } from './cluster-state.js';
+
+/** VXLAN over IPv4: 20 IP + 8 UDP + 8 VXLAN + 14 Ethernet (RFC 7348 §5), in bytes. */
+const VXLAN_OVERHEAD_BYTES = 50;
+const DEFAULT_MTU_BYTES = 1500;
+/** RFC 791: every host takes datagrams of this size. */
+const MIN_MTU_BYTES = 576;
+/** As Docker's short container ids. */
+const SHORT_ID = 12;
+
+/** Views of one state; what several nodes share is computed once. Throw it away when the state has changed. */
+export class ViewMaker {
+  readonly #state: ClusterState;
+  readonly #overlays = new Map<string, Resource[]>();
+  #common: Resource[] | undefined;
+
+  constructor(state: ClusterState) {
+    this.#state = state;
+  }
+
+  viewOf(nodeId: string): Resource[] {
+    const state = this.#state;
+    const tasks = state.tasksOfNode(nodeId);
+    const resources: Resource[] = [...(this.#common ??= commonResources(state)), ...tasks.map((value): Resource => ({ kind: 'task', value }))];
+    const networkIds = new Set(tasks.flatMap((t) => t.endpoints.map((e) => e.networkId)));
+    for (const id of networkIds) {
+      const network = state.networks.get(id);
+      const nodeAddress = state.nodeAddresses.get(id)?.get(nodeId)?.ipv4;
+      if (!network || nodeAddress === undefined) continue;
+      resources.push(networkResource(state, network, nodeId, nodeAddress), ...this.#inside(network, nodeId));
+    }
+    return resources;
+  }
+
+  #inside(network: Network, nodeId: string): Resource[] {
+    if (network.driver === 'bridge') return insideOf(this.#state, network, (id) => id === nodeId);
+    let resources = this.#overlays.get(network.id);
+    if (!resources) this.#overlays.set(network.id, (resources = insideOf(this.#state, network, () => true)));
+    return resources;
+  }
+}
+
+export const viewOf = (state: ClusterState, nodeId: string): Resource[] => new ViewMaker(state).viewOf(nodeId);
+
+/** One MTU for every device of every overlay: the smallest underlay's, less the encapsulation. */
+export function overlayMtu(state: ClusterState): number {
+  const underlay = [...state.nodes.keys()].map((id) => state.facts.get(id)?.underlayMtu ?? DEFAULT_MTU_BYTES);
+  return Math.max(MIN_MTU_BYTES, Math.min(DEFAULT_MTU_BYTES * 100, ...(underlay.length > 0 ? underlay : [DEFAULT_MTU_BYTES])) - VXLAN_OVERHEAD_BYTES);
+}
+
+function commonResources(state: ClusterState): Resource[] {
+  const members: Resource[] = [
+    ...[...state.nodes.values()].map((n): Resource => ({ kind: 'member', value: { id: n.id, name: n.name, address: n.address, kind: 'node' } })),
+    ...[...state.controllers.values()].map((c): Resource => ({ kind: 'member', value: { id: c.id, name: c.name, address: c.address, kind: 'controller' } })),
+  ];
+  const guarded = new Set([AGENT_PORT, ...[...state.controllers.values()].flatMap((c) => [c.port, ...c.guardedPorts])]);
+  const settings = { vxlanPort: state.cluster?.vxlanPort ?? VXLAN_PORT, guardedTcpPorts: [...guarded].sort((a, b) => a - b) };
+  return [...members, { kind: 'settings', value: settings }];
+}
+
+function networkResource(state: ClusterState, n: Network, nodeId: string, nodeAddress: string): Resource {
+  const mtu = n.driver === 'overlay' ? overlayMtu(state) : (state.facts.get(nodeId)?.underlayMtu ?? DEFAULT_MTU_BYTES);
+  const { id, name, stack, key, driver, internal, subnet, gateway, vni } = n;
+  return { kind: 'network', value: { id, name, stack, key, driver, internal, subnet, gateway, vni, mtu, nodeAddress } };
+}
+
+/** Endpoints, names and VIPs of one network, of the nodes that `sees` lets through. */
+function insideOf(state: ClusterState, network: Network, sees: (nodeId: string) => boolean): Resource[] {
+  const tasks = state.tasksOfNetwork(network.id).filter((t) => sees(t.nodeId) && state.statuses.get(t.id)?.state !== 'stopped');
+  const endpoints = [...taskEndpoints(state, network.id, tasks), ...nodeEndpoints(state, network.id, sees)];
+  const { names, vips } = namesAndVips(state, network.id, tasks);
+  return [
+    ...endpoints.map((value): Resource => ({ kind: 'endpoint', value })),
+    ...names.map((value): Resource => ({ kind: 'name', value })),
+    ...vips.map((value): Resource => ({ kind: 'vip', value })),
+  ];
+}
+
+function addressOn(task: Task, networkId: string): string {
+  return task.endpoints.find((e) => e.networkId === networkId)?.ipv4 ?? '';
+}
+
+function taskEndpoints(state: ClusterState, networkId: string, tasks: readonly Task[]): EndpointView[] {
+  const out: EndpointView[] = [];
+  for (const task of tasks) {
+    const vtep = state.nodes.get(task.nodeId)?.address;
+    if (vtep === undefined) continue;
+    for (const e of task.endpoints) {
+      if (e.networkId === networkId) out.push({ networkId, ipv4: e.ipv4, mac: e.mac, nodeId: task.nodeId, vtep, taskId: task.id });
+    }
+  }
+  return out;
+}
+
+function nodeEndpoints(state: ClusterState, networkId: string, sees: (nodeId: string) => boolean): EndpointView[] {
+  const out: EndpointView[] = [];
+  for (const { nodeId, ipv4 } of state.nodeAddresses.get(networkId)?.values() ?? []) {
+    const vtep = state.nodes.get(nodeId)?.address;
+    if (vtep !== undefined && sees(nodeId)) out.push({ networkId, ipv4, mac: macOfIp(ipv4), nodeId, vtep });
+  }
+  return out;
+}
+
+function namesAndVips(state: ClusterState, networkId: string, tasks: readonly Task[]): { names: NameRecord[]; vips: VipView[] } {
+  const zone = new Zone();
+  const vips = new Map<string, VipView>();
+  for (const vip of state.vips.get(networkId)?.values() ?? []) {
+    vips.set(`${vip.stack}/${vip.service}`, { networkId, service: vip.service, ipv4: vip.ipv4, backends: [] });
+    for (const name of [vip.service, `${vip.service}.${vip.stack}`]) zone.add(name, vip.ipv4);
+  }
+  for (const task of tasks) {
+    if (task.desired !== 'run') continue;
+    const address = addressOn(task, networkId);
+    const vip = vips.get(`${task.stack}/${task.service}`);
+    for (const name of [task.name, task.container.hostname, task.id.slice(0, SHORT_ID)]) zone.add(name, address);
+    for (const alias of task.endpoints.find((e) => e.networkId === networkId)?.aliases ?? []) zone.add(alias, vip?.ipv4 ?? address);
+    if (!vip) for (const name of [task.service, `${task.service}.${task.stack}`]) zone.add(name, address);
+    if (state.statuses.get(task.id)?.state !== 'running') continue;
+    zone.add(`tasks.${task.service}`, address);
+    vip?.backends.push(address);
+  }
+  for (const vip of vips.values()) vip.backends.sort(compareIps);
+  return { names: zone.records(networkId), vips: [...vips.values()] };
+}
+
+/** Names of one network. DNS knows no case (RFC 4343): neither does this. */
+class Zone {
+  readonly #names = new Map<string, Set<string>>();
+
+  add(name: string | undefined, address: string): void {
+    // What is no host name (a service that ends in "-", say) cannot be asked for.
+    if (name === undefined || !HOSTNAME_PATTERN.test(name)) return;
+    const key = name.toLowerCase();
+    const row = this.#names.get(key) ?? new Set<string>();
+    this.#names.set(key, row.add(address));
+  }
+
+  records(networkId: string): NameRecord[] {
+    return [...this.#names].map(([name, addresses]) => ({ networkId, name, addresses: [...addresses].sort(compareIps) }));
+  }
+}

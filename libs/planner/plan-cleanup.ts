@@ -1,0 +1,147 @@
+/** What nobody needs any more: rested leases, empty networks, removed stacks, stale records. Nothing a task uses goes. */
+import { encode } from '#model/codec.js';
+import { keys, ROOT, splitKey } from '#model/keys.js';
+import { restingLease } from './allocate.js';
+import { serviceKey, type ClusterState } from './cluster-state.js';
+import type { Unit } from './transaction.js';
+
+export function planCleanup(state: ClusterState, now: number): Unit[] {
+  // Alone in its transaction: it deletes by prefix what the others write singly. The rest follows at the next tick.
+  const networks = hasUnreadable(state, 'tasks') ? [] : unusedNetworks(state);
+  if (networks.length > 0) return networks;
+  const always = [...restedLeases(state, now), ...orphans(state), ...expiredTokens(state, now)];
+  // A task that cannot be read may use any network and address.
+  if (hasUnreadable(state, 'tasks')) return always;
+  return [...removedStacks(state), ...unusedNodeAddresses(state, now), ...unusedVips(state, now), ...always];
+}
+
+const hasUnreadable = (state: ClusterState, collection: string): boolean => [...state.corrupt.keys()].some((key) => splitKey(key)?.[0] === collection);
+
+/** When cleanup has something to do next, although nothing changes: the end of the first rest. Milliseconds from now. */
+export function nextCleanupMs(state: ClusterState, now: number): number | undefined {
+  let next = Infinity;
+  for (const row of state.leases.values()) for (const lease of row.values()) if (lease.restsUntil !== undefined) next = Math.min(next, lease.restsUntil);
+  return next === Infinity ? undefined : Math.max(0, next - now);
+}
+
+function isDeclared(state: ClusterState, networkId: string): boolean {
+  const network = state.networks.get(networkId);
+  if (!network) return false;
+  const record = state.stacks.get(network.stack);
+  if (!record) return state.revisionOf(keys.stack(network.stack)) > 0;
+  if (record.removing || state.networkNames.get(network.name) !== networkId) return false;
+  return Object.values(record.spec.networks).some((wish) => wish.name === network.name);
+}
+
+function unusedNetworks(state: ClusterState): Unit[] {
+  const units: Unit[] = [];
+  for (const network of state.networks.values()) {
+    if (isDeclared(state, network.id) || state.tasksOfNetwork(network.id).length > 0) continue;
+    const key = keys.network(network.id);
+    const stack = keys.stack(network.stack);
+    const pointer = keys.networkName(network.name);
+    const unit: Unit = {
+      what: `delete network ${network.name}`,
+      compares: [
+        { key, modRevision: state.revisionOf(key) },
+        { key: stack, modRevision: state.revisionOf(stack) },
+        { key: keys.pool(), modRevision: state.revisionOf(keys.pool()) },
+      ],
+      writes: [
+        { delete: key },
+        { deletePrefix: keys.leasesOf(network.id) },
+        { deletePrefix: keys.vip(network.id, '', '').slice(0, -1) },
+        { deletePrefix: keys.nodeAddress(network.id, '') },
+        { put: keys.pool(), value: encode(state.pool) },
+      ],
+    };
+    if (state.networkNames.get(network.name) === network.id) {
+      unit.compares.push({ key: pointer, modRevision: state.revisionOf(pointer) });
+      unit.writes.push({ delete: pointer });
+    }
+    units.push(unit);
+    // The next one needs the pool as this one leaves it: one a tick.
+    break;
+  }
+  return units;
+}
+
+function removedStacks(state: ClusterState): Unit[] {
+  const units: Unit[] = [];
+  for (const [name, record] of state.stacks) {
+    const busy = [...state.tasks.values()].some((t) => t.stack === name) || [...state.networks.values()].some((n) => n.stack === name);
+    if (!record.removing || busy) continue;
+    const key = keys.stack(name);
+    units.push({ what: `delete stack ${name}`, compares: [{ key, modRevision: state.revisionOf(key) }], writes: [{ delete: key }] });
+  }
+  return units;
+}
+
+function unusedNodeAddresses(state: ClusterState, now: number): Unit[] {
+  const units: Unit[] = [];
+  for (const [networkId, row] of state.nodeAddresses) {
+    const users = new Set(state.tasksOfNetwork(networkId).map((t) => t.nodeId));
+    for (const [nodeId, { ipv4 }] of row) {
+      if (users.has(nodeId)) continue;
+      const key = keys.nodeAddress(networkId, nodeId);
+      units.push({
+        what: `release the address of node ${nodeId} on ${networkId}`,
+        compares: [{ key, modRevision: state.revisionOf(key) }, { key: keys.network(networkId), exists: true }],
+        writes: [{ delete: key }, restingLease(networkId, ipv4, 'node', nodeId, now)],
+      });
+    }
+  }
+  return units;
+}
+
+function unusedVips(state: ClusterState, now: number): Unit[] {
+  const units: Unit[] = [];
+  for (const [networkId, row] of state.vips) {
+    for (const vip of row.values()) {
+      const record = state.stacks.get(vip.stack);
+      const networkKey = state.networks.get(networkId)?.key;
+      if (networkKey === undefined) continue;
+      const wanted = record ? record.spec.services[vip.service]?.networks[networkKey] !== undefined : state.revisionOf(keys.stack(vip.stack)) > 0;
+      if (wanted || state.tasksOfService(vip.stack, vip.service).length > 0) continue;
+      const key = keys.vip(networkId, vip.stack, vip.service);
+      units.push({
+        what: `release the VIP of ${vip.stack}/${vip.service}`,
+        compares: [{ key, modRevision: state.revisionOf(key) }, { key: keys.network(networkId), exists: true }],
+        writes: [{ delete: key }, restingLease(networkId, vip.ipv4, 'vip', serviceKey(vip.stack, vip.service), now)],
+      });
+    }
+  }
+  return units;
+}
+
+function restedLeases(state: ClusterState, now: number): Unit[] {
+  const units: Unit[] = [];
+  for (const [networkId, row] of state.leases) {
+    for (const [ipv4, lease] of row) {
+      if (lease.restsUntil === undefined || lease.restsUntil > now) continue;
+      const key = keys.lease(networkId, ipv4);
+      units.push({ what: `free ${ipv4}`, compares: [{ key, modRevision: state.revisionOf(key) }], writes: [{ delete: key }] });
+    }
+  }
+  return units;
+}
+
+/** Statuses of tasks that are gone; facts, states and tombstones of nodes that are gone. */
+function orphans(state: ClusterState): Unit[] {
+  const stale: string[] = [];
+  for (const id of state.statuses.keys()) if (state.revisionOf(keys.task(id)) === 0) stale.push(keys.taskStatus(id));
+  for (const id of state.facts.keys()) if (!state.nodes.has(id)) stale.push(keys.nodeFacts(id));
+  for (const id of state.nodeStates.keys()) if (!state.nodes.has(id)) stale.push(keys.nodeState(id));
+  for (const [nodeId, row] of state.tombstones) {
+    // A removed node keeps the tombstone under its own id: that is how it is known as removed (isRemovedNode).
+    if (!state.nodes.has(nodeId)) for (const taskId of row.keys()) if (taskId !== nodeId) stale.push(keys.tombstone(nodeId, taskId));
+  }
+  // Slots of tasks that were deleted by hand: they would stay empty for ever.
+  const slots = [...state.slots].filter(([, id]) => state.revisionOf(keys.task(id)) === 0).map(([slot]) => `${ROOT}slots/${slot}`);
+  return [...stale, ...slots].map((key) => ({ what: 'delete an orphan', compares: [{ key, modRevision: state.revisionOf(key) }], writes: [{ delete: key }] }));
+}
+
+function expiredTokens(state: ClusterState, now: number): Unit[] {
+  const expired = [...state.tokens.values()].filter((t) => t.expiresAt <= now);
+  return expired.map((t) => ({ what: 'delete an expired token', compares: [{ key: keys.token(t.id), exists: true }], writes: [{ delete: keys.token(t.id) }] }));
+}

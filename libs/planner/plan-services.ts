@@ -1,0 +1,46 @@
+/** The whole tick of the services loop as one pure function, and what a waiting service waits for. */
+import type { StackRecord } from '#model/stack.js';
+import type { Task } from '#model/task.js';
+import { serviceKey, type ClusterState } from './cluster-state.js';
+import { placeTasks, type Placing } from './place-tasks.js';
+import { reconcileServices } from './reconcile-services.js';
+import { standingOf } from './schedule.js';
+
+/** What the services loop would write now. Applied, it changes nothing when computed again. */
+export const planServices = (state: ClusterState, newId: () => string, now: number): Placing => placeTasks(state, reconcileServices(state), newId, now);
+
+/** `stack/service` → why its tasks cannot be placed; any replica of the controller can tell. */
+export function placementTroubles(state: ClusterState, now: number): Map<string, string> {
+  let n = 0;
+  return planServices(state, () => (n++).toString(16).padStart(32, '0'), now).waiting;
+}
+
+const STATE_WORDS: Record<string, string> = { pending: 'waiting for its node', preparing: 'being prepared', starting: 'starting' };
+
+/**
+ * Why a service has not all its tasks running, in one line; '' when it has.
+ * @param troubles of placementTroubles
+ */
+export function waitingReason(state: ClusterState, record: StackRecord, service: string, troubles: ReadonlyMap<string, string>): string {
+  const wanted = record.removing ? 0 : (record.spec.services[service]?.replicas ?? 0);
+  const tasks = state.tasksOfService(record.spec.name, service);
+  const running = tasks.filter((t) => t.desired === 'run' && state.statuses.get(t.id)?.state === 'running' && standingOf(state, t.nodeId) !== 'down');
+  if (running.length === wanted && tasks.length === wanted) return '';
+  const reasons = new Map<string, number>();
+  const note = (reason: string) => reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+  const trouble = troubles.get(serviceKey(record.spec.name, service));
+  if (trouble) note(trouble);
+  for (const task of tasks) {
+    if (!running.includes(task)) note(taskReason(state, task));
+  }
+  return [...reasons].map(([reason, count]) => (count > 1 ? `${count} × ${reason}` : reason)).join('; ') || 'not placed yet';
+}
+
+function taskReason(state: ClusterState, task: Task): string {
+  const node = state.nodes.get(task.nodeId)?.name ?? task.nodeId;
+  if (standingOf(state, task.nodeId) === 'down') return `node ${node} is down`;
+  if (task.desired === 'stop') return `stopping (${task.stopReason ?? 'told to'})`;
+  const status = state.statuses.get(task.id);
+  if (status?.state === 'failed' || status?.state === 'restarting') return `${task.name} on ${node}: ${status.message || status.state}`;
+  return STATE_WORDS[status?.state ?? 'pending'] ?? 'changing';
+}

@@ -1,0 +1,165 @@
+/** What an `up` of a stack does: the steps a person reads, and the writes that make it so. The same object prints and runs. */
+import { WeftError } from '#base/errors.js';
+import { encode } from '#model/codec.js';
+import { keys } from '#model/keys.js';
+import type { Service, Stack, StackRecord } from '#model/stack.js';
+import { checkPorts } from './check-ports.js';
+import type { ClusterState } from './cluster-state.js';
+import { planNetworks, type NetworksPlan } from './plan-networks.js';
+import { candidates } from './schedule.js';
+import { sameValue } from './spec-hash.js';
+import type { Compare, Write } from './transaction.js';
+
+export interface PlanStep {
+  action: 'create' | 'change' | 'recreate' | 'remove' | 'keep';
+  kind: 'network' | 'service' | 'volume';
+  name: string;
+  /** What changes, or why. */
+  details: string[];
+}
+
+export interface StackPlan {
+  steps: PlanStep[];
+  /** Generation of the stored stack that this was planned against, 0 for none. */
+  baseGeneration: number;
+  /** Generation after it. */
+  generation: number;
+  /** The stack as it will be stored. */
+  stack: Stack;
+  compares: Compare[];
+  /** None when all is as wanted. */
+  writes: Write[];
+}
+
+/**
+ * @param newId makes ids for new networks
+ * @param now milliseconds since the epoch
+ * @throws PORT_TAKEN, SUBNET_CLASH, ADDRESSES_EXHAUSTED, NO_NODES, CONFLICT
+ */
+export function planStack(state: ClusterState, wanted: Stack, newId: () => string, now: number): StackPlan {
+  const record = state.stacks.get(wanted.name);
+  const stackKey = keys.stack(wanted.name);
+  if (!record && state.revisionOf(stackKey) > 0) throw new WeftError('CORRUPT', `stack ${wanted.name} is stored, but cannot be read`);
+  const stack = keepDigests(wanted, record);
+  checkReferences(stack);
+  checkNodes(state, stack);
+  checkPorts(state, stack);
+  const networks = planNetworks(state, stack, newId, now);
+  const steps = [...networks.steps, ...serviceSteps(stack, record, networks), ...volumeSteps(stack, record)];
+  const changed = record === undefined || record.removing || !sameValue(record.spec, stack);
+  const generation = (record?.generation ?? 0) + (changed ? 1 : 0);
+  const next: StackRecord = { spec: stack, generation, createdAt: record?.createdAt ?? now, updatedAt: now, removing: false };
+  return {
+    steps,
+    baseGeneration: record?.generation ?? 0,
+    generation,
+    stack,
+    compares: [{ key: stackKey, modRevision: state.revisionOf(stackKey) }, ...networks.compares],
+    writes: changed || networks.writes.length > 0 ? [{ put: stackKey, value: encode(next) }, ...networks.writes] : [],
+  };
+}
+
+/** An `up` that asked nobody what a tag means keeps the digest it meant last time. */
+function keepDigests(wanted: Stack, record: StackRecord | undefined): Stack {
+  const services = Object.entries(wanted.services).map(([key, service]): [string, Service] => {
+    const before = record?.spec.services[key]?.container;
+    if (service.container.imageDigest !== undefined || before?.imageDigest === undefined || before.image !== service.container.image) return [key, service];
+    return [key, { ...service, container: { ...service.container, imageDigest: before.imageDigest } }];
+  });
+  return { ...wanted, services: Object.fromEntries(services) };
+}
+
+function checkReferences(stack: Stack): void {
+  for (const [key, service] of Object.entries(stack.services)) {
+    if (service.name !== key) throw new WeftError('BAD_VALUE', `service ${key} calls itself ${service.name}`);
+    for (const network of Object.keys(service.networks)) {
+      if (!stack.networks[network]) throw new WeftError('BAD_VALUE', `service ${key} is on network ${network}, which the stack does not declare`);
+    }
+  }
+}
+
+function checkNodes(state: ClusterState, stack: Stack): void {
+  if (!Object.values(stack.services).some((s) => s.replicas > 0)) return;
+  const { ready, explanation } = candidates(state);
+  if (ready.length === 0) throw new WeftError('NO_NODES', { what: `stack ${stack.name} has nowhere to run`, why: explanation });
+}
+
+function serviceSteps(stack: Stack, record: StackRecord | undefined, networks: NetworksPlan): PlanStep[] {
+  const before = record && !record.removing ? record.spec.services : {};
+  const steps = Object.values(stack.services).map((service) => serviceStep(service, before[service.name], networks));
+  for (const name of Object.keys(before)) {
+    if (!stack.services[name]) steps.push({ action: 'remove', kind: 'service', name, details: ['no longer in the file'] });
+  }
+  return steps;
+}
+
+function serviceStep(service: Service, before: Service | undefined, networks: NetworksPlan): PlanStep {
+  const step = { kind: 'service' as const, name: service.name };
+  if (!before) return { ...step, action: 'create', details: [`${service.replicas} × ${service.container.image}`] };
+  const replicas = before.replicas === service.replicas ? [] : [`replicas: ${before.replicas} → ${service.replicas}`];
+  const deep = [
+    ...changedKeys(before.container, service.container),
+    ...(sameValue(before.ports, service.ports) ? [] : [`ports: ${showPorts(before)} → ${showPorts(service)}`]),
+    ...(sameValue(before.networks, service.networks) ? [] : [`networks: ${showNetworks(before)} → ${showNetworks(service)}`]),
+    ...Object.keys(service.networks).filter((key) => networks.recreated.has(key)).map((key) => `network ${key} is made anew`),
+  ];
+  const action = deep.length > 0 ? 'recreate' : replicas.length > 0 ? 'change' : 'keep';
+  return { ...step, action, details: [...deep, ...replicas] };
+}
+
+const showPorts = (s: Service): string => s.ports.map((p) => `${p.hostIp ? `${p.hostIp}:` : ''}${p.published}:${p.target}/${p.protocol}`).join(', ') || 'none';
+
+const showNetworks = (s: Service): string =>
+  Object.entries(s.networks)
+    .map(([key, a]) => (a.aliases.length > 0 ? `${key} (${a.aliases.join(', ')})` : key))
+    .join(', ') || 'none';
+
+/** Values that may hold secrets, or are too long for a line, are named and not shown. */
+const SHOWN = new Set(['image', 'imageDigest', 'hostname', 'user', 'workingDir', 'readOnlyRootfs', 'stopSignal', 'stopGraceMs', 'command', 'entrypoint']);
+
+function showValue(value: unknown): string {
+  if (value === undefined) return 'unset';
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
+}
+
+function changedKeys(before: Service['container'], after: Service['container']): string[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof Service['container'])[];
+  return names
+    .filter((name) => !sameValue(before[name] ?? null, after[name] ?? null))
+    .map((name) => (SHOWN.has(name) ? `${name}: ${showValue(before[name])} → ${showValue(after[name])}` : `${name} changed${whichKeys(before[name], after[name])}`));
+}
+
+function whichKeys(before: unknown, after: unknown): string {
+  const isRecord = (v: unknown): v is Record<string, unknown> => typeof v === 'object' && v !== null && !Array.isArray(v);
+  if (!isRecord(before) || !isRecord(after)) return '';
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].filter((k) => before[k] !== after[k]);
+  return ` (${names.slice(0, 5).join(', ')}${names.length > 5 ? ', …' : ''})`;
+}
+
+function volumeSteps(stack: Stack, record: StackRecord | undefined): PlanStep[] {
+  const before = record && !record.removing ? record.spec.volumes : {};
+  const steps = Object.values(stack.volumes).map((v): PlanStep => ({ action: before[v.key] ? 'keep' : 'create', kind: 'volume', name: v.name, details: [] }));
+  for (const v of Object.values(before)) {
+    if (!stack.volumes[v.key]) steps.push({ action: 'keep', kind: 'volume', name: v.name, details: ['no longer in the file; its data stays on the nodes'] });
+  }
+  return steps;
+}
+
+/** What `down` does: marks the stack; the leader stops its tasks, then removes networks and record. @throws NOT_FOUND */
+export function planRemoval(state: ClusterState, name: string, now: number): Omit<StackPlan, 'stack' | 'baseGeneration' | 'generation'> {
+  const record = state.stacks.get(name);
+  if (!record) throw new WeftError('NOT_FOUND', { what: `there is no stack ${name}`, hint: 'List the stacks with `ctl ls`.' });
+  const key = keys.stack(name);
+  const steps: PlanStep[] = [
+    ...Object.keys(record.spec.services).map((s): PlanStep => ({ action: 'remove', kind: 'service', name: s, details: [] })),
+    ...Object.values(record.spec.networks).map((n): PlanStep => ({ action: 'remove', kind: 'network', name: n.name, details: [] })),
+    ...Object.values(record.spec.volumes).map((v): PlanStep => ({ action: 'keep', kind: 'volume', name: v.name, details: ['its data stays on the nodes'] })),
+  ];
+  if (record.removing) return { steps, compares: [], writes: [] };
+  return {
+    steps,
+    compares: [{ key, modRevision: state.revisionOf(key) }],
+    writes: [{ put: key, value: encode({ ...record, removing: true, updatedAt: now }) }],
+  };
+}

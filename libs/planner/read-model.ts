@@ -1,0 +1,230 @@
+/**
+ * The cluster in memory, built from the store's feed. Every value passes its schema; one that does not is reported and
+ * set aside (its key stays known, so that nobody takes the place it holds), and never stops the rest.
+ */
+import type { z } from 'zod';
+import { messageOf } from '#base/errors.js';
+import { clusterSchema, controllerRecordSchema, tokenSchema, type Cluster, type ControllerRecord, type Token } from '#model/cluster.js';
+import { decode } from '#model/codec.js';
+import { splitKey } from '#model/keys.js';
+import { leaseSchema, networkSchema, nodeAddressSchema, vipSchema, type Lease, type Network, type NodeAddress, type Vip } from '#model/network.js';
+import { nodeFactsSchema, nodeSchema, nodeStateSchema, type Node, type NodeFacts, type NodeState } from '#model/node.js';
+import { stackRecordSchema, type StackRecord } from '#model/stack.js';
+import { taskSchema, taskStatusSchema, tombstoneSchema, type Task, type TaskStatus, type Tombstone } from '#model/task.js';
+import { serviceKey, type ClusterState } from './cluster-state.js';
+import { NestedMap, SetIndex } from './indexes.js';
+import { poolSchema, type Pool } from './pool.js';
+
+interface FeedEntry {
+  key: string;
+  value: string;
+  modRevision: number;
+}
+
+/** The feed's entries as the store delivers them (structurally; a pure room may not import the store). */
+export type ModelFeed =
+  | { type: 'snapshot'; clusterId: string; revision: number; entries: FeedEntry[] }
+  | { type: 'changes'; revision: number; puts: FeedEntry[]; deletes: { key: string }[] };
+
+export interface Applied {
+  /** Collections (`tasks`, `stacks`, …) that something changed in. */
+  collections: Set<string>;
+  /** Values that could not be read. */
+  problems: { key: string; why: string }[];
+}
+
+interface Collection {
+  put(rest: string, text: string, key: string): void;
+  drop(rest: string): void;
+  clear(): void;
+}
+
+/** What a lease that cannot be read stands for: somebody's address. */
+const UNREADABLE_LEASE: Lease = { kind: 'task', owner: '(unreadable)' };
+
+function splitOnce(rest: string): [string, string] {
+  const slash = rest.indexOf('/');
+  return slash < 0 ? [rest, ''] : [rest.slice(0, slash), rest.slice(slash + 1)];
+}
+
+export class ReadModel implements ClusterState {
+  storeId = '';
+  revision = 0;
+  cluster: Cluster | undefined;
+  leader: string | undefined;
+  pool: Pool = poolSchema.parse({});
+  readonly controllers = new Map<string, ControllerRecord>();
+  readonly tokens = new Map<string, Token>();
+  readonly nodes = new Map<string, Node>();
+  readonly facts = new Map<string, NodeFacts>();
+  readonly nodeStates = new Map<string, NodeState>();
+  readonly sessions = new Set<string>();
+  readonly stacks = new Map<string, StackRecord>();
+  readonly networks = new Map<string, Network>();
+  readonly networkNames = new Map<string, string>();
+  readonly tasks = new Map<string, Task>();
+  readonly slots = new Map<string, string>();
+  readonly statuses = new Map<string, TaskStatus>();
+  readonly corrupt = new Map<string, string>();
+  readonly #leases = new NestedMap<Lease>();
+  readonly #vips = new NestedMap<Vip>();
+  readonly #nodeAddresses = new NestedMap<NodeAddress>();
+  readonly #tombstones = new NestedMap<Tombstone>();
+  readonly #revisions = new Map<string, number>();
+  readonly #byNode = new SetIndex();
+  readonly #byService = new SetIndex();
+  readonly #byNetwork = new SetIndex();
+  readonly #collections = new Map<string, Collection>();
+
+  constructor() {
+    this.#single('cluster', (text, key) => (this.cluster = decode(clusterSchema, text, key)), () => (this.cluster = undefined));
+    this.#single('leader', (text) => (this.leader = text), () => (this.leader = undefined));
+    this.#single('pool', (text, key) => (this.pool = decode(poolSchema, text, key)), () => (this.pool = poolSchema.parse({})));
+    this.#flat('controllers', this.controllers, controllerRecordSchema);
+    this.#flat('tokens', this.tokens, tokenSchema);
+    this.#flat('nodes', this.nodes, nodeSchema);
+    this.#flat('node-facts', this.facts, nodeFactsSchema);
+    this.#flat('node-states', this.nodeStates, nodeStateSchema);
+    this.#flat('stacks', this.stacks, stackRecordSchema);
+    this.#flat('networks', this.networks, networkSchema);
+    this.#flat('task-status', this.statuses, taskStatusSchema);
+    this.#nested('leases', this.#leases, leaseSchema, UNREADABLE_LEASE);
+    this.#nested('vips', this.#vips, vipSchema);
+    this.#nested('node-addresses', this.#nodeAddresses, nodeAddressSchema);
+    this.#nested('tombstones', this.#tombstones, tombstoneSchema);
+    this.#plain('slots', this.slots);
+    this.#plain('network-names', this.networkNames);
+    const sessions = this.sessions;
+    this.#collections.set('node-sessions', { put: (rest) => void sessions.add(rest), drop: (rest) => void sessions.delete(rest), clear: () => sessions.clear() });
+    this.#collections.set('tasks', {
+      put: (rest, text, key) => {
+        this.#dropTask(rest);
+        this.#addTask(decode(taskSchema, text, key));
+      },
+      drop: (rest) => this.#dropTask(rest),
+      clear: () => {
+        this.tasks.clear();
+        for (const index of [this.#byNode, this.#byService, this.#byNetwork]) index.clear();
+      },
+    });
+  }
+
+  get leases(): ReadonlyMap<string, ReadonlyMap<string, Lease>> {
+    return this.#leases.map;
+  }
+  get vips(): ReadonlyMap<string, ReadonlyMap<string, Vip>> {
+    return this.#vips.map;
+  }
+  get nodeAddresses(): ReadonlyMap<string, ReadonlyMap<string, NodeAddress>> {
+    return this.#nodeAddresses.map;
+  }
+  get tombstones(): ReadonlyMap<string, ReadonlyMap<string, Tombstone>> {
+    return this.#tombstones.map;
+  }
+
+  tasksOfNode = (nodeId: string): Task[] => this.#pick(this.#byNode.get(nodeId));
+  tasksOfService = (stack: string, service: string): Task[] => this.#pick(this.#byService.get(serviceKey(stack, service)));
+  tasksOfNetwork = (networkId: string): Task[] => this.#pick(this.#byNetwork.get(networkId));
+  revisionOf = (key: string): number => this.#revisions.get(key) ?? 0;
+
+  /** Takes in what the store delivered. Never throws for a value that is not of the form it should have. */
+  apply(feed: ModelFeed): Applied {
+    const applied: Applied = { collections: new Set(), problems: [] };
+    this.revision = feed.revision;
+    if (feed.type === 'snapshot') {
+      this.storeId = feed.clusterId;
+      this.#revisions.clear();
+      this.corrupt.clear();
+      for (const [name, collection] of this.#collections) {
+        collection.clear();
+        applied.collections.add(name);
+      }
+      for (const entry of feed.entries) this.#put(entry, applied);
+      return applied;
+    }
+    for (const { key } of feed.deletes) this.#delete(key, applied);
+    for (const entry of feed.puts) this.#put(entry, applied);
+    return applied;
+  }
+
+  #put(entry: FeedEntry, applied: Applied): void {
+    const [name, rest] = splitKey(entry.key) ?? ['', ''];
+    const collection = this.#collections.get(name);
+    if (!collection) return;
+    this.#revisions.set(entry.key, entry.modRevision);
+    applied.collections.add(name);
+    try {
+      collection.put(rest, entry.value, entry.key);
+      this.corrupt.delete(entry.key);
+    } catch (error) {
+      const why = messageOf(error);
+      this.corrupt.set(entry.key, why);
+      applied.problems.push({ key: entry.key, why });
+    }
+  }
+
+  #delete(key: string, applied: Applied): void {
+    const [name, rest] = splitKey(key) ?? ['', ''];
+    this.#revisions.delete(key);
+    this.corrupt.delete(key);
+    this.#collections.get(name)?.drop(rest);
+    applied.collections.add(name);
+  }
+
+  #single(name: string, put: (text: string, key: string) => void, clear: () => void): void {
+    this.#collections.set(name, { put: (_rest, text, key) => put(text, key), drop: clear, clear });
+  }
+
+  #flat<S extends z.ZodType>(name: string, map: Map<string, z.output<S>>, schema: S): void {
+    this.#collections.set(name, {
+      put: (rest, text, key) => {
+        map.delete(rest);
+        map.set(rest, decode(schema, text, key));
+      },
+      drop: (rest) => void map.delete(rest),
+      clear: () => map.clear(),
+    });
+  }
+
+  #plain(name: string, map: Map<string, string>): void {
+    this.#collections.set(name, { put: (rest, text) => void map.set(rest, text), drop: (rest) => void map.delete(rest), clear: () => map.clear() });
+  }
+
+  #nested<S extends z.ZodType>(name: string, nested: NestedMap<z.output<S>>, schema: S, placeholder?: z.output<S>): void {
+    this.#collections.set(name, {
+      put: (rest, text, key) => {
+        const [outer, inner] = splitOnce(rest);
+        nested.delete(outer, inner);
+        if (placeholder !== undefined) nested.set(outer, inner, placeholder);
+        nested.set(outer, inner, decode(schema, text, key));
+      },
+      drop: (rest) => nested.delete(...splitOnce(rest)),
+      clear: () => nested.clear(),
+    });
+  }
+
+  #addTask(task: Task): void {
+    this.tasks.set(task.id, task);
+    this.#byNode.add(task.nodeId, task.id);
+    this.#byService.add(serviceKey(task.stack, task.service), task.id);
+    for (const e of task.endpoints) this.#byNetwork.add(e.networkId, task.id);
+  }
+
+  #dropTask(id: string): void {
+    const task = this.tasks.get(id);
+    if (!task) return;
+    this.tasks.delete(id);
+    this.#byNode.delete(task.nodeId, id);
+    this.#byService.delete(serviceKey(task.stack, task.service), id);
+    for (const e of task.endpoints) this.#byNetwork.delete(e.networkId, id);
+  }
+
+  #pick(ids: ReadonlySet<string> | undefined): Task[] {
+    const out: Task[] = [];
+    for (const id of ids ?? []) {
+      const task = this.tasks.get(id);
+      if (task) out.push(task);
+    }
+    return out;
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * Services into tasks: what the stacks want in each slot, against the tasks there are. Says what to create, stop and
+ * forget; where and with which address is placed later (place-tasks.ts).
+ *
+ * A task that must change is stopped first, then replaced in its slot, one running slot of a service at a time. A slot
+ * that has a task, whatever its state, never gets a second one.
+ */
+import { keys } from '#model/keys.js';
+import type { Service } from '#model/stack.js';
+import type { Task } from '#model/task.js';
+import { slotKey, type ClusterState } from './cluster-state.js';
+import { specHash } from './spec-hash.js';
+
+export interface SlotWish {
+  stack: string;
+  service: Service;
+  slot: number;
+  specHash: string;
+  /** Network key → id. */
+  networkIds: ReadonlyMap<string, string>;
+  /** The stopped task that this one replaces: deleted in the same transaction. */
+  replaces?: Task;
+}
+
+export interface ServicesPlan {
+  create: SlotWish[];
+  stop: { task: Task; reason: string }[];
+  /** Tasks whose record goes: they have stopped, or their node was removed. */
+  forget: { task: Task; reason: string }[];
+}
+
+/** Ids of the networks a stack's services speak of by key; undefined while one of them is not there. */
+export function networkIdsOf(state: ClusterState, stackName: string): Map<string, string> {
+  const ids = new Map<string, string>();
+  for (const [key, wish] of Object.entries(state.stacks.get(stackName)?.spec.networks ?? {})) {
+    const id = state.networkNames.get(wish.name);
+    if (id !== undefined && state.networks.get(id)?.stack === stackName) ids.set(key, id);
+  }
+  return ids;
+}
+
+export function reconcileServices(state: ClusterState): ServicesPlan {
+  const plan: ServicesPlan = { create: [], stop: [], forget: [] };
+  for (const record of state.stacks.values()) {
+    if (record.removing) continue;
+    const networkIds = networkIdsOf(state, record.spec.name);
+    for (const service of Object.values(record.spec.services)) reconcileService(state, record.spec.name, service, networkIds, plan);
+  }
+  for (const task of state.tasks.values()) {
+    const reason = unwantedReason(state, task);
+    if (reason !== undefined) endTask(state, task, reason, plan);
+  }
+  return plan;
+}
+
+/** Why no service wants this task's slot any more. */
+function unwantedReason(state: ClusterState, task: Task): string | undefined {
+  const record = state.stacks.get(task.stack);
+  // A stack that is there but cannot be read keeps its tasks.
+  if (!record) return state.revisionOf(keys.stack(task.stack)) > 0 ? undefined : 'the stack is gone';
+  if (record.removing) return 'the stack is being removed';
+  const service = record.spec.services[task.service];
+  if (!service) return 'the service was removed';
+  if (task.slot > service.replicas) return `scaled down to ${service.replicas}`;
+  return undefined;
+}
+
+const isGone = (state: ClusterState, task: Task): boolean => !state.nodes.has(task.nodeId) || (task.desired === 'stop' && state.statuses.get(task.id)?.state === 'stopped');
+
+const goneReason = (state: ClusterState, task: Task): string => (state.nodes.has(task.nodeId) ? (task.stopReason ?? 'stopped') : 'its node was removed');
+
+function endTask(state: ClusterState, task: Task, reason: string, plan: ServicesPlan): void {
+  if (isGone(state, task)) plan.forget.push({ task, reason: goneReason(state, task) });
+  else if (task.desired === 'run') plan.stop.push({ task, reason });
+}
+
+function reconcileService(state: ClusterState, stack: string, service: Service, networkIds: ReadonlyMap<string, string>, plan: ServicesPlan): void {
+  // A network that is not there (yet): its tasks could only be made wrong.
+  if (Object.keys(service.networks).some((key) => !networkIds.has(key))) return;
+  const hash = specHash(service, networkIds);
+  const outdated: Task[] = [];
+  let settled = true;
+  for (let slot = 1; slot <= service.replicas; slot++) {
+    const wish: SlotWish = { stack, service, slot, specHash: hash, networkIds };
+    const id = state.slots.get(slotKey(stack, service.name, slot));
+    if (id === undefined) {
+      plan.create.push(wish);
+      settled = false;
+      continue;
+    }
+    const task = state.tasks.get(id);
+    // An unreadable task still holds its slot.
+    if (!task) continue;
+    if (isGone(state, task)) {
+      plan.create.push({ ...wish, replaces: task });
+      settled = false;
+    } else if (task.desired === 'stop') settled = false;
+    else if (task.specHash !== hash) outdated.push(task);
+    else if (state.statuses.get(task.id)?.state !== 'running') settled = false;
+  }
+  for (const task of pickOutdated(state, outdated, settled)) plan.stop.push({ task, reason: 'the service changed' });
+}
+
+/** Tasks that do not run can be replaced at once; of those that run, one, and only when every other slot is as it should be. */
+function pickOutdated(state: ClusterState, outdated: readonly Task[], settled: boolean): Task[] {
+  const runs = (t: Task) => state.statuses.get(t.id)?.state === 'running';
+  const broken = outdated.filter((t) => !runs(t));
+  if (broken.length > 0 || !settled) return broken;
+  return outdated.slice(0, 1);
+}

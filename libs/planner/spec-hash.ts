@@ -1,0 +1,23 @@
+/** What a task is made from, as one short text: a task whose hash differs from its service's is replaced. */
+import { createHash } from 'node:crypto';
+import type { Service } from '#model/stack.js';
+
+/** JSON with the keys of every object in order, so that equal values give equal text. */
+export function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, v: unknown) =>
+    typeof v === 'object' && v !== null && !Array.isArray(v) ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1))) : v,
+  );
+}
+
+export const sameValue = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b);
+
+/**
+ * Container, ports, and the networks by id with their aliases; not the number of replicas. Ports and aliases are part of
+ * the task record, and task records are immutable: so a change of either makes new tasks.
+ * @param networkIds network key → id of the stack's networks
+ */
+export function specHash(service: Service, networkIds: ReadonlyMap<string, string>): string {
+  const networks = Object.entries(service.networks).map(([key, attachment]) => [networkIds.get(key) ?? key, attachment]);
+  const text = canonical({ container: service.container, ports: service.ports, networks: Object.fromEntries(networks) });
+  return createHash('sha256').update(text).digest('hex').slice(0, 16);
+}
