@@ -1,0 +1,159 @@
+/**
+ * Operations as lines for `ip -batch` and `bridge -batch`. Pure. Names and addresses passed their patterns at the edge;
+ * a line with a control character is refused all the same, since a newline would be a command of its own.
+ */
+import { WeftError } from '#base/errors.js';
+import type { FdbRow, Link, Route } from '#overlay/kernel-state.js';
+import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
+import { ROUTE_PROTOCOL } from '#overlay/names.js';
+import type { Operation } from '#overlay/operation.js';
+
+/** What runs an operation: one process a tool and namespace takes any number of them. */
+export type Tool = 'ip' | 'bridge' | 'nft' | 'sysctl' | 'conntrack';
+
+export interface Line {
+  text: string;
+  /** Its failure is none: what it undoes may not be there. */
+  optional?: boolean;
+}
+
+export function toolOf(o: Operation): Tool {
+  switch (o.op) {
+    case 'putFdb':
+    case 'removeFdb':
+      return 'bridge';
+    case 'putTable':
+    case 'removeTable':
+      return 'nft';
+    case 'setSysctl':
+      return 'sysctl';
+    case 'forgetFlows':
+      return 'conntrack';
+    default:
+      return 'ip';
+  }
+}
+
+/** The namespace whose tool runs it: namespaces themselves are made from the node's. */
+export const seatOf = (o: Operation): string => (o.op === 'addNamespace' || o.op === 'removeNamespace' ? NODE_NAMESPACE : o.ns);
+
+/** Lines of an operation whose tool reads lines. @throws INTERNAL on a control character */
+export function linesOf(o: Operation): Line[] {
+  const lines = rawLines(o);
+  for (const { text } of lines) {
+    // Everything below a space, and DEL.
+    if ([...text].some((c) => c < ' ' || c === '\u007f')) {
+      throw new WeftError('INTERNAL', {
+        what: 'a name with a control character reached the kernel',
+        why: JSON.stringify(text.slice(0, 100)),
+      });
+    }
+  }
+  return lines;
+}
+
+function rawLines(o: Operation): Line[] {
+  switch (o.op) {
+    case 'addNamespace':
+      // The id makes the namespace known to the node's own: that is how it is told from another node's on one machine.
+      return [{ text: `netns add ${o.ns}` }, { text: `netns set ${o.ns} auto` }];
+    case 'removeNamespace':
+      return [{ text: `netns del ${o.ns}` }];
+    case 'addLink':
+      return addLines(o.name, o.link);
+    case 'setLink':
+      return setLines(o.name, o.link);
+    case 'removeLink':
+      return [{ text: `link del dev ${o.name}` }];
+    case 'putAddress':
+      return [{ text: `addr replace ${o.address.address} dev ${o.address.dev} noprefixroute` }];
+    case 'removeAddress':
+      return [{ text: `addr del ${o.address.address} dev ${o.address.dev}` }];
+    case 'putRoute':
+      return [{ text: `route replace ${routeText(o.route)}` }];
+    case 'removeRoute':
+      return [{ text: `route del ${routeText(o.route)}` }];
+    case 'putRule':
+      return [
+        { text: `rule del priority ${o.rule.priority}`, optional: true },
+        { text: `rule add from ${o.rule.from} lookup ${o.rule.table} priority ${o.rule.priority} protocol ${ROUTE_PROTOCOL}` },
+      ];
+    case 'removeRule':
+      return [{ text: `rule del from ${o.rule.from} lookup ${o.rule.table} priority ${o.rule.priority}` }];
+    case 'putNeighbour':
+      return [{ text: `neigh replace ${o.neighbour.address} lladdr ${o.neighbour.mac} dev ${o.neighbour.dev} nud permanent` }];
+    case 'removeNeighbour':
+      return [{ text: `neigh del ${o.neighbour.address} dev ${o.neighbour.dev}` }];
+    case 'putFdb':
+      return [{ text: `fdb replace ${rowText(o.row)}${o.row.vtep === undefined ? ' static' : ''}` }];
+    case 'removeFdb':
+      return [{ text: `fdb del ${rowText(o.row)}` }];
+    case 'setSysctl':
+    case 'putTable':
+    case 'removeTable':
+      return [];
+    case 'forgetFlows':
+      return [{ text: `-D --reply-src ${o.address}`, optional: true }];
+  }
+}
+
+function addLines(name: string, link: Link): Line[] {
+  switch (link.kind) {
+    case 'bridge':
+      // No snooping: it would ask for multicast members on every network, and nothing here uses the answers.
+      return [
+        { text: `link add ${name} address ${link.mac} mtu ${link.mtu} type bridge mcast_snooping 0` },
+        quiet(name),
+        ...setLines(name, link),
+      ];
+    case 'vxlan':
+      return [
+        { text: `link add ${name} mtu ${link.mtu} type vxlan id ${link.vni} dstport ${link.port} local ${link.local} nolearning` },
+        quiet(name),
+        ...setLines(name, link),
+      ];
+    case 'veth':
+      return [
+        { text: `link add ${name} mtu ${link.mtu} type veth peer name ${link.peerName} mtu ${link.mtu} netns ${link.peerNamespace}` },
+        quiet(name),
+        ...setLines(name, link),
+      ];
+    case 'task':
+    case 'loopback':
+      return setLines(name, link);
+  }
+}
+
+/** No IPv6 address of its own. Optional: a kernel without IPv6 has none to keep quiet. */
+const quiet = (name: string): Line => ({ text: `link set dev ${name} addrgenmode none`, optional: true });
+
+function setLines(name: string, link: Link): Line[] {
+  switch (link.kind) {
+    case 'loopback':
+      return [{ text: `link set dev ${name} up` }];
+    case 'bridge':
+    case 'task':
+      return [{ text: `link set dev ${name} address ${link.mac} mtu ${link.mtu} up` }];
+    case 'vxlan':
+      return [
+        { text: `link set dev ${name} mtu ${link.mtu} master ${link.bridge}` },
+        { text: `link set dev ${name} type bridge_slave neigh_suppress on learning off` },
+        { text: `link set dev ${name} up` },
+      ];
+    case 'veth':
+      return [
+        { text: `link set dev ${name} mtu ${link.mtu} master ${link.bridge}` },
+        { text: `link set dev ${name} type bridge_slave hairpin ${link.hairpin ? 'on' : 'off'}` },
+        { text: `link set dev ${name} up` },
+      ];
+  }
+}
+
+function routeText(r: Route): string {
+  const via = r.via === undefined ? '' : ` via ${r.via}`;
+  const source = r.source === undefined ? '' : ` src ${r.source}`;
+  return `${r.destination}${via} dev ${r.dev}${source} table ${r.table} proto ${ROUTE_PROTOCOL}`;
+}
+
+const rowText = (row: FdbRow): string =>
+  row.vtep === undefined ? `${row.mac} dev ${row.dev} master` : `${row.mac} dev ${row.dev} dst ${row.vtep} self`;

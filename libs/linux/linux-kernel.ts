@@ -1,0 +1,158 @@
+/**
+ * The real kernel, driven by `ip`, `bridge`, `nft`, `sysctl` and `conntrack` from iproute2, nftables, procps and
+ * conntrack-tools. A plan costs one process for each tool and namespace it touches, however many lines it has.
+ */
+import { messageOf } from '#base/errors.js';
+import type { KernelState, NamespaceState } from '#overlay/kernel-state.js';
+import { emptyNamespace, NODE_NAMESPACE } from '#overlay/kernel-state.js';
+import type { Operation } from '#overlay/operation.js';
+import type { Line, Tool } from './commands.js';
+import { linesOf, seatOf, toolOf } from './commands.js';
+import type { Entry } from './enter.js';
+import { entry } from './enter.js';
+import type { Failure, Kernel, ObserveOptions } from './kernel.js';
+import type { TableOperation } from './nft.js';
+import { NftTables } from './nft.js';
+import type { Seen } from './observe.js';
+import { nodeLinks, rowsOf, see, seeFdb, seeSysctls, taskLinks } from './observe.js';
+import type { Run } from './runner.js';
+import { mapLimit } from './runner.js';
+
+export interface LinuxKernelOptions {
+  /** Name of the node's namespace below /run/netns; the process's own if left out. */
+  enter?: string;
+  runner?: Run;
+}
+
+/** Namespaces worked on at a time. */
+const PARALLEL = 4;
+
+export class LinuxKernel implements Kernel {
+  readonly #entry: Entry;
+  readonly #nft: NftTables;
+
+  constructor(options: LinuxKernelOptions = {}) {
+    this.#entry = entry(options.enter, options.runner);
+    this.#nft = new NftTables(this.#entry);
+  }
+
+  async observe(like: KernelState, options: ObserveOptions = {}): Promise<KernelState> {
+    const node = await see(this.#entry, NODE_NAMESPACE);
+    const ours = [...node.taskNamespaces.values()].filter((ns) => options.only?.includes(ns) ?? true);
+    const tasks = new Map(await mapLimit(ours, PARALLEL, async (ns) => [ns, await see(this.#entry, ns)] as const));
+    const states = await mapLimit(ours, PARALLEL, async (ns) => [ns, await this.#taskState(ns, tasks.get(ns) as Seen, like)] as const);
+    const namespaces: Record<string, NamespaceState> = Object.fromEntries(states);
+    if (options.only === undefined) namespaces[NODE_NAMESPACE] = await this.#nodeState(node, tasks, like);
+    return { namespaces };
+  }
+
+  async apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }> {
+    const failed: Failure[] = [];
+    const stages = stagesOf(operations);
+    for (const [n, stage] of stages.entries()) {
+      const failures = (await mapLimit([...stage.byNamespace], PARALLEL, ([ns, list]) => this.#run(stage.tool, ns, list))).flat();
+      failed.push(...failures);
+      // Fail closed: without the node's firewall no device comes up.
+      if (!failures.some((f) => f.operation.op === 'putTable' && f.operation.ns === NODE_NAMESPACE)) continue;
+      const rest = stages.slice(n + 1).flatMap((s) => [...s.byNamespace.values()].flat());
+      failed.push(...rest.map((operation) => ({ operation, error: 'not tried, since the firewall could not be loaded' })));
+      break;
+    }
+    for (const o of operations) if (o.op === 'removeNamespace' || o.op === 'addNamespace') this.#nft.forget(o.ns);
+    return { failed };
+  }
+
+  async #nodeState(node: Seen, tasks: ReadonlyMap<string, Seen>, like: KernelState): Promise<NamespaceState> {
+    const wanted = like.namespaces[NODE_NAMESPACE] ?? emptyNamespace();
+    const [fdb, nft, sysctls] = await Promise.all([
+      seeFdb(this.#entry),
+      this.#nft.observe(NODE_NAMESPACE),
+      seeSysctls(this.#entry, NODE_NAMESPACE, wanted.sysctls),
+    ]);
+    return { ...rowsOf(node, fdb), links: nodeLinks(node, tasks), nft, sysctls, flows: wanted.flows };
+  }
+
+  async #taskState(ns: string, seen: Seen, like: KernelState): Promise<NamespaceState> {
+    const wanted = like.namespaces[ns] ?? emptyNamespace();
+    const nft = await this.#nft.observe(ns);
+    const sysctls = await seeSysctls(this.#entry, ns, wanted.sysctls);
+    return { ...rowsOf(seen, []), links: taskLinks(seen), nft, sysctls, flows: wanted.flows };
+  }
+
+  async #run(tool: Tool, ns: string, operations: readonly Operation[]): Promise<Failure[]> {
+    try {
+      switch (tool) {
+        case 'ip':
+        case 'bridge':
+          return await this.#batch(tool, ns, operations);
+        case 'nft':
+          await this.#nft.load(ns, operations as TableOperation[]);
+          return [];
+        case 'sysctl': {
+          const settings = operations.flatMap((o) => (o.op === 'setSysctl' ? [`${o.key}=${o.value}`] : []));
+          await this.#entry.exec(ns, ['sysctl', '-e', '-q', '-w', ...settings]);
+          return [];
+        }
+        case 'conntrack': {
+          const input = `${operations.flatMap((o) => linesOf(o).map((l) => l.text)).join('\n')}\n`;
+          // 1: there was nothing to forget.
+          await this.#entry.exec(ns, ['conntrack', '--load-file', '-'], { input, accept: [1] });
+          return [];
+        }
+      }
+    } catch (thrown) {
+      return operations.map((operation) => ({ operation, error: messageOf(thrown) }));
+    }
+  }
+
+  /** `-force` goes on after a line that fails, and says on stderr which one it was. */
+  async #batch(tool: 'ip' | 'bridge', ns: string, operations: readonly Operation[]): Promise<Failure[]> {
+    const lines = operations.flatMap((operation) => linesOf(operation).map((line) => ({ operation, line })));
+    const args = ['-force', '-batch', '-'];
+    const options = { input: `${lines.map((l) => l.line.text).join('\n')}\n`, accept: [1, 2] };
+    const { stderr, exitCode } =
+      tool === 'ip' ? await this.#entry.ip(ns, args, options) : await this.#entry.exec(ns, ['bridge', ...args], options);
+    const failures = batchFailures(stderr, lines);
+    if (exitCode !== 0 && failures.size === 0 && !/Command failed -:\d+/.test(stderr)) throw new Error(stderr.trim());
+    return [...failures].map(([operation, error]) => ({ operation, error }));
+  }
+}
+
+interface Stage {
+  tool: Tool;
+  byNamespace: Map<string, Operation[]>;
+}
+
+/** Consecutive operations of one tool are a stage; in it, namespaces do not wait for one another. */
+function stagesOf(operations: readonly Operation[]): Stage[] {
+  const stages: Stage[] = [];
+  for (const operation of operations) {
+    const tool = toolOf(operation);
+    const seat = seatOf(operation);
+    let stage = stages.at(-1);
+    // The node's `ip` and the tasks' do not mix: a wire must be made before its far end is set.
+    const mixes = stage?.tool === tool && (tool !== 'ip' || stage.byNamespace.has(NODE_NAMESPACE) === (seat === NODE_NAMESPACE));
+    if (!stage || !mixes) stages.push((stage = { tool, byNamespace: new Map() }));
+    const list = stage.byNamespace.get(seat);
+    if (list) list.push(operation);
+    else stage.byNamespace.set(seat, [operation]);
+  }
+  return stages;
+}
+
+/** The operations whose lines failed, with what the tool said: the text before `Command failed -:<line>`. */
+function batchFailures(stderr: string, lines: readonly { operation: Operation; line: Line }[]): Map<Operation, string> {
+  const failures = new Map<Operation, string>();
+  let said: string[] = [];
+  for (const text of stderr.split('\n')) {
+    const number = /^Command failed -:(\d+)/.exec(text)?.[1];
+    if (number === undefined) {
+      if (text.trim() !== '') said.push(text.trim());
+      continue;
+    }
+    const at = lines[Number(number) - 1];
+    if (at && !at.line.optional) failures.set(at.operation, `${at.line.text}: ${said.join(' ')}`);
+    said = [];
+  }
+  return failures;
+}

@@ -1,0 +1,208 @@
+/**
+ * Reading a kernel: `ip -j`, `bridge -j`, sysctl. Only what is ours is kept (libs/overlay/names.ts says how it is known);
+ * what a tool prints is checked before it is believed.
+ */
+import { z } from 'zod';
+import { isIpv4 } from '#base/address.js';
+import { WeftError } from '#base/errors.js';
+import type { Address, FdbRow, Link, NamespaceState, Neighbour, Route, Rule } from '#overlay/kernel-state.js';
+import { addressKey, fdbKey, keyed, NODE_NAMESPACE, neighbourKey, routeKey, ruleKey } from '#overlay/kernel-state.js';
+import { isOurLink, isOurNamespace, isTaskLink, ROUTE_PROTOCOL } from '#overlay/names.js';
+import type { Entry } from './enter.js';
+
+const linkSchema = z.object({
+  ifindex: z.number(),
+  ifname: z.string(),
+  link_index: z.number().nullish(),
+  link_netnsid: z.number().optional(),
+  flags: z.array(z.string()),
+  mtu: z.number(),
+  master: z.string().optional(),
+  address: z.string().optional(),
+  linkinfo: z
+    .object({
+      info_kind: z.string().optional(),
+      info_data: z.looseObject({ id: z.number().optional(), port: z.number().optional(), local: z.string().optional() }).optional(),
+      info_slave_data: z
+        .looseObject({ neigh_suppress: z.boolean().optional(), learning: z.boolean().optional(), hairpin: z.boolean().optional() })
+        .optional(),
+    })
+    .optional(),
+  addr_info: z.array(z.object({ family: z.string(), local: z.string().optional(), prefixlen: z.number() })),
+});
+const routeSchema = z.object({
+  dst: z.string(),
+  gateway: z.string().optional(),
+  dev: z.string().optional(),
+  table: z.string().optional(),
+  prefsrc: z.string().optional(),
+});
+const ruleSchema = z.object({ priority: z.number(), src: z.string(), table: z.string().optional(), protocol: z.string().optional() });
+const neighbourSchema = z.object({ dst: z.string(), dev: z.string(), lladdr: z.string().optional() });
+const netnsSchema = z.object({ name: z.string(), id: z.number().optional() });
+const fdbSchema = z.object({
+  mac: z.string(),
+  ifname: z.string(),
+  dst: z.string().optional(),
+  master: z.string().optional(),
+  state: z.string().optional(),
+});
+
+export type SeenLink = z.infer<typeof linkSchema>;
+
+/** What `ip` says of one namespace. */
+export interface Seen {
+  /** Every link, others' too: a wire is known by the index of its other end. */
+  links: SeenLink[];
+  addresses: Address[];
+  routes: Route[];
+  rules: Rule[];
+  neighbours: Neighbour[];
+  /** Namespaces of our tasks that this one knows by an id, by that id. */
+  taskNamespaces: Map<number, string>;
+}
+
+const SHOW = ['addr show', `route show table all proto ${ROUTE_PROTOCOL}`, 'rule show', 'neigh show nud permanent', 'netns list'];
+
+/** Reads namespace `ns` with one `ip`. @throws COMMAND_FAILED, CORRUPT */
+export async function see(entry: Entry, ns: string): Promise<Seen> {
+  const { stdout } = await entry.ip(ns, ['-d', '-j', '-batch', '-'], { input: `${SHOW.join('\n')}\n` });
+  const [links, routes, rules, neighbours, netns] = documents(stdout);
+  const ours = ns === NODE_NAMESPACE ? isOurLink : isTaskLink;
+  const seen = parsed(z.array(linkSchema), links);
+  return {
+    links: seen,
+    addresses: seen.filter((l) => ours(l.ifname) && l.ifname !== 'lo').flatMap(addressesOf),
+    routes: parsed(z.array(routeSchema), routes).flatMap((r) =>
+      r.dev !== undefined && ours(r.dev) && !r.dst.includes(':') ? [routeOf(r)] : [],
+    ),
+    rules: parsed(z.array(ruleSchema), rules).flatMap(ruleOf),
+    neighbours: parsed(z.array(neighbourSchema), neighbours).flatMap((n) =>
+      ours(n.dev) && isIpv4(n.dst) ? [{ dev: n.dev, address: n.dst, mac: n.lladdr ?? '' }] : [],
+    ),
+    taskNamespaces: new Map(
+      parsed(z.array(netnsSchema), netns).flatMap((n) => (n.id !== undefined && isOurNamespace(n.name) ? [[n.id, n.name] as const] : [])),
+    ),
+  };
+}
+
+/** The forwarding rows on our VXLAN devices: tunnel ends, and static rows of the bridge. The kernel's own rows are left out. */
+export async function seeFdb(entry: Entry): Promise<FdbRow[]> {
+  const { stdout } = await entry.exec(NODE_NAMESPACE, ['bridge', '-j', 'fdb', 'show']);
+  return parsed(z.array(fdbSchema), json(stdout || '[]')).flatMap((r): FdbRow[] => {
+    if (!isOurLink(r.ifname) || !r.ifname.startsWith('wfx')) return [];
+    if (r.dst !== undefined) return [{ dev: r.ifname, mac: r.mac, vtep: r.dst }];
+    return r.master !== undefined && r.state === 'static' ? [{ dev: r.ifname, mac: r.mac }] : [];
+  });
+}
+
+/** Values of the sysctls that `wanted` names. One that this kernel does not have counts as being as wanted: it cannot be set. */
+export async function seeSysctls(entry: Entry, ns: string, wanted: Record<string, string>): Promise<Record<string, string>> {
+  const keys = Object.keys(wanted);
+  if (keys.length === 0) return {};
+  const { stdout } = await entry.exec(ns, ['sysctl', '-e', ...keys], { accept: [1, 255] });
+  const values: Record<string, string> = { ...wanted };
+  for (const line of stdout.split('\n')) {
+    const at = line.indexOf(' = ');
+    if (at > 0)
+      values[line.slice(0, at)] = line
+        .slice(at + 3)
+        .trim()
+        .replace(/\s+/g, ' ');
+  }
+  return values;
+}
+
+/** The node's links of ours. @param tasks what was seen in the tasks' namespaces, by name */
+export function nodeLinks(node: Seen, tasks: ReadonlyMap<string, Seen>): Record<string, Link> {
+  return Object.fromEntries(node.links.filter((l) => isOurLink(l.ifname)).map((l) => [l.ifname, nodeLink(l, node, tasks)]));
+}
+
+/** The interfaces of a task's namespace. */
+export function taskLinks(task: Seen): Record<string, Link> {
+  return Object.fromEntries(
+    task.links
+      .filter((l) => isTaskLink(l.ifname))
+      .map((l): [string, Link] => [
+        l.ifname,
+        l.ifname === 'lo' ? { kind: 'loopback', up: isUp(l) } : { kind: 'task', up: isUp(l), mac: l.address ?? '', mtu: l.mtu },
+      ]),
+  );
+}
+
+/** Rows of a namespace as a state; links, nft and sysctls are put in by the caller. */
+export function rowsOf(seen: Seen, fdb: readonly FdbRow[]): Pick<NamespaceState, 'addresses' | 'routes' | 'rules' | 'neighbours' | 'fdb'> {
+  return {
+    addresses: keyed(seen.addresses, addressKey),
+    routes: keyed(seen.routes, routeKey),
+    rules: keyed(seen.rules, ruleKey),
+    neighbours: keyed(seen.neighbours, neighbourKey),
+    fdb: keyed(fdb, fdbKey),
+  };
+}
+
+function nodeLink(l: SeenLink, node: Seen, tasks: ReadonlyMap<string, Seen>): Link {
+  const bridge = l.master ?? '';
+  const up = isUp(l);
+  const kind = l.linkinfo?.info_kind;
+  if (kind === 'vxlan') {
+    const data = l.linkinfo?.info_data;
+    const port = l.linkinfo?.info_slave_data;
+    const suppress = port?.neigh_suppress === true && port.learning === false;
+    return { kind, up, vni: data?.id ?? 0, port: data?.port ?? 0, local: data?.local ?? '', mtu: l.mtu, bridge, suppress };
+  }
+  if (kind === 'veth')
+    return { kind, up, mtu: l.mtu, bridge, hairpin: l.linkinfo?.info_slave_data?.hairpin === true, ...peerOf(l, node, tasks) };
+  return { kind: 'bridge', up, mac: l.address ?? '', mtu: l.mtu };
+}
+
+function peerOf(l: SeenLink, node: Seen, tasks: ReadonlyMap<string, Seen>): { peerNamespace: string; peerName: string } {
+  const peerNamespace = l.link_netnsid === undefined ? '' : (node.taskNamespaces.get(l.link_netnsid) ?? '');
+  const peer = tasks.get(peerNamespace)?.links.find((p) => p.ifindex === l.link_index);
+  return { peerNamespace, peerName: peer?.ifname ?? '' };
+}
+
+const isUp = (l: SeenLink): boolean => l.flags.includes('UP');
+
+function addressesOf(l: SeenLink): Address[] {
+  return l.addr_info.flatMap((a) =>
+    a.family === 'inet' && a.local !== undefined ? [{ dev: l.ifname, address: `${a.local}/${a.prefixlen}` }] : [],
+  );
+}
+
+function routeOf(r: z.infer<typeof routeSchema>): Route {
+  const destination = r.dst === 'default' || r.dst.includes('/') ? r.dst : `${r.dst}/32`;
+  return {
+    table: r.table ?? 'main',
+    destination,
+    dev: r.dev ?? '',
+    ...(r.gateway === undefined ? {} : { via: r.gateway }),
+    ...(r.prefsrc === undefined ? {} : { source: r.prefsrc }),
+  };
+}
+
+function ruleOf(r: z.infer<typeof ruleSchema>): Rule[] {
+  return r.protocol === String(ROUTE_PROTOCOL) ? [{ priority: r.priority, from: r.src, table: r.table ?? '' }] : [];
+}
+
+/** `ip -j -batch` prints one document a line that has anything to say, `[]` or nothing for the others. */
+function documents(stdout: string): unknown[] {
+  const lines = stdout.split('\n').filter((line) => line.trim() !== '');
+  if (lines.length !== SHOW.length)
+    throw new WeftError('KERNEL', { what: 'cannot read what "ip" printed', why: `${lines.length} answers to ${SHOW.length} questions` });
+  return lines.map(json);
+}
+
+function json(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new WeftError('KERNEL', { what: 'cannot read what a network tool printed', why: text.slice(0, 100), cause });
+  }
+}
+
+function parsed<T>(schema: z.ZodType<T>, value: unknown): T {
+  const result = schema.safeParse(value ?? []);
+  if (result.success) return result.data;
+  throw new WeftError('KERNEL', { what: 'a network tool printed something unexpected', why: z.prettifyError(result.error).slice(0, 300) });
+}

@@ -1,0 +1,117 @@
+/**
+ * Keeps a kernel as it should be: `set` the whole wish, as often as you like. The first `set` reads everything; later
+ * ones compare with what was applied last, so that a change costs by its size. `repair` reads everything again and puts
+ * back what somebody else changed.
+ */
+import { WeftError } from '#base/errors.js';
+import type { Log } from '#base/log.js';
+import { silentLog } from '#base/log.js';
+import { diff } from '#overlay/diff.js';
+import type { KernelState } from '#overlay/kernel-state.js';
+import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
+import type { Operation } from '#overlay/operation.js';
+import { describe } from '#overlay/operation.js';
+import type { Failure, Kernel } from './kernel.js';
+
+export interface KernelReconcilerOptions {
+  kernel: Kernel;
+  log?: Log;
+}
+
+export interface SetResult {
+  /** What was done, in order. */
+  operations: Operation[];
+  /** What could not be done, after a second try. The next `set` or `repair` tries again. */
+  failed: Failure[];
+}
+
+export interface RepairResult {
+  /** One line for each thing put back. */
+  repaired: string[];
+  failed: Failure[];
+}
+
+export class KernelReconciler {
+  readonly #kernel: Kernel;
+  readonly #log: Log;
+  #desired: KernelState | undefined;
+  /** What the kernel holds as far as we know; undefined: read it first. */
+  #known: KernelState | undefined;
+  /** One thing at a time. */
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor({ kernel, log = silentLog }: KernelReconcilerOptions) {
+    this.#kernel = kernel;
+    this.#log = log;
+  }
+
+  /** Makes the kernel as `desired`. Resolves when it is, or with what failed; rejects only if the kernel cannot be read. */
+  set(desired: KernelState): Promise<SetResult> {
+    return this.#enqueue(() => this.#set(desired));
+  }
+
+  /** Reads everything, and puts right what is not as the last `set` said. Does nothing before the first `set`. */
+  repair(): Promise<RepairResult> {
+    return this.#enqueue(() => this.#repair());
+  }
+
+  /** Removes everything of ours from the node's namespace, and the tasks' namespaces. Sysctls stay as they are. */
+  removeAll(): Promise<SetResult> {
+    return this.#enqueue(() => {
+      this.#known = undefined;
+      return this.#set({ namespaces: {} });
+    });
+  }
+
+  /** What would `set(desired)` do? */
+  plan(desired: KernelState): Promise<Operation[]> {
+    return this.#enqueue(async () => diff(desired, this.#known ?? (await this.#kernel.observe(desired))));
+  }
+
+  #enqueue<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(work);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  async #set(desired: KernelState): Promise<SetResult> {
+    this.#desired = desired;
+    const before = this.#known ?? (await this.#kernel.observe(desired));
+    const operations = diff(desired, before);
+    const first = await this.#apply(operations);
+    const fresh = Object.keys(desired.namespaces).filter((ns) => ns !== NODE_NAMESPACE && !before.namespaces[ns]);
+    const wrong = first.length > 0 ? diff(desired, await this.#kernel.observe(desired)) : await this.#check(desired, fresh);
+    const failed = await this.#apply(wrong);
+    this.#known = failed.length === 0 ? desired : undefined;
+    return { operations: [...operations, ...wrong], failed };
+  }
+
+  /** What is not as it should be in namespaces just made: a container is about to start in them. */
+  async #check(desired: KernelState, fresh: readonly string[]): Promise<Operation[]> {
+    if (fresh.length === 0) return [];
+    const seen = await this.#kernel.observe(desired, { only: fresh });
+    const part = Object.fromEntries(fresh.map((ns) => [ns, desired.namespaces[ns] ?? missingNamespace(ns)]));
+    return diff({ namespaces: part }, seen);
+  }
+
+  async #repair(): Promise<RepairResult> {
+    if (!this.#desired) return { repaired: [], failed: [] };
+    const operations = diff(this.#desired, await this.#kernel.observe(this.#desired));
+    const repaired = operations.map(describe);
+    if (operations.length > 0) this.#log.warn({ repaired }, `put back ${operations.length} thing(s) in the kernel`);
+    const failed = await this.#apply(operations);
+    this.#known = failed.length === 0 ? this.#desired : undefined;
+    return { repaired, failed };
+  }
+
+  async #apply(operations: readonly Operation[]): Promise<Failure[]> {
+    if (operations.length === 0) return [];
+    const { failed } = await this.#kernel.apply(operations);
+    for (const { operation, error } of failed) this.#log.warn({ error }, `could not ${describe(operation)}`);
+    return failed;
+  }
+}
+
+function missingNamespace(ns: string): never {
+  throw new WeftError('INTERNAL', `namespace ${ns} is not in the wish`);
+}

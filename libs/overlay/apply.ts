@@ -1,0 +1,151 @@
+/**
+ * What an operation does to a kernel state, as strictly as a kernel: what hangs on a missing link is refused, and what
+ * hung on a removed one goes with it. The fake kernel is made of this, so a plan in a wrong order fails in a unit test.
+ */
+import { WeftError } from '#base/errors.js';
+import type { KernelState, Link, NamespaceState } from './kernel-state.js';
+import { addressKey, emptyNamespace, fdbKey, NODE_NAMESPACE, neighbourKey, routeKey, ruleKey } from './kernel-state.js';
+import type { Operation } from './operation.js';
+import { describe } from './operation.js';
+
+/** Applies `operation` to `state` in place. @throws KERNEL where a kernel would refuse */
+export function applyOperation(state: KernelState, operation: Operation): void {
+  const refuse = (why: string): never => {
+    throw new WeftError('KERNEL', { what: `cannot ${describe(operation)}`, why });
+  };
+  if (operation.op === 'addNamespace') {
+    if (state.namespaces[operation.ns]) refuse('it exists');
+    state.namespaces[operation.ns] = { ...emptyNamespace(), links: { lo: { kind: 'loopback', up: false } } };
+    return;
+  }
+  const space = state.namespaces[operation.ns] ?? refuse('no such namespace');
+  if (operation.op === 'removeNamespace') return removeNamespace(state, operation.ns);
+  applyInside(state, space, operation, refuse);
+}
+
+type Inside = Exclude<Operation, { op: 'addNamespace' } | { op: 'removeNamespace' }>;
+type Refuse = (why: string) => never;
+
+function applyInside(state: KernelState, space: NamespaceState, o: Inside, refuse: Refuse): void {
+  const needDevice = (dev: string) => space.links[dev] ?? refuse(`no device ${dev}`);
+  switch (o.op) {
+    case 'addLink':
+      return addLink(state, space, o.name, o.link, refuse);
+    case 'setLink':
+      return setLink(space, o.name, o.link, refuse);
+    case 'removeLink':
+      needDevice(o.name);
+      return removeLink(state, o.ns, o.name);
+    case 'putAddress':
+      needDevice(o.address.dev);
+      return put(space.addresses, addressKey(o.address), o.address);
+    case 'removeAddress':
+      return take(space.addresses, addressKey(o.address), refuse);
+    case 'putRoute':
+      if ((needDevice(o.route.dev) as { up: boolean }).up === false) refuse(`${o.route.dev} is down`);
+      return put(space.routes, routeKey(o.route), o.route);
+    case 'removeRoute':
+      return take(space.routes, routeKey(o.route), refuse);
+    case 'putRule':
+      return put(space.rules, ruleKey(o.rule), o.rule);
+    case 'removeRule':
+      return take(space.rules, ruleKey(o.rule), refuse);
+    case 'putNeighbour':
+      needDevice(o.neighbour.dev);
+      return put(space.neighbours, neighbourKey(o.neighbour), o.neighbour);
+    case 'removeNeighbour':
+      return take(space.neighbours, neighbourKey(o.neighbour), refuse);
+    case 'putFdb': {
+      const link = needDevice(o.row.dev);
+      if (o.row.vtep === undefined && !('bridge' in link && link.bridge !== '')) refuse(`${o.row.dev} is no port of a bridge`);
+      return put(space.fdb, fdbKey(o.row), o.row);
+    }
+    case 'removeFdb':
+      return take(space.fdb, fdbKey(o.row), refuse);
+    case 'setSysctl':
+      return put(space.sysctls, o.key, o.value);
+    case 'putTable':
+      return put(space.nft, o.table, o.text);
+    case 'removeTable':
+      return take(space.nft, o.table, refuse);
+    case 'forgetFlows':
+      space.flows = space.flows.filter((a) => a !== o.address);
+      return;
+  }
+}
+
+function addLink(state: KernelState, space: NamespaceState, name: string, link: Link, refuse: Refuse): void {
+  if (space.links[name]) refuse('it exists');
+  if ('bridge' in link && space.links[link.bridge]?.kind !== 'bridge') refuse(`no bridge ${link.bridge}`);
+  if (link.kind === 'task' || link.kind === 'loopback') refuse('it cannot be made by itself');
+  if (link.kind === 'veth') {
+    const peer = state.namespaces[link.peerNamespace] ?? refuse(`no namespace ${link.peerNamespace}`);
+    if (peer.links[link.peerName]) refuse(`${link.peerName} exists in ${link.peerNamespace}`);
+    peer.links[link.peerName] = { kind: 'task', up: false, mac: '', mtu: 1500 };
+  }
+  space.links[name] = link;
+}
+
+function setLink(space: NamespaceState, name: string, link: Link, refuse: Refuse): void {
+  const before = space.links[name] ?? refuse('no such device');
+  if (before.kind !== link.kind) refuse(`it is a ${before.kind}`);
+  if ('bridge' in link && 'bridge' in before) {
+    if (space.links[link.bridge]?.kind !== 'bridge') refuse(`no bridge ${link.bridge}`);
+    if (before.bridge !== link.bridge) forgetPort(space, name);
+  }
+  // Writing a MAC flushes the device's neighbours, permanent ones too.
+  if (link.kind === 'bridge') for (const [key, n] of Object.entries(space.neighbours)) if (n.dev === name) delete space.neighbours[key];
+  space.links[name] = link;
+}
+
+function removeNamespace(state: KernelState, ns: string): void {
+  const node = state.namespaces[NODE_NAMESPACE];
+  for (const [name, link] of Object.entries(node?.links ?? {})) {
+    if (link.kind === 'veth' && link.peerNamespace === ns) removeLink(state, NODE_NAMESPACE, name);
+  }
+  delete state.namespaces[ns];
+}
+
+function removeLink(state: KernelState, ns: string, name: string): void {
+  const space = state.namespaces[ns];
+  const link = space?.links[name];
+  if (!space || !link) return;
+  delete space.links[name];
+  removeByDevice(space, name);
+  if (link.kind === 'veth') removeLink(state, link.peerNamespace, link.peerName);
+  if (link.kind === 'task') removeVethOf(state, ns, name);
+  if (link.kind === 'bridge') releasePorts(space, name);
+}
+
+function removeVethOf(state: KernelState, ns: string, name: string): void {
+  const node = state.namespaces[NODE_NAMESPACE];
+  const veth = Object.entries(node?.links ?? {}).find(([, l]) => l.kind === 'veth' && l.peerNamespace === ns && l.peerName === name);
+  if (veth) removeLink(state, NODE_NAMESPACE, veth[0]);
+}
+
+function releasePorts(space: NamespaceState, bridge: string): void {
+  for (const [name, link] of Object.entries(space.links)) {
+    if (!('bridge' in link) || link.bridge !== bridge) continue;
+    space.links[name] = link.kind === 'vxlan' ? { ...link, bridge: '', suppress: false } : { ...link, bridge: '', hairpin: false };
+    forgetPort(space, name);
+  }
+}
+
+/** A port that leaves its bridge loses its rows in the bridge's table. */
+function forgetPort(space: NamespaceState, dev: string): void {
+  for (const [key, row] of Object.entries(space.fdb)) if (row.dev === dev && row.vtep === undefined) delete space.fdb[key];
+}
+
+function removeByDevice(space: NamespaceState, dev: string): void {
+  const tables: Record<string, { dev: string }>[] = [space.addresses, space.routes, space.neighbours, space.fdb];
+  for (const table of tables) for (const [key, item] of Object.entries(table)) if (item.dev === dev) delete table[key];
+}
+
+function put<T>(table: Record<string, T>, key: string, value: T): void {
+  table[key] = value;
+}
+
+function take<T>(table: Record<string, T>, key: string, refuse: Refuse): void {
+  if (!(key in table)) refuse('it is not there');
+  delete table[key];
+}

@@ -1,0 +1,204 @@
+/**
+ * The way from what a kernel holds to what it should hold. Pure, and ordered so that applying works and is safe on the
+ * way: what goes, goes first; then namespaces and nft tables, so that a device never carries a packet before the rules
+ * that guard it stand; then links, addresses, routes and rows.
+ */
+import type { FdbRow, KernelState, Link, NamespaceState } from './kernel-state.js';
+import { emptyNamespace, NODE_NAMESPACE } from './kernel-state.js';
+import type { Operation } from './operation.js';
+
+/** Operations that turn `observed` into `desired`; empty if nothing differs. */
+export function diff(desired: KernelState, observed: KernelState): Operation[] {
+  const links = diffLinks(desired, observed);
+  const names = [...new Set([...Object.keys(desired.namespaces), ...Object.keys(observed.namespaces)])].sort();
+  const gone = names.filter((ns) => !desired.namespaces[ns] && ns !== NODE_NAMESPACE);
+  const added = names.filter((ns) => !observed.namespaces[ns] && ns !== NODE_NAMESPACE);
+  const spaces = names.filter((ns) => !gone.includes(ns)).map((ns) => ({ ns, ...diffSpace(ns, desired, observed, links) }));
+  return [
+    ...spaces.flatMap((s) => s.unbridged),
+    ...spaces.flatMap((s) => s.removals),
+    ...links.removals,
+    ...gone.map((ns): Operation => ({ op: 'removeNamespace', ns })),
+    ...added.map((ns): Operation => ({ op: 'addNamespace', ns })),
+    ...spaces.flatMap((s) => s.tables),
+    ...spaces.filter((s) => s.ns !== NODE_NAMESPACE).flatMap((s) => s.sysctls),
+    ...links.additions,
+    ...spaces.flatMap((s) => s.rows),
+    ...spaces.filter((s) => s.ns === NODE_NAMESPACE).flatMap((s) => s.sysctls),
+    ...spaces.flatMap((s) => s.bridged),
+    ...spaces.flatMap((s) => s.inside),
+    ...spaces.flatMap((s) => s.flows),
+  ];
+}
+
+const at = (ns: string, name: string): string => `${ns}|${name}`;
+const space = (state: KernelState, ns: string): NamespaceState => state.namespaces[ns] ?? emptyNamespace();
+
+interface LinkChanges {
+  removals: Operation[];
+  /** In the node's namespace: bridges, then their ports. */
+  additions: Operation[];
+  /** Interfaces inside tasks' namespaces, set before their addresses. */
+  inside: Map<string, Operation[]>;
+  /** Links that will not be there, or will be new: what hung on them is gone. */
+  lost: Set<string>;
+  /** Links that get another bridge: their rows in a bridge's table are gone. */
+  moved: Set<string>;
+  /** Bridges that are set anew: writing the MAC makes the kernel flush their neighbours, permanent ones too. */
+  flushed: Set<string>;
+}
+
+function diffLinks(desired: KernelState, observed: KernelState): LinkChanges {
+  const changes: LinkChanges = { removals: [], additions: [], inside: new Map(), lost: new Set(), moved: new Set(), flushed: new Set() };
+  const node = NODE_NAMESPACE;
+  const want = space(desired, node).links;
+  const have = space(observed, node).links;
+  for (const [name, link] of Object.entries(have)) {
+    const next = want[name];
+    if (next && sameMaking(next, link)) continue;
+    changes.removals.push({ op: 'removeLink', ns: node, name });
+    lose(changes, node, name, link);
+  }
+  for (const [name, link] of Object.entries(want).sort(bridgesFirst)) addOrSet(changes, observed, name, link);
+  for (const ns of Object.keys(desired.namespaces)) if (ns !== node) diffInside(changes, ns, desired, observed);
+  return changes;
+}
+
+function lose(changes: LinkChanges, ns: string, name: string, link: Link): void {
+  changes.lost.add(at(ns, name));
+  if (link.kind === 'veth') changes.lost.add(at(link.peerNamespace, link.peerName));
+}
+
+function addOrSet(changes: LinkChanges, observed: KernelState, name: string, link: Link): void {
+  const ns = NODE_NAMESPACE;
+  const current = changes.lost.has(at(ns, name)) ? undefined : space(observed, ns).links[name];
+  if (current && equal(current, link)) return;
+  if (current) {
+    changes.additions.push({ op: 'setLink', ns, name, link });
+    if (link.kind === 'bridge') changes.flushed.add(at(ns, name));
+    if ('bridge' in current && 'bridge' in link && current.bridge !== link.bridge) changes.moved.add(at(ns, name));
+    return;
+  }
+  if (link.kind === 'veth') clearPeer(changes, observed, link.peerNamespace, link.peerName);
+  changes.additions.push({ op: 'addLink', ns, name, link });
+}
+
+/** The name must be free for the task's end of a new wire. */
+function clearPeer(changes: LinkChanges, observed: KernelState, ns: string, name: string): void {
+  if (changes.lost.has(at(ns, name))) return;
+  if (space(observed, ns).links[name]) changes.removals.push({ op: 'removeLink', ns, name });
+  changes.lost.add(at(ns, name));
+}
+
+/** A task's own interfaces come and go with their wires; only their settings are compared. */
+function diffInside(changes: LinkChanges, ns: string, desired: KernelState, observed: KernelState): void {
+  const operations: Operation[] = [];
+  for (const [name, link] of Object.entries(space(desired, ns).links)) {
+    const current = changes.lost.has(at(ns, name)) ? undefined : space(observed, ns).links[name];
+    if (!current || !equal(current, link)) operations.push({ op: 'setLink', ns, name, link });
+  }
+  changes.inside.set(ns, operations);
+}
+
+/** What cannot be changed on a link that exists. */
+function sameMaking(a: Link, b: Link): boolean {
+  if (a.kind === 'vxlan' && b.kind === 'vxlan') return a.vni === b.vni && a.port === b.port && a.local === b.local;
+  if (a.kind === 'veth' && b.kind === 'veth') return a.peerNamespace === b.peerNamespace && a.peerName === b.peerName;
+  return a.kind === b.kind;
+}
+
+const bridgesFirst = ([aName, a]: [string, Link], [bName, b]: [string, Link]): number =>
+  Number(b.kind === 'bridge') - Number(a.kind === 'bridge') || (aName < bName ? -1 : 1);
+
+interface SpaceChanges {
+  /** Removed rows of forwarding tables. */
+  unbridged: Operation[];
+  removals: Operation[];
+  tables: Operation[];
+  sysctls: Operation[];
+  /** In the node's namespace: addresses, routes, rules, neighbours. */
+  rows: Operation[];
+  /** Forwarding rows. */
+  bridged: Operation[];
+  /** In a task's namespace: links, addresses, routes, rules. */
+  inside: Operation[];
+  flows: Operation[];
+}
+
+function diffSpace(ns: string, desired: KernelState, observed: KernelState, links: LinkChanges): SpaceChanges {
+  const want = space(desired, ns);
+  const have = survivors(ns, space(observed, ns), links);
+  const addresses = diffRecord(want.addresses, have.addresses);
+  const routes = diffRecord(want.routes, have.routes);
+  const rules = diffRecord(want.rules, have.rules);
+  const neighbours = diffRecord(want.neighbours, have.neighbours);
+  const fdb = diffRecord(want.fdb, have.fdb);
+  const tables = diffRecord(want.nft, have.nft);
+  const rows: Operation[] = [
+    ...addresses.puts.map(([, address]): Operation => ({ op: 'putAddress', ns, address })),
+    ...routes.puts.map(([, route]): Operation => ({ op: 'putRoute', ns, route })),
+    ...rules.puts.map(([, rule]): Operation => ({ op: 'putRule', ns, rule })),
+    ...neighbours.puts.map(([, neighbour]): Operation => ({ op: 'putNeighbour', ns, neighbour })),
+  ];
+  const isNode = ns === NODE_NAMESPACE;
+  return {
+    unbridged: fdb.removed.map(([, row]): Operation => ({ op: 'removeFdb', ns, row })),
+    removals: [
+      ...neighbours.removed.map(([, neighbour]): Operation => ({ op: 'removeNeighbour', ns, neighbour })),
+      ...rules.removed.map(([, rule]): Operation => ({ op: 'removeRule', ns, rule })),
+      ...routes.removed.map(([, route]): Operation => ({ op: 'removeRoute', ns, route })),
+      ...addresses.removed.map(([, address]): Operation => ({ op: 'removeAddress', ns, address })),
+    ],
+    tables: [
+      ...tables.removed.map(([table]): Operation => ({ op: 'removeTable', ns, table })),
+      ...tables.puts.map(([table, text]): Operation => ({ op: 'putTable', ns, table, text })),
+    ],
+    // A sysctl is set and never unset: there is no knowing what it was before.
+    sysctls: diffRecord(want.sysctls, have.sysctls).puts.map(([key, value]): Operation => ({ op: 'setSysctl', ns, key, value })),
+    rows: isNode ? rows : [],
+    bridged: fdb.puts.map(([, row]): Operation => ({ op: 'putFdb', ns, row })),
+    inside: isNode ? [] : [...(links.inside.get(ns) ?? []), ...rows],
+    flows: missing(have.flows, want.flows).map((address): Operation => ({ op: 'forgetFlows', ns, address })),
+  };
+}
+
+/** What is left of a namespace once the lost links took along what hung on them. */
+function survivors(ns: string, have: NamespaceState, { lost, moved, flushed }: LinkChanges): NamespaceState {
+  const stays = (item: { dev: string }) => !lost.has(at(ns, item.dev));
+  return {
+    ...have,
+    addresses: filterRecord(have.addresses, stays),
+    routes: filterRecord(have.routes, stays),
+    neighbours: filterRecord(have.neighbours, (n) => stays(n) && !flushed.has(at(ns, n.dev))),
+    fdb: filterRecord(have.fdb, (row: FdbRow) => stays(row) && !(row.vtep === undefined && moved.has(at(ns, row.dev)))),
+  };
+}
+
+function diffRecord<T>(want: Record<string, T>, have: Record<string, T>): { puts: [string, T][]; removed: [string, T][] } {
+  return {
+    puts: Object.entries(want).filter(([key, value]) => !equal(have[key], value)),
+    removed: Object.entries(have).filter(([key]) => !(key in want)),
+  };
+}
+
+function filterRecord<T>(record: Record<string, T>, keep: (item: T) => boolean): Record<string, T> {
+  const entries = Object.entries(record);
+  const kept = entries.filter(([, item]) => keep(item));
+  return kept.length === entries.length ? record : Object.fromEntries(kept);
+}
+
+/** Members of sorted `before` that `after` lacks. */
+function missing(before: readonly string[], after: readonly string[]): string[] {
+  if (before === after) return [];
+  const there = new Set(after);
+  return before.filter((a) => !there.has(a));
+}
+
+/** Deep equality of plain flat objects and strings; a property that is undefined counts as absent. */
+function equal(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  const left = Object.entries(a).filter(([, v]) => v !== undefined);
+  const right = Object.entries(b).filter(([, v]) => v !== undefined);
+  return left.length === right.length && left.every(([key, value]) => (b as Record<string, unknown>)[key] === value);
+}

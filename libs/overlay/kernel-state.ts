@@ -1,0 +1,137 @@
+/**
+ * What a kernel holds of ours, as ONE plain value. The same type says what should be (node-kernel.ts makes it from a
+ * node's view) and what is (libs/linux reads it); diff.ts turns the difference into operations.
+ *
+ * Every collection is a record by identity: two entries with one key cannot be in a kernel at the same time.
+ */
+
+/** The node's own network namespace; every other key of `namespaces` is a name below /run/netns. */
+export const NODE_NAMESPACE = '';
+
+export interface KernelState {
+  namespaces: Record<string, NamespaceState>;
+}
+
+export interface NamespaceState {
+  /** By name. */
+  links: Record<string, Link>;
+  /** By `<dev> <address>/<prefix>`. */
+  addresses: Record<string, Address>;
+  /** By `<table> <destination>`. */
+  routes: Record<string, Route>;
+  /** By priority. */
+  rules: Record<string, Rule>;
+  /** Permanent neighbours, by `<dev> <address>`. */
+  neighbours: Record<string, Neighbour>;
+  /** By `<dev> <mac> <vxlan|bridge>`. */
+  fdb: Record<string, FdbRow>;
+  /** Key in dotted form → value with single spaces. Set, never unset. */
+  sysctls: Record<string, string>;
+  /** `<family> <table>` → the text inside the table's braces. */
+  nft: Record<string, string>;
+  /** Addresses that connection tracking may have bound flows to; when one leaves, its flows are forgotten. Sorted. */
+  flows: readonly string[];
+}
+
+export type Link = LoopbackLink | BridgeLink | VxlanLink | VethLink | TaskLink;
+
+export interface LoopbackLink {
+  kind: 'loopback';
+  up: boolean;
+}
+export interface BridgeLink {
+  kind: 'bridge';
+  up: boolean;
+  mac: string;
+  /** Bytes. */
+  mtu: number;
+}
+/** Static VXLAN (RFC 7348): nothing is flooded, nothing is learned. */
+export interface VxlanLink {
+  kind: 'vxlan';
+  up: boolean;
+  vni: number;
+  /** UDP. */
+  port: number;
+  /** Underlay address of this node. */
+  local: string;
+  mtu: number;
+  /** The bridge it is a port of; '' if none. */
+  bridge: string;
+  /** Port flags `neigh_suppress on learning off`. */
+  suppress: boolean;
+}
+/** The node's end of a task's wire. Making it makes the task's end too, and so does removing. */
+export interface VethLink {
+  kind: 'veth';
+  up: boolean;
+  mtu: number;
+  bridge: string;
+  /** The port may send a frame back where it came from. */
+  hairpin: boolean;
+  /** '' if the other end is nowhere we know. */
+  peerNamespace: string;
+  peerName: string;
+}
+/** The task's end. */
+export interface TaskLink {
+  kind: 'task';
+  up: boolean;
+  mac: string;
+  mtu: number;
+}
+
+export interface Address {
+  dev: string;
+  /** `a.b.c.d/p`; always without the kernel's own connected route (`noprefixroute`): ours carries the right source. */
+  address: string;
+}
+
+export interface Route {
+  /** `main` or a number. */
+  table: string;
+  /** `a.b.c.d/p` or `default`. */
+  destination: string;
+  dev: string;
+  /** Gateway; on-link if left out. */
+  via?: string;
+  /** Preferred source. */
+  source?: string;
+}
+
+export interface Rule {
+  priority: number;
+  /** Source address. */
+  from: string;
+  table: string;
+}
+
+export interface Neighbour {
+  dev: string;
+  address: string;
+  mac: string;
+}
+
+/** `vtep` set: behind that tunnel end (the VXLAN device's own table). Not set: behind this port of the bridge (static). */
+export interface FdbRow {
+  dev: string;
+  mac: string;
+  vtep?: string;
+}
+
+export const addressKey = (a: Address): string => `${a.dev} ${a.address}`;
+export const routeKey = (r: Route): string => `${r.table} ${r.destination}`;
+export const ruleKey = (r: Rule): string => `${r.priority}`;
+export const neighbourKey = (n: Neighbour): string => `${n.dev} ${n.address}`;
+export const fdbKey = (f: FdbRow): string => `${f.dev} ${f.mac} ${f.vtep === undefined ? 'bridge' : 'vxlan'}`;
+
+export function emptyNamespace(): NamespaceState {
+  return { links: {}, addresses: {}, routes: {}, rules: {}, neighbours: {}, fdb: {}, sysctls: {}, nft: {}, flows: [] };
+}
+
+export const emptyKernel = (): KernelState => ({ namespaces: { [NODE_NAMESPACE]: emptyNamespace() } });
+
+/** A record by the key that `keyOf` gives. */
+export function keyed<T>(items: readonly T[], keyOf: (item: T) => string): Record<string, T> {
+  return Object.fromEntries(items.map((item) => [keyOf(item), item]));
+}

@@ -1,0 +1,232 @@
+/**
+ * The nft tables of a node's own namespace. `inet weft` guards, redirects, publishes and masquerades; `bridge weft` lets a
+ * task's port send nothing but its own addresses.
+ *
+ * An `accept` here overrides no `drop` in somebody else's table; a `drop` here is final. So what must not be is dropped
+ * here, and whatever else the host's administrator decided stays as it is (policy accept throughout).
+ */
+import type { NetworkView } from '#model/node-view.js';
+import { DNS_PORT } from '#model/ports.js';
+import { bridgeName } from './names.js';
+import type { NftChain, NftSet } from './nft-text.js';
+import { rule, tableText } from './nft-text.js';
+import type { Publication } from './published-ports.js';
+import { publishedChains, publishedSets } from './published-ports.js';
+
+/** One task interface on this node. */
+export interface LocalPort {
+  veth: string;
+  ipv4: string;
+  mac: string;
+}
+
+export interface FirewallInput {
+  /** Networks with a bridge on this node. */
+  networks: readonly NetworkView[];
+  publications: readonly Publication[];
+  /** Underlay addresses VXLAN may come from: the nodes. */
+  vteps: readonly string[];
+  /** Underlay addresses whose guarded ports are out of reach for tasks: nodes and controllers. */
+  members: readonly string[];
+  vxlanPort: number;
+  guardedTcpPorts: readonly number[];
+}
+
+/** Every bridge of ours, by name pattern. */
+const BRIDGES = '"wfb*"';
+
+/** `table inet weft`. */
+export function firewallTable(input: FirewallInput): string {
+  return tableText(
+    [...sets(input), ...publishedSets(input.publications)],
+    [
+      vxlanGuard(input),
+      vxlanUntracked(input),
+      ...publishedChains(input.publications),
+      resolverRedirect(),
+      ...inputChains(),
+      ...forwardChains(input),
+      leaving(),
+    ],
+  );
+}
+
+/** `table bridge weft`: a frame of a task carries the task's own MAC and address, in IPv4 and in ARP, or goes nowhere. */
+export function portGuardTable(ports: readonly LocalPort[]): string {
+  const own: NftSet = {
+    name: 'own',
+    kind: 'set',
+    type: 'ifname . ether_addr . ipv4_addr',
+    elements: ports.map((p) => `"${p.veth}" . ${p.mac} . ${p.ipv4}`),
+  };
+  return tableText(
+    [own],
+    [
+      {
+        name: 'ingress',
+        hook: 'filter hook prerouting priority -300',
+        rules: [
+          rule('iifname != "wfv*" accept', 'not from a task of ours'),
+          rule('ether type ip iifname . ether saddr . ip saddr @own accept', 'its own address'),
+          rule(
+            'ether type arp iifname . ether saddr . arp saddr ip @own iifname . arp saddr ether . arp saddr ip @own accept',
+            'it speaks for itself',
+          ),
+          rule('counter drop', 'spoofed, or no IPv4'),
+        ],
+      },
+    ],
+  );
+}
+
+function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort }: FirewallInput): NftSet[] {
+  const bridge = (n: NetworkView) => `"${bridgeName(n.vni)}"`;
+  return [
+    { name: 'vteps', kind: 'set', type: 'ipv4_addr', elements: unique(vteps) },
+    { name: 'members', kind: 'set', type: 'ipv4_addr', elements: unique(members) },
+    {
+      name: 'guarded',
+      kind: 'set',
+      type: 'inet_proto . inet_service',
+      elements: [...unique(guardedTcpPorts.map((p) => `tcp . ${p}`)), `udp . ${vxlanPort}`],
+    },
+    { name: 'same_bridge', kind: 'set', type: 'ifname . ifname', elements: networks.map((n) => `${bridge(n)} . ${bridge(n)}`) },
+    {
+      name: 'own_gateway',
+      kind: 'set',
+      type: 'ifname . ipv4_addr',
+      elements: networks.flatMap((n) => [`${bridge(n)} . ${n.gateway}`, `${bridge(n)} . ${n.nodeAddress}`]),
+    },
+    {
+      name: 'resolvers',
+      kind: 'map',
+      type: 'ifname . ipv4_addr : ipv4_addr . inet_service',
+      elements: networks.map((n) => `${bridge(n)} . ${n.gateway} : ${n.gateway} . ${DNS_PORT}`),
+    },
+    { name: 'internal', kind: 'set', type: 'ifname', elements: networks.filter((n) => n.internal).map(bridge) },
+    { name: 'subnets', kind: 'set', type: 'ipv4_addr', interval: true, elements: networks.map((n) => n.subnet) },
+    {
+      name: 'leaving_subnets',
+      kind: 'set',
+      type: 'ipv4_addr',
+      interval: true,
+      elements: networks.filter((n) => !n.internal).map((n) => n.subnet),
+    },
+    { name: 'node_address', kind: 'map', type: 'ifname : ipv4_addr', elements: networks.map((n) => `${bridge(n)} : ${n.nodeAddress}`) },
+  ];
+}
+
+/** First of all. The VNI is bits 96 … 119 from the start of the UDP header (RFC 7348 §5): another tool's VXLAN on the port passes. */
+function vxlanGuard({ networks, vxlanPort }: FirewallInput): NftChain {
+  const vnis = networks.filter((n) => n.driver === 'overlay').map((n) => n.vni);
+  const ours = `udp dport ${vxlanPort} @th,96,24 { ${vnis.join(', ')} }`;
+  const rules = [
+    rule(`${ours} ip saddr != @vteps counter drop`, 'VXLAN of our networks comes from members only'),
+    rule(`meta nfproto ipv6 ${ours} counter drop`, 'no member sends it over IPv6'),
+    rule(`${ours} ip saddr @vteps notrack`, 'tunnels need no connection tracking'),
+  ];
+  return { name: 'vxlan_guard', hook: 'filter hook prerouting priority -300', rules: vnis.length === 0 ? [] : rules };
+}
+
+function vxlanUntracked({ vxlanPort }: FirewallInput): NftChain {
+  return {
+    name: 'vxlan_untracked',
+    hook: 'filter hook output priority -300',
+    rules: [rule(`udp dport ${vxlanPort} ip daddr @vteps notrack`, 'tunnels need no connection tracking')],
+  };
+}
+
+/** Port 53 of a gateway is redirected, not bound: a resolver of the host's on 0.0.0.0:53 is no clash. */
+function resolverRedirect(): NftChain {
+  return {
+    name: 'resolver_redirect',
+    hook: 'nat hook prerouting priority -110',
+    rules: ['udp', 'tcp'].map((l4) =>
+      rule(`${l4} dport 53 dnat ip to iifname . ip daddr map @resolvers`, 'names are answered on the gateway'),
+    ),
+  };
+}
+
+function inputChains(): NftChain[] {
+  return [
+    {
+      name: 'input_from_task',
+      rules: [
+        rule('ct state established,related accept', 'answers to what the node asked'),
+        rule('meta l4proto . th dport @guarded counter drop', 'agent, controller, etcd and VXLAN are out of reach for tasks'),
+        rule(`iifname . ip daddr @own_gateway meta l4proto { tcp, udp } th dport ${DNS_PORT} accept`, 'names, on the own gateway'),
+        rule(`meta l4proto { tcp, udp } th dport ${DNS_PORT} drop`, 'names of another network'),
+        rule('iifname . ip daddr @own_gateway accept', 'the own network: ping and what the host chose to serve'),
+        rule('ip daddr @subnets drop', "another network's gateway or node address"),
+        rule('iifname @internal drop', 'an internal network reaches its own gateway and nothing else'),
+      ],
+    },
+    {
+      name: 'input',
+      hook: 'filter hook input priority 0',
+      rules: [
+        rule(`iifname ${BRIDGES} goto input_from_task`, 'what a task sends to the node'),
+        rule('iifname "lo" accept', 'the node itself'),
+        rule('ct state established,related accept', 'answers'),
+        rule('ip daddr @subnets counter drop', 'from outside, no network is entered by its gateway: no open resolver'),
+      ],
+    },
+  ];
+}
+
+function forwardChains({ vxlanPort, networks }: FirewallInput): NftChain[] {
+  const vnis = networks.filter((n) => n.driver === 'overlay').map((n) => n.vni);
+  const inject = rule(`udp dport ${vxlanPort} @th,96,24 { ${vnis.join(', ')} } counter drop`, 'nobody but a node speaks for our networks');
+  return [
+    {
+      name: 'from_task',
+      rules: [
+        rule(
+          'iifname . oifname @same_bridge accept',
+          'the same network: bridged frames under br_netfilter, and a published port of a sibling',
+        ),
+        rule('ip daddr @members meta l4proto . th dport @guarded counter drop', 'masqueraded, it would look like a member'),
+        ...(vnis.length === 0 ? [] : [inject]),
+        rule('iifname @internal counter drop', 'an internal network has no way out'),
+        rule('ct state established,related accept', 'answers'),
+        rule(`oifname ${BRIDGES} ct status dnat accept`, "another network's published port"),
+        rule(`oifname ${BRIDGES} counter drop`, 'networks are apart'),
+        rule('ip daddr @subnets drop', 'an address of a network of ours never leaves by another device'),
+        rule('ct state invalid drop', 'would leave without its address translated'),
+      ],
+    },
+    {
+      name: 'to_task',
+      rules: [
+        rule('ct state established,related accept', 'answers'),
+        rule('ct status dnat accept', 'a published port'),
+        rule('counter drop', 'from outside, a route is not a way in'),
+      ],
+    },
+    {
+      name: 'forwarding',
+      hook: 'filter hook forward priority 0',
+      rules: [
+        rule(`iifname ${BRIDGES} goto from_task`, 'what a task sends'),
+        rule(`oifname ${BRIDGES} goto to_task`, 'what comes in for a task'),
+      ],
+    },
+  ];
+}
+
+function leaving(): NftChain {
+  return {
+    name: 'leaving',
+    hook: 'nat hook postrouting priority 100',
+    rules: [
+      rule(
+        'ct status dnat ip saddr @subnets snat ip to oifname map @node_address',
+        'hairpin: a task at a published port, the answer must come back here',
+      ),
+      rule('ct status dnat fib saddr type local snat ip to oifname map @node_address', 'the node itself at its published port'),
+      rule(`oifname != ${BRIDGES} ip saddr @leaving_subnets masquerade`, 'to the outside, tasks look like their node'),
+    ],
+  };
+}
+
+const unique = <T>(items: readonly T[]): T[] => [...new Set(items)];

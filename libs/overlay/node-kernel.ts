@@ -1,0 +1,255 @@
+/**
+ * From a node's view to the kernel state it calls for. Pure: equal views give equal states, and nothing is remembered.
+ *
+ * Per network and node: one bridge, and for an overlay one VXLAN device. Each remote endpoint costs three rows: its MAC
+ * behind a tunnel end, its MAC behind the VXLAN port of the bridge, and a permanent neighbour on the bridge. Cost:
+ * O(endpoints of this node's networks) rows, O(tasks of this node) namespaces.
+ */
+import { macOfIp, parseCidr } from '#base/address.js';
+import type { EndpointView, NetworkView } from '#model/node-view.js';
+import type { Task } from '#model/task.js';
+import type { ViewByKind } from '#model/view-state.js';
+import type { Address, FdbRow, KernelState, Link, NamespaceState, Neighbour, Route } from './kernel-state.js';
+import { addressKey, emptyNamespace, fdbKey, keyed, neighbourKey, NODE_NAMESPACE, routeKey } from './kernel-state.js';
+import { bridgeName, FIREWALL_TABLE, NODE_VIP_TABLE, PORT_GUARD_TABLE, taskNamespace, vethName, vxlanName } from './names.js';
+import { tableText } from './nft-text.js';
+import { firewallTable, portGuardTable } from './node-firewall.js';
+import type { Publication } from './published-ports.js';
+import type { TaskInterface } from './task-namespace.js';
+import { taskNamespaceState } from './task-namespace.js';
+import type { Vip } from './vip-table.js';
+import { vipChains, vipSets } from './vip-table.js';
+
+export interface HostInput {
+  nodeId: string;
+  /** Underlay address: the VTEP. */
+  address: string;
+  /** Ids of tasks that may be reached at published ports; every task of this node with `desired: run` if left out. */
+  runningTasks?: ReadonlySet<string>;
+}
+
+/** The whole kernel state that `view` calls for on this node. */
+export function nodeKernel(view: ViewByKind, host: HostInput): KernelState {
+  const index = indexView(view, host);
+  const tasks = view.tasks.filter((t) => t.nodeId === host.nodeId).map((task) => ({ task, interfaces: taskInterfaces(task, index) }));
+  const namespaces: Record<string, NamespaceState> = { [NODE_NAMESPACE]: nodeNamespace(view, host, index, tasks) };
+  for (const { task, interfaces } of tasks) {
+    const on = interfaces.map((i) => i.network.id);
+    namespaces[taskNamespace(task.id)] = taskNamespaceState({
+      interfaces,
+      vips: on.flatMap((id) => index.vips.get(id) ?? []),
+      flows: mergeSorted(on.map((id) => index.flows.get(id) ?? [])),
+    });
+  }
+  return { namespaces };
+}
+
+interface PlacedTask {
+  task: Task;
+  interfaces: TaskInterface[];
+}
+
+/** The view, looked up by network. */
+interface Index {
+  networks: Map<string, NetworkView>;
+  endpoints: Map<string, EndpointView[]>;
+  vips: Map<string, Vip[]>;
+  /** Task addresses, sorted. */
+  flows: Map<string, string[]>;
+}
+
+function indexView(view: ViewByKind, host: HostInput): Index {
+  const networks = new Map([...view.networks].sort((a, b) => compare(a.key, b.key) || compare(a.id, b.id)).map((n) => [n.id, n]));
+  const endpoints = groupBy(view.endpoints, (e) => e.networkId);
+  const vips = groupBy(view.vips, (v) => v.networkId);
+  const flows = new Map<string, string[]>();
+  for (const [id, list] of endpoints)
+    flows.set(
+      id,
+      list
+        .filter((e) => e.taskId !== undefined)
+        .map((e) => e.ipv4)
+        .sort(),
+    );
+  // A `bridge` network ends at the node: of its services, only the tasks here can be reached.
+  const reachable = (backends: string[], id: string) => {
+    if (networks.get(id)?.driver !== 'bridge') return backends;
+    const here = new Set((endpoints.get(id) ?? []).filter((e) => e.nodeId === host.nodeId).map((e) => e.ipv4));
+    return backends.filter((b) => here.has(b));
+  };
+  return {
+    networks,
+    endpoints,
+    flows,
+    vips: new Map([...vips].map(([id, list]) => [id, list.map((v) => ({ address: v.ipv4, backends: reachable(v.backends, id) }))])),
+  };
+}
+
+/** eth0, eth1, … in the order of the networks' keys. An endpoint whose network the view does not hold (yet) waits. */
+function taskInterfaces(task: Task, index: Index): TaskInterface[] {
+  const byNetwork = new Map(task.endpoints.map((e) => [e.networkId, e]));
+  const interfaces: TaskInterface[] = [];
+  for (const network of index.networks.values()) {
+    const endpoint = byNetwork.get(network.id);
+    if (endpoint) interfaces.push({ name: `eth${interfaces.length}`, network, ipv4: endpoint.ipv4, mac: endpoint.mac });
+  }
+  return interfaces;
+}
+
+function nodeNamespace(view: ViewByKind, host: HostInput, index: Index, tasks: readonly PlacedTask[]): NamespaceState {
+  const networks = [...index.networks.values()];
+  const remote = networks.filter((n) => n.driver === 'overlay').flatMap((n) => remoteEndpoints(n, host, index));
+  return {
+    ...emptyNamespace(),
+    links: Object.fromEntries([...networks.flatMap((n) => networkLinks(n, view, host)), ...tasks.flatMap(taskLinks)]),
+    addresses: keyed(networks.flatMap(bridgeAddresses), addressKey),
+    routes: keyed(networks.map(connectedRoute), routeKey),
+    neighbours: keyed(
+      remote.map(({ network, endpoint }): Neighbour => ({ dev: bridgeName(network.vni), address: endpoint.ipv4, mac: endpoint.mac })),
+      neighbourKey,
+    ),
+    fdb: keyed(
+      remote.flatMap(({ network, endpoint }): FdbRow[] => [
+        { dev: vxlanName(network.vni), mac: endpoint.mac, vtep: endpoint.vtep },
+        { dev: vxlanName(network.vni), mac: endpoint.mac },
+      ]),
+      fdbKey,
+    ),
+    sysctls: nodeSysctls(networks),
+    nft: nodeTables(view, host, index, tasks),
+    flows: mergeSorted([...index.flows.values()]),
+  };
+}
+
+/** Tasks and nodes elsewhere. An address that this node itself holds is never remote, whatever the view says of it. */
+function remoteEndpoints(network: NetworkView, host: HostInput, index: Index): { network: NetworkView; endpoint: EndpointView }[] {
+  const own = new Set([network.gateway, network.nodeAddress]);
+  return (index.endpoints.get(network.id) ?? [])
+    .filter((e) => e.nodeId !== host.nodeId && e.vtep !== host.address && !own.has(e.ipv4))
+    .map((endpoint) => ({ network, endpoint }));
+}
+
+function networkLinks(n: NetworkView, view: ViewByKind, host: HostInput): [string, Link][] {
+  // The gateway address is the same on every node, the MAC is the node's own: that of its address on the network.
+  const bridge: [string, Link] = [bridgeName(n.vni), { kind: 'bridge', up: true, mac: macOfIp(n.nodeAddress), mtu: n.mtu }];
+  if (n.driver !== 'overlay') return [bridge];
+  const port = view.settings.vxlanPort;
+  const link: Link = {
+    kind: 'vxlan',
+    up: true,
+    vni: n.vni,
+    port,
+    local: host.address,
+    mtu: n.mtu,
+    bridge: bridgeName(n.vni),
+    suppress: true,
+  };
+  return [bridge, [vxlanName(n.vni), link]];
+}
+
+function taskLinks({ task, interfaces }: PlacedTask): [string, Link][] {
+  return interfaces.map((i) => [
+    vethName(task.id, i.network.id),
+    {
+      kind: 'veth',
+      up: true,
+      mtu: i.network.mtu,
+      bridge: bridgeName(i.network.vni),
+      // Under br_netfilter a task at its own published port is translated while bridged, and must come back on its port.
+      hairpin: task.ports.length > 0,
+      peerNamespace: taskNamespace(task.id),
+      peerName: i.name,
+    },
+  ]);
+}
+
+function bridgeAddresses(n: NetworkView): Address[] {
+  const dev = bridgeName(n.vni);
+  return [
+    { dev, address: `${n.gateway}/${parseCidr(n.subnet).prefix}` },
+    { dev, address: `${n.nodeAddress}/32` },
+  ];
+}
+
+/** The node speaks with its own address: with the gateway's, the answer would go to whichever node is nearest to it. */
+const connectedRoute = (n: NetworkView): Route => ({
+  table: 'main',
+  destination: n.subnet,
+  dev: bridgeName(n.vni),
+  source: n.nodeAddress,
+});
+
+function nodeSysctls(networks: readonly NetworkView[]): Record<string, string> {
+  // ip_forward first: writing it resets the other settings of the family (kernel doc, ip-sysctl).
+  const sysctls: Record<string, string> = {
+    'net.ipv4.ip_forward': '1',
+    'net.ipv4.conf.all.rp_filter': '0',
+    'net.ipv4.conf.all.send_redirects': '0',
+  };
+  for (const n of networks) {
+    const dev = `net.ipv4.conf.${bridgeName(n.vni)}`;
+    sysctls[`${dev}.rp_filter`] = '0';
+    sysctls[`${dev}.send_redirects`] = '0';
+    sysctls[`net.ipv6.conf.${bridgeName(n.vni)}.disable_ipv6`] = '1';
+  }
+  return sysctls;
+}
+
+function nodeTables(view: ViewByKind, host: HostInput, index: Index, tasks: readonly PlacedTask[]): Record<string, string> {
+  const ports = tasks.flatMap(({ task, interfaces }) =>
+    interfaces.map((i) => ({ veth: vethName(task.id, i.network.id), ipv4: i.ipv4, mac: i.mac })),
+  );
+  const nodes = view.members.filter((m) => m.kind === 'node').map((m) => m.address);
+  const vips = [...index.vips.values()].flat();
+  return {
+    [FIREWALL_TABLE]: firewallTable({
+      networks: [...index.networks.values()],
+      publications: publications(tasks, host),
+      vteps: nodes,
+      members: [host.address, ...view.members.map((m) => m.address)],
+      vxlanPort: view.settings.vxlanPort,
+      guardedTcpPorts: view.settings.guardedTcpPorts,
+    }),
+    [PORT_GUARD_TABLE]: portGuardTable(ports),
+    // Only what the node itself sends: translated on its way in, a stranger's packet to a virtual address would pass for a published port.
+    [NODE_VIP_TABLE]: tableText(vipSets(vips), vipChains(vips, ['output'])),
+  };
+}
+
+/** Ports of the running tasks of this node, by the task's first network that is not internal. */
+function publications(tasks: readonly PlacedTask[], host: HostInput): Publication[] {
+  const found = new Map<string, Publication & { backends: { address: string; port: number }[] }>();
+  for (const { task, interfaces } of tasks) {
+    const door = interfaces.find((i) => !i.network.internal);
+    if (!door || !isReachable(task, host)) continue;
+    for (const port of task.ports) {
+      const hostIp = port.hostIp === '0.0.0.0' ? undefined : port.hostIp;
+      const key = `${hostIp ?? ''} ${port.protocol} ${port.published}`;
+      const publication = found.get(key) ?? { protocol: port.protocol, published: port.published, hostIp, backends: [] };
+      publication.backends.push({ address: door.ipv4, port: port.target });
+      found.set(key, publication);
+    }
+  }
+  return [...found.values()].map((p) => ({
+    ...p,
+    backends: [...p.backends].sort((a, b) => compare(a.address, b.address) || a.port - b.port),
+  }));
+}
+
+const isReachable = (task: Task, host: HostInput): boolean =>
+  host.runningTasks === undefined ? task.desired === 'run' : host.runningTasks.has(task.id);
+
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
+  const groups = new Map<string, T[]>();
+  for (const item of items) {
+    const group = groups.get(keyOf(item));
+    if (group) group.push(item);
+    else groups.set(keyOf(item), [item]);
+  }
+  return groups;
+}
+
+const mergeSorted = (lists: readonly (readonly string[])[]): readonly string[] =>
+  lists.length === 1 ? (lists[0] ?? []) : [...new Set(lists.flat())].sort();

@@ -1,0 +1,92 @@
+/** One step that changes a kernel. A list of them is a plan: it prints (describe), and the same list runs (libs/linux). */
+import type { Address, FdbRow, Link, Neighbour, Route, Rule } from './kernel-state.js';
+
+export type Operation =
+  | { op: 'addNamespace'; ns: string }
+  | { op: 'removeNamespace'; ns: string }
+  | { op: 'addLink'; ns: string; name: string; link: Link }
+  | { op: 'setLink'; ns: string; name: string; link: Link }
+  | { op: 'removeLink'; ns: string; name: string }
+  | { op: 'putAddress'; ns: string; address: Address }
+  | { op: 'removeAddress'; ns: string; address: Address }
+  | { op: 'putRoute'; ns: string; route: Route }
+  | { op: 'removeRoute'; ns: string; route: Route }
+  | { op: 'putRule'; ns: string; rule: Rule }
+  | { op: 'removeRule'; ns: string; rule: Rule }
+  | { op: 'putNeighbour'; ns: string; neighbour: Neighbour }
+  | { op: 'removeNeighbour'; ns: string; neighbour: Neighbour }
+  | { op: 'putFdb'; ns: string; row: FdbRow }
+  | { op: 'removeFdb'; ns: string; row: FdbRow }
+  | { op: 'setSysctl'; ns: string; key: string; value: string }
+  | { op: 'putTable'; ns: string; table: string; text: string }
+  | { op: 'removeTable'; ns: string; table: string }
+  | { op: 'forgetFlows'; ns: string; address: string };
+
+/** One line for people: what the operation does. */
+export function describe(o: Operation): string {
+  const where = o.ns === '' ? '' : ` in ${o.ns}`;
+  switch (o.op) {
+    case 'addNamespace':
+      return `add namespace ${o.ns}`;
+    case 'removeNamespace':
+      return `remove namespace ${o.ns}`;
+    case 'addLink':
+      return `add ${describeLink(o.name, o.link)}${where}`;
+    case 'setLink':
+      return `set ${describeLink(o.name, o.link)}${where}`;
+    case 'removeLink':
+      return `remove link ${o.name}${where}`;
+    case 'putAddress':
+      return `add address ${o.address.address} to ${o.address.dev}${where}`;
+    case 'removeAddress':
+      return `remove address ${o.address.address} from ${o.address.dev}${where}`;
+    case 'putRoute':
+      return `set ${describeRoute(o.route)}${where}`;
+    case 'removeRoute':
+      return `remove ${describeRoute(o.route)}${where}`;
+    case 'putRule':
+      return `set rule ${o.rule.priority}: from ${o.rule.from} use table ${o.rule.table}${where}`;
+    case 'removeRule':
+      return `remove rule ${o.rule.priority}${where}`;
+    case 'putNeighbour':
+      return `set neighbour ${o.neighbour.address} at ${o.neighbour.mac} on ${o.neighbour.dev}${where}`;
+    case 'removeNeighbour':
+      return `remove neighbour ${o.neighbour.address} from ${o.neighbour.dev}${where}`;
+    case 'putFdb':
+      return `set ${describeRow(o.row)}${where}`;
+    case 'removeFdb':
+      return `remove ${describeRow(o.row)}${where}`;
+    case 'setSysctl':
+      return `set ${o.key} = ${o.value}${where}`;
+    case 'putTable':
+      return `load nft table ${o.table} (${o.text.split('\n').length} lines)${where}`;
+    case 'removeTable':
+      return `remove nft table ${o.table}${where}`;
+    case 'forgetFlows':
+      return `forget tracked flows to ${o.address}${where}`;
+  }
+}
+
+function describeLink(name: string, link: Link): string {
+  switch (link.kind) {
+    case 'loopback':
+      return `loopback ${name}`;
+    case 'bridge':
+      return `bridge ${name} (${link.mac}, mtu ${link.mtu})`;
+    case 'vxlan':
+      return `vxlan ${name} (vni ${link.vni}, from ${link.local}:${link.port}, mtu ${link.mtu}, on ${link.bridge})`;
+    case 'veth':
+      return `veth ${name} (to ${link.peerName} of ${link.peerNamespace}, mtu ${link.mtu}, on ${link.bridge})`;
+    case 'task':
+      return `interface ${name} (${link.mac}, mtu ${link.mtu})`;
+  }
+}
+
+function describeRoute(r: Route): string {
+  const via = r.via === undefined ? '' : ` via ${r.via}`;
+  const source = r.source === undefined ? '' : ` src ${r.source}`;
+  return `route ${r.destination}${via} dev ${r.dev}${source}${r.table === 'main' ? '' : ` table ${r.table}`}`;
+}
+
+const describeRow = (row: FdbRow): string =>
+  row.vtep === undefined ? `fdb ${row.mac} behind port ${row.dev}` : `fdb ${row.mac} on ${row.dev} at ${row.vtep}`;

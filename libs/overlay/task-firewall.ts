@@ -1,0 +1,38 @@
+/** The nft table of a task's namespace: its resolver at 127.0.0.11, and the virtual addresses of its networks. */
+import { DNS_PORT } from '#model/ports.js';
+import type { NftChain } from './nft-text.js';
+import { rule, tableText } from './nft-text.js';
+import type { Vip } from './vip-table.js';
+import { vipChains, vipSets } from './vip-table.js';
+
+/** Where images, and Docker itself, expect the resolver. */
+export const TASK_RESOLVER = '127.0.0.11';
+
+/** @param gateway of the task's first network, where its names are answered; undefined for a task without networks. */
+export function taskTable(gateway: string | undefined, vips: readonly Vip[]): string {
+  const resolver = gateway === undefined ? [] : resolverChains(gateway);
+  return tableText(vipSets(vips), [loopbackGuard, ...resolver, ...vipChains(vips, ['output', 'prerouting'])]);
+}
+
+const loopbackGuard: NftChain = {
+  name: 'loopback_guard',
+  hook: 'filter hook prerouting priority -300',
+  rules: [rule('iif != "lo" ip daddr 127.0.0.0/8 drop', 'route_localnet is on: keep neighbours out of the loopback')],
+};
+
+function resolverChains(gateway: string): NftChain[] {
+  return [
+    {
+      name: 'resolver_out',
+      hook: 'nat hook output priority -110',
+      rules: ['udp', 'tcp'].map((l4) =>
+        rule(`ip daddr ${TASK_RESOLVER} ${l4} dport 53 dnat to ${gateway}:${DNS_PORT}`, 'names are answered on the gateway'),
+      ),
+    },
+    {
+      name: 'resolver_source',
+      hook: 'nat hook postrouting priority 100',
+      rules: [rule('oifname != "lo" ip saddr 127.0.0.0/8 masquerade', 'leave with the address of the task, which tells who asks')],
+    },
+  ];
+}
