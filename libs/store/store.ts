@@ -14,12 +14,10 @@ export interface Entry {
 }
 
 /** Conditions of a transaction. All must hold. `modRevision: 0` or `exists: false` means "is not there". */
-export type Compare =
-  | { key: string; modRevision: number }
-  | { key: string; createRevision: number }
-  | { key: string; exists: boolean };
+export type Compare = { key: string; modRevision: number } | { key: string; createRevision: number } | { key: string; exists: boolean };
 
-export type Write = { put: string; value: string; /** Bind the key to a session's lease. */ lease?: string } | { delete: string } | { deletePrefix: string };
+export type Write =
+  { put: string; value: string; /** Bind the key to a session's lease. */ lease?: string } | { delete: string } | { deletePrefix: string };
 
 export interface TxnResult {
   /** False when a comparison failed: then nothing was written. */

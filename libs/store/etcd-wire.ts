@@ -1,0 +1,249 @@
+/** The Wire to a real etcd, on etcd3's plain RPC clients; the only place with etcd3's builders and types. */
+import { noop } from 'cockatiel';
+import type { ICompare, IEvent, IKeyValue, IRequestOp, IResponseHeader, IWatchResponse } from 'etcd3';
+import { AlarmAction, CompareResult, CompareTarget, Etcd3 } from 'etcd3';
+import type { Clock } from '#base/clock.js';
+import { WeftError } from '#base/errors.js';
+import { isNeverSent, readError, writeError } from './etcd-errors.js';
+import { KeepAliveLine } from './etcd-keep-alive.js';
+import type { Compare, TxnResult, Write } from './store.js';
+import type { Header, RangePage, RangeQuery, WatchHandlers, WatchStream, Wire, WireEntry, WireEvent, WireStatus } from './wire.js';
+
+/** Without a deadline a call to a frozen etcd hangs for ever (and is applied when etcd thaws). */
+export const UNARY_DEADLINE_MS = 3_000;
+
+export interface EtcdClientOptions {
+  /** Like "http://127.0.0.1:2379"; https with `credentials`. */
+  endpoints: string[];
+  credentials?: { rootCertificate: Buffer; privateKey: Buffer; certChain: Buffer };
+}
+
+const CHANNEL_OPTIONS = {
+  // etcd's server refuses pings more often than every 5 s ("too_many_pings").
+  'grpc.keepalive_time_ms': 10_000,
+  'grpc.keepalive_timeout_ms': 3_000,
+  'grpc.initial_reconnect_backoff_ms': 200,
+  'grpc.max_reconnect_backoff_ms': 1_000,
+  // One revision can hold 128 values; a watch answer is never split.
+  'grpc.max_receive_message_length': -1,
+  // A channel that etcd3 closes after an error must not hand its dead connection to the next one.
+  'grpc.use_local_subchannel_pool': 1,
+};
+
+/** etcd3 with its own fault handling off: its circuit breaker fails calls for 5 s after etcd is well again, its retries repeat writes. */
+function makeClient(options: EtcdClientOptions): Etcd3 {
+  return new Etcd3({
+    hosts: options.endpoints,
+    credentials: options.credentials,
+    grpcOptions: CHANNEL_OPTIONS,
+    faultHandling: { host: () => noop, global: noop },
+    defaultCallOptions: (context) => (context.isStream ? {} : { deadline: Date.now() + UNARY_DEADLINE_MS }),
+  });
+}
+
+export class EtcdWire implements Wire {
+  readonly #client: Etcd3;
+  readonly #tries: number;
+  readonly #keepAlives: KeepAliveLine;
+  readonly #streams = new Set<WatchStream>();
+
+  constructor(options: EtcdClientOptions, clock: Clock) {
+    this.#client = makeClient(options);
+    // etcd3 picks an endpoint at random for every call: with several, one that is down must not fail the call.
+    this.#tries = options.endpoints.length > 1 ? options.endpoints.length + 1 : 1;
+    this.#keepAlives = new KeepAliveLine(() => this.#client.leaseClient.leaseKeepAlive(), clock, UNARY_DEADLINE_MS);
+  }
+
+  async range(query: RangeQuery): Promise<RangePage> {
+    const request = {
+      key: Buffer.from(query.after === undefined ? query.prefix : `${query.after}\0`),
+      range_end: query.exact ? undefined : endOfPrefix(query.prefix),
+      revision: query.revision,
+      limit: query.limit,
+      keys_only: query.keysOnly,
+    };
+    const answer = await this.#try(
+      'cannot read from etcd',
+      readError,
+      () => true,
+      () => this.#client.kv.range(request),
+    );
+    return { ...toHeader(answer.header), more: answer.more, entries: answer.kvs.map(toEntry) };
+  }
+
+  async txn(compares: Compare[], writes: Write[]): Promise<TxnResult> {
+    const request = { compare: compares.map(toCompare), success: writes.map(toRequest) };
+    const answer = await this.#try('cannot write to etcd', writeError, isNeverSent, () => this.#client.kv.txn(request));
+    return { ok: answer.succeeded, revision: Number(answer.header.revision) };
+  }
+
+  watch(query: { prefix: string; fromRevision: number }, handlers: WatchHandlers): WatchStream {
+    let ended = false;
+    let stream: Awaited<ReturnType<Etcd3['watchClient']['watch']>> | undefined;
+    const end = (message: string, compacted = false) => {
+      if (ended) return;
+      ended = true;
+      this.#streams.delete(handle);
+      hangUp(stream);
+      handlers.onEnd({ compacted, message });
+    };
+    const handle: WatchStream = {
+      requestProgress: () => {
+        if (!ended) stream?.write({ progress_request: {} });
+      },
+      cancel: () => {
+        ended = true;
+        this.#streams.delete(handle);
+        hangUp(stream);
+      },
+    };
+    this.#streams.add(handle);
+    this.#client.watchClient.watch().then(
+      (opened) => {
+        stream = opened
+          .on('data', (answer) => {
+            if (!ended) sortAnswer(answer, handlers, end);
+          })
+          .on('error', (error) => end(`the watch broke: ${error.message}`))
+          .on('end', () => end('etcd ended the watch'));
+        if (ended) hangUp(stream);
+        else
+          stream.write({
+            create_request: { key: Buffer.from(query.prefix), range_end: endOfPrefix(query.prefix), start_revision: query.fromRevision },
+          });
+      },
+      (error: Error) => end(`cannot open a watch: ${error.message}`),
+    );
+    return handle;
+  }
+
+  async grantLease(ttlSeconds: number): Promise<{ leaseId: string; ttlMs: number }> {
+    const answer = await this.#try(
+      'cannot open a session',
+      readError,
+      () => true,
+      () => this.#client.leaseClient.leaseGrant({ TTL: ttlSeconds }),
+    );
+    return { leaseId: answer.ID, ttlMs: Number(answer.TTL) * 1000 };
+  }
+
+  async keepAlive(leaseId: string): Promise<number> {
+    return (await this.#keepAlives.send(leaseId)) * 1000;
+  }
+
+  async revokeLease(leaseId: string): Promise<void> {
+    await this.#try(
+      'cannot revoke a lease',
+      writeError,
+      () => true,
+      () => this.#client.leaseClient.leaseRevoke({ ID: leaseId }),
+    );
+  }
+
+  async status(): Promise<WireStatus> {
+    const ask = <T>(call: () => Promise<T>) => this.#try('etcd does not tell its state', readError, () => true, call);
+    const status = await ask(() => this.#client.maintenance.status());
+    const { alarms } = await ask(() => this.#client.maintenance.alarm({ action: AlarmAction.Get }));
+    return {
+      ...toHeader(status.header),
+      version: status.version,
+      dbSizeBytes: Number(status.dbSize),
+      hasLeader: status.leader !== '0',
+      alarms: alarms.map((a) => String(a.alarm)),
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const stream of [...this.#streams]) stream.cancel();
+    this.#keepAlives.close();
+    this.#client.close();
+  }
+
+  async #try<T>(
+    what: string,
+    toError: (what: string, error: unknown) => WeftError,
+    mayRepeat: (error: unknown) => boolean,
+    call: () => Promise<T>,
+  ): Promise<T> {
+    for (let left = this.#tries - 1; ; left--) {
+      try {
+        return await call();
+      } catch (error) {
+        const ours = toError(what, error);
+        // Only what another endpoint could do better is worth repeating, never what etcd refused.
+        if (left <= 0 || !mayRepeat(error) || !isTransport(error)) throw ours;
+      }
+    }
+  }
+}
+
+function isTransport(error: unknown): boolean {
+  return (
+    isNeverSent(error) || /(UNAVAILABLE|DEADLINE_EXCEEDED|CANCELLED|UNKNOWN|INTERNAL)/.test(error instanceof Error ? error.message : '')
+  );
+}
+
+/** `end` first: etcd3 takes the error of a cancelled stream that is still writable for a failed host, and closes that host's channels. */
+function hangUp(stream: { end(): void; cancel(): void } | undefined): void {
+  stream?.end();
+  stream?.cancel();
+}
+
+function sortAnswer(answer: IWatchResponse, handlers: WatchHandlers, end: (message: string, compacted?: boolean) => void): void {
+  if (answer.canceled) {
+    const compacted = answer.compact_revision !== '0' || /compacted/.test(answer.cancel_reason);
+    return end(answer.cancel_reason || 'etcd cancelled the watch', compacted);
+  }
+  const header = toHeader(answer.header);
+  if (answer.created) return handlers.onCreated(header);
+  if (answer.events.length === 0) return handlers.onProgress(header);
+  handlers.onEvents(header, answer.events.map(toEvent));
+}
+
+function toHeader(header: IResponseHeader): Header {
+  return { clusterId: BigInt(header.cluster_id).toString(16), revision: Number(header.revision) };
+}
+
+function toEntry(kv: IKeyValue): WireEntry {
+  return {
+    key: kv.key.toString(),
+    value: kv.value.toString(),
+    createRevision: Number(kv.create_revision),
+    modRevision: Number(kv.mod_revision),
+    lease: kv.lease,
+  };
+}
+
+function toEvent({ type, kv }: IEvent): WireEvent {
+  // etcd3's types say "Put" and "Delete"; its loader delivers the names of the proto file, "PUT" and "DELETE".
+  if (type.toUpperCase() === 'DELETE') return { type: 'delete', key: kv.key.toString(), modRevision: Number(kv.mod_revision) };
+  const { key, value, createRevision, modRevision } = toEntry(kv);
+  return { type: 'put', entry: { key, value, createRevision, modRevision } };
+}
+
+function toCompare(compare: Compare): ICompare {
+  const key = Buffer.from(compare.key);
+  if ('modRevision' in compare) return { key, target: CompareTarget.Mod, result: CompareResult.Equal, mod_revision: compare.modRevision };
+  if ('createRevision' in compare)
+    return { key, target: CompareTarget.Create, result: CompareResult.Equal, create_revision: compare.createRevision };
+  return { key, target: CompareTarget.Create, result: compare.exists ? CompareResult.Greater : CompareResult.Equal, create_revision: 0 };
+}
+
+function toRequest(write: Write): IRequestOp {
+  if ('put' in write) return { request_put: { key: Buffer.from(write.put), value: Buffer.from(write.value), lease: write.lease } };
+  if ('delete' in write) return { request_delete_range: { key: Buffer.from(write.delete) } };
+  return { request_delete_range: { key: Buffer.from(write.deletePrefix), range_end: endOfPrefix(write.deletePrefix) } };
+}
+
+/** The smallest key after all that begin with `prefix` (etcd API, "Key ranges"). */
+function endOfPrefix(prefix: string): Buffer {
+  const bytes = Buffer.from(prefix);
+  for (let i = bytes.length - 1; i >= 0; i--) {
+    const byte = bytes[i] ?? 0;
+    if (byte === 0xff) continue;
+    const end = Buffer.from(bytes.subarray(0, i + 1));
+    end[i] = byte + 1;
+    return end;
+  }
+  throw new WeftError('STORE', { what: 'cannot read from etcd', why: 'the prefix is empty' });
+}
