@@ -18,7 +18,7 @@ import { systemClock } from '#base/clock.js';
 import { WeftError, messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 
-/** How long a spawned companion may take until it listens. */
+/** How long a companion may take until it listens, unless the options say otherwise. */
 const START_DEADLINE_MS = 10_000;
 const POLL_MS = 10;
 /** The lock of a process that dies is freed a moment after its sockets. */
@@ -50,6 +50,10 @@ export interface CompanionOptions {
   /** Its stdout and stderr are appended here; a file larger than 5 MiB is moved to `.1` at the next start. */
   logFile: string;
   log: Log;
+  /** How long a companion may take until it listens; 10 s if left out. */
+  startDeadlineMs?: number;
+  /** Environment beside PATH. */
+  env?: Readonly<Record<string, string>>;
   /** Called each time the companion is up: the first time, and after every restart. */
   onUp?: (up: CompanionUp) => void;
 }
@@ -63,7 +67,7 @@ export interface Companion {
   pid(): Promise<number | undefined>;
 }
 
-/** Resolves when the companion is up. @throws UNAVAILABLE when it does not come up within 10 s; then nothing watches it */
+/** Resolves when the companion is up. @throws UNAVAILABLE when it does not come up within the deadline; then nothing watches it */
 export async function ensureCompanion(options: CompanionOptions): Promise<Companion> {
   const watch = new Watch(options);
   const running = watch.run();
@@ -98,7 +102,7 @@ class Watch {
   constructor(options: CompanionOptions) {
     this.#options = options;
     this.firstUp = new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#settleFirst(notUp(options)), START_DEADLINE_MS);
+      const timer = setTimeout(() => this.#settleFirst(notUp(options)), options.startDeadlineMs ?? START_DEADLINE_MS);
       this.#settleFirst = (error) => {
         clearTimeout(timer);
         if (error) reject(error);
@@ -133,31 +137,33 @@ class Watch {
 
   /** Resolves with true when a companion was up and is gone, with false when none came up. */
   async #connectOrSpawn(): Promise<boolean> {
-    let socket = await dial(this.#options.control);
-    const adopted = socket !== undefined;
-    socket ??= await this.#spawn();
+    const found = await dialLasting(this.#options.control);
+    const socket = found ?? (await this.#spawn());
     if (!socket) return false;
     this.#socket = socket;
     const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
     socket.on('error', () => undefined).resume();
     if (this.#stopping.signal.aborted) socket.destroy();
-    else {
-      this.#settleFirst();
-      const pid = await findPid(this.#options);
-      this.#options.log.info({ companion: this.#options.name, pid, adopted }, 'companion is up');
-      this.#options.onUp?.({ adopted, pid, restarts: this.#ups++ });
-    }
+    else await this.#announce(found !== undefined);
     await closed;
     return true;
   }
 
+  async #announce(adopted: boolean): Promise<void> {
+    const { name, log, onUp } = this.#options;
+    const pid = await findPid(this.#options);
+    log.info({ companion: name, pid, adopted }, 'companion is up');
+    onUp?.({ adopted, pid, restarts: this.#ups++ });
+    this.#settleFirst();
+  }
+
   async #spawn(): Promise<Socket | undefined> {
-    const { name, control, log } = this.#options;
+    const { name, control, log, startDeadlineMs = START_DEADLINE_MS } = this.#options;
     const child = await spawnDetached(this.#options);
     let end: string | undefined;
     child.once('error', (error) => (end = error.message));
     child.once('exit', (code, signal) => (end = code === LOCK_HELD_EXIT ? 'another one holds the lock' : `it ended (${signal ?? code})`));
-    const deadline = systemClock.monotonic() + START_DEADLINE_MS;
+    const deadline = systemClock.monotonic() + startDeadlineMs;
     while (!this.#stopping.signal.aborted && systemClock.monotonic() < deadline) {
       const socket = await dial(control);
       if (socket) return socket;
@@ -181,6 +187,22 @@ function dial(path: string): Promise<Socket | undefined> {
   });
 }
 
+/**
+ * As `dial`, for a companion that may be dying: a killed process closes its connections a moment before its listening socket,
+ * and who connects in between is taken for an instant. Such a connection does not last.
+ */
+async function dialLasting(path: string): Promise<Socket | undefined> {
+  const socket = await dial(path);
+  if (!socket) return undefined;
+  let lasts = true;
+  socket.on('error', () => (lasts = false));
+  socket.once('close', () => (lasts = false));
+  // Without reading, the end of the connection would not be noticed.
+  socket.resume();
+  await systemClock.sleep(POLL_MS);
+  return lasts ? socket : undefined;
+}
+
 async function spawnDetached(options: CompanionOptions): Promise<ChildProcess> {
   const { argv, control, pidFile, logFile } = options;
   for (const path of [control, pidFile, logFile]) await mkdir(dirname(path), { recursive: true, mode: 0o700 });
@@ -192,7 +214,7 @@ async function spawnDetached(options: CompanionOptions): Promise<ChildProcess> {
   const output = await open(logFile, 'a', 0o600);
   try {
     // NODE_OPTIONS and the like of whoever started the agent are not the companion's.
-    const env = { PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin' };
+    const env = { ...options.env, PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin' };
     const lock = ['--exclusive', '--no-fork', '--wait', LOCK_WAIT_S, '--conflict-exit-code', String(LOCK_HELD_EXIT), `${pidFile}.lock`];
     const child = spawn('flock', [...lock, ...argv], { detached: true, stdio: ['ignore', output.fd, output.fd], cwd: '/', env });
     child.unref();
@@ -203,28 +225,33 @@ async function spawnDetached(options: CompanionOptions): Promise<ChildProcess> {
   }
 }
 
-/** The process whose command line is ours: first by the pid file, then by looking at all of them. A zombie has none. */
+/** Whether that process has our command line. One that has ended has none, even while nobody has waited for it. */
+async function isOurs(pid: string, options: CompanionOptions): Promise<boolean> {
+  return (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')) === `${options.argv.join('\0')}\0`;
+}
+
+/** The companion's process id: first by the pid file, then (the file may be older than the process) by looking at all processes. */
 async function findPid(options: CompanionOptions): Promise<number | undefined> {
-  const wanted = `${options.argv.join('\0')}\0`;
-  const isOurs = async (pid: string): Promise<boolean> => (await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')) === wanted;
   const noted = (await readFile(options.pidFile, 'utf8').catch(() => '')).trim();
-  if (/^\d+$/.test(noted) && (await isOurs(noted))) return Number(noted);
-  for (const name of await readdir('/proc')) if (/^\d+$/.test(name) && (await isOurs(name))) return Number(name);
+  if (/^\d+$/.test(noted) && (await isOurs(noted, options))) return Number(noted);
+  for (const name of await readdir('/proc')) if (/^\d+$/.test(name) && (await isOurs(name, options))) return Number(name);
   return undefined;
 }
 
+/** Ends the process that runs now, whatever another agent may start after it. */
 async function endProcess(options: CompanionOptions): Promise<void> {
   const pid = await findPid(options);
+  if (pid === undefined) return;
   const send = (signal: NodeJS.Signals): void => {
     try {
-      if (pid !== undefined) process.kill(pid, signal);
+      process.kill(pid, signal);
     } catch (error) {
       options.log.debug({ companion: options.name, error: messageOf(error) }, 'it was gone already');
     }
   };
   const deadline = systemClock.monotonic() + KILL_DEADLINE_MS;
   send('SIGTERM');
-  while ((await findPid(options)) !== undefined) {
+  while (await isOurs(String(pid), options)) {
     if (systemClock.monotonic() > deadline) send('SIGKILL');
     await systemClock.sleep(2 * POLL_MS);
   }

@@ -83,8 +83,7 @@ export function decodeSource(value: unknown): LogSource {
     maxFiles: countOf(fields, 'maxFiles', DEFAULT_LIMITS.maxFiles, 1, MOST_MAX_FILES),
   };
   if (fields['stderr'] !== undefined) source.stderr = pathOf(fields, 'stderr');
-  if (new Set([source.stdout, source.stderr, source.file]).size < 3 && source.stderr !== undefined)
-    throw bad('stdout, stderr and file must differ');
+  if (new Set([source.stdout, source.stderr, source.file]).size < 3) throw bad('stdout, stderr and file must differ');
   return source;
 }
 

@@ -10,12 +10,15 @@ import { basename, dirname, join } from 'node:path';
 import { messageOf } from '#base/errors.js';
 import { LineBuffer } from './line-splitter.js';
 import { remarkLine, rotatedName } from './log-file.js';
+import { hasCode } from './fs-error.js';
 
 /** Lines wait at most this long for others to be written with them. */
 const BATCH_MS = 40;
 const BATCH_BYTES = 256 * 1024;
 const HIGH_BYTES = 1024 * 1024;
 const LOW_BYTES = 256 * 1024;
+/** A log that has written nothing for this long gives its buffers back. */
+const IDLE_MS = 2_000;
 /** After a failed write the file is tried again no sooner than this; text that comes before is dropped. */
 const RETRY_MS = 1_000;
 const NEWLINE = 0x0a;
@@ -43,6 +46,7 @@ export class LogWriter {
   #size = 0;
   #run: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #idle: NodeJS.Timeout | undefined;
   #inFlight = 0;
   #behind = false;
   #wroteAt = 0;
@@ -112,6 +116,7 @@ export class LogWriter {
 
   async close(): Promise<void> {
     await this.flush();
+    clearTimeout(this.#idle);
     await this.#handle?.close();
     this.#handle = undefined;
   }
@@ -148,13 +153,20 @@ export class LogWriter {
     }
     this.#inFlight = 0;
     batch.length = 0;
-    // A busy log swaps two buffers; an idle one holds no memory.
-    if (this.#sink.length > 0) this.#spare = batch;
-    else this.#sink = new LineBuffer();
+    this.#spare = batch;
+    if (this.#idle) this.#idle.refresh();
+    else this.#idle = setTimeout(() => this.#letGo(), IDLE_MS).unref();
     if (this.#behind && this.#sink.length < LOW_BYTES) {
       this.#behind = false;
       this.#options.onPressure?.(false);
     }
+  }
+
+  /** A busy log swaps two buffers; an idle one holds no memory. */
+  #letGo(): void {
+    if (this.#run || this.#sink.length > 0) return;
+    this.#spare = undefined;
+    this.#sink = new LineBuffer();
   }
 
   async #writeBatch(batch: LineBuffer): Promise<void> {
@@ -194,7 +206,7 @@ export class LogWriter {
     for (let index = maxFiles - 1; index >= 1; index--) {
       await rename(rotatedName(file, index - 1), rotatedName(file, index)).catch((error: unknown) => {
         // A gap in the row (someone removed a file) is no reason to stop.
-        if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+        if (!hasCode(error, 'ENOENT')) throw error;
       });
     }
     if (maxFiles <= 1) await rm(file, { force: true });
@@ -225,7 +237,7 @@ export async function rotatedIndices(file: string): Promise<number[]> {
   try {
     names = await readdir(join(dirname(file)));
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    if (hasCode(error, 'ENOENT')) return [];
     throw new Error(`cannot list the log files of ${file}: ${messageOf(error)}`, { cause: error });
   }
   return names.flatMap((name) => {

@@ -10,6 +10,7 @@ import { LogJoiner, type LogEntry } from './log-joiner.js';
 import { linesBackward, linesForward } from './file-lines.js';
 import { parsePiece, rotatedName, type LogPiece } from './log-file.js';
 import { rotatedIndices } from './log-writer.js';
+import { hasCode } from './fs-error.js';
 
 export type { LogEntry } from './log-joiner.js';
 
@@ -44,17 +45,19 @@ export async function* readLog(file: string, options: ReadLogOptions = {}): Asyn
   const files = await openAll(file);
   try {
     const past = options.tail === undefined ? readAll(files, joiner, sinceMs) : readTail(files, joiner, options.tail, sinceMs, untilMs);
-    for await (const entry of past) {
+    for await (const entries of past) {
       if (signal?.aborted) return;
-      if (entry.at >= sinceMs && entry.at < untilMs) yield entry;
+      for (const entry of entries) if (entry.at >= sinceMs && entry.at < untilMs) yield entry;
     }
     if (!options.follow) {
       for (const entry of joiner.rest()) if (entry.at >= sinceMs && entry.at < untilMs) yield entry;
       return;
     }
-    for await (const entry of followFrom(file, files, joiner, untilMs, signal)) {
-      if (entry.at >= untilMs) return;
-      if (entry.at >= sinceMs) yield entry;
+    for await (const entries of followFrom(file, files, joiner, untilMs, signal)) {
+      for (const entry of entries) {
+        if (entry.at >= untilMs) return;
+        if (entry.at >= sinceMs) yield entry;
+      }
     }
   } finally {
     for (const { handle } of files) await handle.close().catch(() => undefined);
@@ -82,19 +85,17 @@ async function openOne(path: string): Promise<OpenFile | undefined> {
     const { ino, mtimeMs, size } = await handle.stat();
     return { handle, ino, mtimeMs, size };
   } catch (error) {
-    if (isMissing(error)) return undefined;
+    if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
 }
 
-const isMissing = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === 'ENOENT';
-
 /** Reads everything up to the sizes seen; leaves in `size` of the last file where following must go on. */
-async function* readAll(files: OpenFile[], joiner: LogJoiner, sinceMs: number): AsyncGenerator<LogEntry> {
+async function* readAll(files: OpenFile[], joiner: LogJoiner, sinceMs: number): AsyncGenerator<LogEntry[]> {
   for (const file of files) {
     if (file.mtimeMs < sinceMs && file !== files.at(-1)) continue;
     const end = file === files.at(-1) ? await wholeLinesEnd(file) : file.size;
-    for await (const lines of linesForward(file.handle, 0, end)) for (const line of lines) yield* joiner.add(line);
+    for await (const lines of linesForward(file.handle, 0, end)) yield lines.flatMap((line) => joiner.add(line));
     if (file === files.at(-1)) file.size = end;
   }
 }
@@ -109,7 +110,13 @@ async function wholeLinesEnd(file: OpenFile): Promise<number> {
  * The last `count` entries. Walks back until so many lines with an end are found, and further while one of them continues a
  * piece that was not met yet; then joins what it gathered, forwards.
  */
-async function* readTail(files: OpenFile[], joiner: LogJoiner, count: number, sinceMs: number, untilMs: number): AsyncGenerator<LogEntry> {
+async function* readTail(
+  files: OpenFile[],
+  joiner: LogJoiner,
+  count: number,
+  sinceMs: number,
+  untilMs: number,
+): AsyncGenerator<LogEntry[]> {
   const newest = files.at(-1);
   if (!newest) return;
   newest.size = await wholeLinesEnd(newest);
@@ -126,7 +133,7 @@ async function* readTail(files: OpenFile[], joiner: LogJoiner, count: number, si
   }
   const entries = lines.reverse().flatMap((line) => joiner.add(line));
   const begun = joiner.pending;
-  yield* count - begun <= 0 ? [] : entries.slice(begun - count);
+  yield count - begun <= 0 ? [] : entries.slice(begun - count);
 }
 
 /** Decides, line by line from the end, whether the wanted number of entries is complete. */
@@ -166,17 +173,17 @@ async function* followFrom(
   joiner: LogJoiner,
   untilMs: number,
   signal?: AbortSignal,
-): AsyncGenerator<LogEntry> {
+): AsyncGenerator<LogEntry[]> {
   let current = files.at(-1);
   let offset = current?.size ?? 0;
-  const drain = async function* (): AsyncGenerator<LogEntry> {
+  const drain = async function* (): AsyncGenerator<LogEntry[]> {
     if (!current) return;
     const { size } = await current.handle.stat();
     if (size < offset) offset = 0;
     if (size === offset) return;
     const end = await wholeLinesEnd({ ...current, size });
     if (end <= offset) return;
-    for await (const lines of linesForward(current.handle, offset, end)) for (const line of lines) yield* joiner.add(line);
+    for await (const lines of linesForward(current.handle, offset, end)) yield lines.flatMap((line) => joiner.add(line));
     offset = end;
   };
   while (!signal?.aborted && systemClock.now() < untilMs + 2 * POLL_MS) {
@@ -185,7 +192,7 @@ async function* followFrom(
     if (next) {
       // What was written between the last look and the rotation.
       yield* drain();
-      if (next.lost) yield* joiner.remark('lines were rotated away before they could be read');
+      if (next.lost) yield joiner.remark('lines were rotated away before they could be read');
       await current?.handle.close();
       files.splice(0, files.length, next.opened);
       current = next.opened;
@@ -215,7 +222,7 @@ async function inoOf(path: string): Promise<number | undefined> {
   try {
     return (await stat(path)).ino;
   } catch (error) {
-    if (isMissing(error)) return undefined;
+    if (hasCode(error, 'ENOENT')) return undefined;
     throw error;
   }
 }

@@ -12,7 +12,9 @@ const RETRY_MS = 30;
  * The keeper makes little garbage and holds little: a small heap, and no more threads than it needs. Measured idle PSS
  * is in the README.
  */
-const NODE_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=64', '--v8-pool-size=1'];
+const NODE_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=64', '--v8-pool-size=1', '--expose-gc'];
+/** Two threads for files, and an allocator that gives large buffers back to the system after a flood. */
+const ENVIRONMENT = { UV_THREADPOOL_SIZE: '2', MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '262144', MALLOC_TRIM_THRESHOLD_: '262144' };
 
 export interface LogKeeperOptions {
   /** The compiled `log-keeper/main.js`. */
@@ -22,6 +24,8 @@ export interface LogKeeperOptions {
   /** Directory of its state, pid file and own log. */
   state: string;
   log: Log;
+  /** How long it may take to come up; 10 s if left out. */
+  startDeadlineMs?: number;
   /** Called each time the keeper is up. */
   onUp?: (up: CompanionUp) => void;
 }
@@ -31,7 +35,7 @@ export type LogKeeper = LogKeeperVerbs & Companion;
 
 /** Adopts the running keeper or starts one, and keeps it running. @throws UNAVAILABLE when it does not come up */
 export async function ensureLogKeeper(options: LogKeeperOptions): Promise<LogKeeper> {
-  const { mainPath, control, state, log, onUp } = options;
+  const { mainPath, control, state, log, startDeadlineMs, onUp } = options;
   const companion = await ensureCompanion({
     name: 'log keeper',
     argv: [process.execPath, ...NODE_FLAGS, mainPath, '--control', control, '--state', state],
@@ -39,6 +43,8 @@ export async function ensureLogKeeper(options: LogKeeperOptions): Promise<LogKee
     pidFile: join(state, 'log-keeper.pid'),
     logFile: join(state, 'log-keeper.log'),
     log,
+    startDeadlineMs,
+    env: ENVIRONMENT,
     onUp,
   });
   const link = new Link(control);

@@ -15,6 +15,7 @@ import { Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import { WeftError, messageOf } from '#base/errors.js';
+import { hasCode } from '#logs/fs-error.js';
 
 const READ_BYTES = 64 * 1024;
 /** A pipe holds 64 KiB, at most 1 MiB: more rounds than this means that someone goes on writing. */
@@ -30,7 +31,7 @@ async function kindOf(path: string): Promise<'fifo' | 'other' | 'nothing'> {
   try {
     return (await lstat(path)).isFIFO() ? 'fifo' : 'other';
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 'nothing';
+    if (hasCode(error, 'ENOENT')) return 'nothing';
     throw error;
   }
 }
@@ -121,7 +122,7 @@ function drainNow(fd: number, onData: (chunk: Buffer) => void): void {
       if (size === 0) return;
       onData(shared.subarray(0, size));
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'EAGAIN') return;
+      if (hasCode(error, 'EAGAIN')) return;
       throw error;
     }
   }

@@ -5,6 +5,7 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fieldsOf, decodeSource, type LogSource } from '#logs/keeper-protocol.js';
+import { hasCode } from '#logs/fs-error.js';
 
 export interface KeeperState {
   /** The keeper had written everything when it ended: no gap. */
@@ -20,7 +21,7 @@ export async function readState(directory: string): Promise<KeeperState> {
   try {
     text = await readFile(join(directory, NAME), 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return { clean: true, sources: [] };
+    if (hasCode(error, 'ENOENT')) return { clean: true, sources: [] };
     throw error;
   }
   const { clean, sources } = fieldsOf(JSON.parse(text));
