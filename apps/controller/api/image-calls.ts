@@ -35,7 +35,7 @@ export class ImageCalls {
 
   async #listOne({ node, client, target }: Reach): Promise<NodeImages> {
     try {
-      const response = await callUnary<Record<string, never>, ListImagesResponse>((...args) => client.listImages(...args), {}, { timeoutMs: LIST_TIMEOUT_MS, target });
+      const response = await callUnary(client, 'listImages', {}, { timeoutMs: LIST_TIMEOUT_MS, target });
       return { node: node.name, images: response.nodes.flatMap((n) => n.images), error: '' };
     } catch (error) {
       return { node: node.name, images: [], error: asWeftError(error).message };

@@ -12,7 +12,7 @@ import { decode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import { checkName } from '#model/names.js';
 import { isIpv4 } from '#base/address.js';
-import type { GetCaRequest, GetCaResponse, SignCertificateRequest, SignCertificateResponse } from '#rpc/gen/weft/v1/api.js';
+import type { SignCertificateRequest, SignCertificateResponse } from '#rpc/gen/weft/v1/api.js';
 import { unary } from '#rpc/server.js';
 import type { Compare, Store, Write } from '#store/store.js';
 import { signCsr, type Ca } from '#trust/ca.js';
@@ -28,6 +28,7 @@ export interface JoinTools {
   ca: Ca;
 }
 
+const CLUSTER_WAIT_MS = 5_000;
 /** Compared with when there is no such token, so that both cases take the same time. */
 const NO_HASH = '0'.repeat(64);
 
@@ -45,17 +46,16 @@ export class JoinCalls {
   }
 
   implementation(): UntypedServiceImplementation {
-    return {
-      getCa: unary<GetCaRequest, GetCaResponse>(['none'], async () => ({ caPem: this.#tools.ca.certPem })),
-      signCertificate: unary<SignCertificateRequest, SignCertificateResponse>(['none'], this.sign),
-    };
+    return { signCertificate: unary<SignCertificateRequest, SignCertificateResponse>(['none'], this.sign) };
   }
 
   sign = async (request: SignCertificateRequest): Promise<SignCertificateResponse> => {
     const { follower, ca, log } = this.#tools;
+    // A controller that has just started makes the cluster within moments.
+    await follower.until(() => follower.model.cluster !== undefined, CLUSTER_WAIT_MS, 'the cluster');
     follower.requireCurrent();
     const pass = await this.#check(request.token);
-    const cluster = follower.model.cluster;
+    const { cluster } = follower.model;
     if (!cluster) throw new WeftError('UNAVAILABLE', 'the cluster is not made yet');
     const id = pass.token.role === 'node' ? randomBytes(8).toString('hex') : adminName(request.name);
     if (pass.token.role === 'node' && !isIpv4(request.address)) throw new WeftError('BAD_ADDRESS', 'a node joins with its IPv4 address');

@@ -1,0 +1,83 @@
+/** The listeners of the controller: gRPC for agents and users (mTLS), gRPC for joining (TLS), HTTP health on loopback. */
+import type { Clock } from '#base/clock.js';
+import { StopStack } from '#base/dispose.js';
+import type { Log } from '#base/log.js';
+import { startHealth } from '#nest-kit/health.js';
+import { AgentHubService } from '#rpc/gen/weft/v1/agent_hub.js';
+import { ApiService, JoinService } from '#rpc/gen/weft/v1/api.js';
+import { startServer } from '#rpc/server.js';
+import type { Store } from '#store/store.js';
+import type { AgentHub } from './api/agent-hub.js';
+import { apiImplementation } from './api/api-service.js';
+import { ExecCalls } from './api/exec-calls.js';
+import { ImageCalls } from './api/image-calls.js';
+import { JoinCalls } from './api/join-service.js';
+import { LogCalls } from './api/log-calls.js';
+import { NodeCalls } from './api/node-calls.js';
+import type { NodeClients } from './api/node-clients.js';
+import { StackCalls } from './api/stack-calls.js';
+import type { ClusterFollower } from './cluster/follower.js';
+import { healthChecks } from './health-checks.js';
+import type { ControllerOptions } from './options.js';
+import type { Pki } from './pki.js';
+
+export interface ServerTools {
+  options: ControllerOptions;
+  pki: Pki;
+  store: Store;
+  follower: ClusterFollower;
+  hub: AgentHub;
+  clients: NodeClients;
+  log: Log;
+  clock: Clock;
+}
+
+export class Servers {
+  readonly #tools: ServerTools;
+  readonly #stops = new StopStack();
+
+  constructor(tools: ServerTools) {
+    this.#tools = tools;
+  }
+
+  /** @throws UNAVAILABLE when a port cannot be bound */
+  async start(): Promise<void> {
+    const { options, pki, store, follower, log } = this.#tools;
+    const health = await startHealth({ address: '127.0.0.1', port: options.healthPort, checks: healthChecks(store, follower) });
+    this.#stops.push('health', () => health.stop());
+    const { identity } = pki;
+    const main = await startServer({ address: options.listen, port: options.port, identity, services: this.#services() });
+    this.#stops.push('api', () => main.stop());
+    const join = await startServer({
+      address: options.listen,
+      port: options.joinPort,
+      joinOnly: true,
+      // With the CA in the chain: a joiner knows it by the digest in its token.
+      identity: { ...identity, certPem: identity.certPem + identity.caPem },
+      services: [{ definition: JoinService, implementation: new JoinCalls({ ...this.#tools, ca: pki.ca }).implementation() }],
+    });
+    this.#stops.push('join', () => join.stop());
+    log.info({ api: `${options.listen}:${main.port}`, join: `${options.listen}:${join.port}`, health: `127.0.0.1:${health.port}` }, 'listening');
+  }
+
+  async stop(): Promise<void> {
+    for (const { name, error } of await this.#stops.stopAll()) this.#tools.log.warn({ name, error: String(error) }, 'could not stop a listener');
+  }
+
+  #services() {
+    const { options, pki, store, follower, hub, clients, log, clock } = this.#tools;
+    const joinAddress = () => `${options.advertise}:${options.joinPort}`;
+    const implementation = apiImplementation({
+      follower,
+      stacks: new StackCalls(follower, store, clock),
+      nodes: new NodeCalls({ follower, store, clock, hub, ca: pki.ca, joinAddress }),
+      images: new ImageCalls(follower, clients),
+      logs: new LogCalls(follower, clients, clock),
+      exec: new ExecCalls(follower, clients, log),
+    });
+    return [
+      { definition: ApiService, implementation },
+      { definition: AgentHubService, implementation: { attach: hub.attach } },
+    ];
+  }
+}
