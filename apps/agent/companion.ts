@@ -52,6 +52,8 @@ export interface CompanionOptions {
   log: Log;
   /** How long a companion may take until it listens; 10 s if left out. */
   startDeadlineMs?: number;
+  /** Asks the companion for a sign of life. Two failures in a row, and it is killed and started again: it may live and be stuck. */
+  probe?: { everyMs: number; ask: () => Promise<unknown> };
   /** Environment beside PATH. */
   env?: Readonly<Record<string, string>>;
   /** Called each time the companion is up: the first time, and after every restart. */
@@ -145,7 +147,11 @@ class Watch {
     socket.on('error', () => undefined).resume();
     if (this.#stopping.signal.aborted) socket.destroy();
     else await this.#announce(found !== undefined);
+    const gone = new AbortController();
+    const probing = this.#probe(AbortSignal.any([gone.signal, this.#stopping.signal]));
     await closed;
+    gone.abort();
+    await probing;
     return true;
   }
 
@@ -155,6 +161,22 @@ class Watch {
     log.info({ companion: name, pid, adopted }, 'companion is up');
     onUp?.({ adopted, pid, restarts: this.#ups++ });
     this.#settleFirst();
+  }
+
+  /** Until `signal` aborts: asks for signs of life, and kills a companion that gives none. */
+  async #probe(signal: AbortSignal): Promise<void> {
+    const { probe, name, log } = this.#options;
+    if (!probe) return;
+    for (let failures = 0; !signal.aborted;) {
+      await systemClock.sleep(probe.everyMs, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      const error = await probe.ask().then(() => undefined, messageOf);
+      failures = error === undefined ? 0 : failures + 1;
+      if (failures < 2 || signal.aborted) continue;
+      log.error({ companion: name, error }, 'a companion gives no sign of life; killing it');
+      signalTo(await findPid(this.#options), 'SIGKILL');
+      return;
+    }
   }
 
   async #spawn(): Promise<Socket | undefined> {
@@ -238,21 +260,23 @@ async function findPid(options: CompanionOptions): Promise<number | undefined> {
   return undefined;
 }
 
+/** Sends a signal to a process that may be gone by now. */
+function signalTo(pid: number | undefined, signal: NodeJS.Signals): void {
+  try {
+    if (pid !== undefined) process.kill(pid, signal);
+  } catch (error) {
+    if (!(typeof error === 'object' && error !== null && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+}
+
 /** Ends the process that runs now, whatever another agent may start after it. */
 async function endProcess(options: CompanionOptions): Promise<void> {
   const pid = await findPid(options);
   if (pid === undefined) return;
-  const send = (signal: NodeJS.Signals): void => {
-    try {
-      process.kill(pid, signal);
-    } catch (error) {
-      options.log.debug({ companion: options.name, error: messageOf(error) }, 'it was gone already');
-    }
-  };
   const deadline = systemClock.monotonic() + KILL_DEADLINE_MS;
-  send('SIGTERM');
+  signalTo(pid, 'SIGTERM');
   while (await isOurs(String(pid), options)) {
-    if (systemClock.monotonic() > deadline) send('SIGKILL');
+    if (systemClock.monotonic() > deadline) signalTo(pid, 'SIGKILL');
     await systemClock.sleep(2 * POLL_MS);
   }
   await rm(options.pidFile, { force: true });

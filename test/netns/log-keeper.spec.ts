@@ -40,13 +40,14 @@ let directory: string;
 let keeper: LogKeeper;
 let ups: (CompanionUp & { at: number })[];
 
-const start = (): Promise<LogKeeper> =>
+const start = (extra: { probeMs?: number } = {}): Promise<LogKeeper> =>
   ensureLogKeeper({
     mainPath: join(DIST, 'main.js'),
     control: join(directory, 'run', 'keeper.sock'),
     state: join(directory, 'state'),
     log: silentLog,
     onUp: (up) => ups.push({ ...up, at: performance.now() }),
+    ...extra,
   });
 
 const source = (container: string, extra: Partial<OpenRequest> = {}): OpenRequest & { stderr: string } => ({
@@ -370,6 +371,17 @@ describe('beside the agent', () => {
       await agents[0].stop();
       await agents[1].stop();
     }
+  });
+
+  it('is killed and started again when it lives but is stuck', async () => {
+    await keeper.stop();
+    keeper = await start({ probeMs: 500 });
+    await keeper.open(source('a'));
+    const pid = (await keeper.pid()) as number;
+    process.kill(pid, 'SIGSTOP');
+    await until('another one is up', () => ups.length === 3);
+    expect(ups[2]?.pid).not.toBe(pid);
+    expect((await keeper.list()).map((l) => l.container)).toEqual(['a']);
   });
 
   it('says where to look when it does not come up', async () => {

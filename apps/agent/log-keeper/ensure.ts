@@ -8,6 +8,7 @@ import { ensureCompanion, type Companion, type CompanionUp } from '../companion.
 
 const DEADLINE_MS = 5_000;
 const RETRY_MS = 30;
+const PROBE_MS = 5_000;
 /**
  * The keeper makes little garbage and holds little: a small heap, and no more threads than it needs. Measured idle PSS
  * is in the README.
@@ -26,6 +27,8 @@ export interface LogKeeperOptions {
   log: Log;
   /** How long it may take to come up; 10 s if left out. */
   startDeadlineMs?: number;
+  /** How often it is asked for a sign of life, and how long it may take to give one; 5 s if left out. */
+  probeMs?: number;
   /** Called each time the keeper is up. */
   onUp?: (up: CompanionUp) => void;
 }
@@ -35,7 +38,7 @@ export type LogKeeper = LogKeeperVerbs & Companion;
 
 /** Adopts the running keeper or starts one, and keeps it running. @throws UNAVAILABLE when it does not come up */
 export async function ensureLogKeeper(options: LogKeeperOptions): Promise<LogKeeper> {
-  const { mainPath, control, state, log, startDeadlineMs, onUp } = options;
+  const { mainPath, control, state, log, startDeadlineMs, probeMs = PROBE_MS, onUp } = options;
   const companion = await ensureCompanion({
     name: 'log keeper',
     argv: [process.execPath, ...NODE_FLAGS, mainPath, '--control', control, '--state', state],
@@ -45,6 +48,7 @@ export async function ensureLogKeeper(options: LogKeeperOptions): Promise<LogKee
     log,
     startDeadlineMs,
     env: ENVIRONMENT,
+    probe: { everyMs: probeMs, ask: () => askForLife(control, probeMs) },
     onUp,
   });
   const link = new Link(control);
@@ -61,6 +65,11 @@ export async function ensureLogKeeper(options: LogKeeperOptions): Promise<LogKee
     stop: () => stopping(companion.stop),
     kill: () => stopping(companion.kill),
   };
+}
+
+async function askForLife(control: string, deadlineMs: number): Promise<void> {
+  const client = await connectLogKeeper(control, deadlineMs);
+  await client.list().finally(() => client.disconnect());
 }
 
 /** One connection, made when it is needed and again when it broke. */
