@@ -3,7 +3,7 @@
  * The subject says who holds one: CN = id, OU = role, O = cluster id. It is always the signer that writes it.
  */
 import 'reflect-metadata';
-import { createHash, webcrypto } from 'node:crypto';
+import { webcrypto } from 'node:crypto';
 import {
   BasicConstraintsExtension,
   cryptoProvider,
@@ -126,15 +126,4 @@ function parseCsr(pem: string): Pkcs10CertificateRequest {
 export async function issue(ca: Ca, subject: Subject, extraNames: { type: 'ip' | 'dns'; value: string }[] = []): Promise<Identity> {
   const { csrPem, keyPem } = await createCsr();
   return identityOf({ caPem: ca.certPem, certPem: await signCsr(ca, csrPem, subject, extraNames), keyPem });
-}
-
-/** sha256 of the certificate's DER, hex: what a token pins. @throws BAD_VALUE */
-export function caDigest(caPem: string): string {
-  try {
-    return createHash('sha256')
-      .update(Buffer.from(new X509Certificate(caPem).rawData))
-      .digest('hex');
-  } catch (error) {
-    throw new WeftError('BAD_VALUE', { what: 'the CA certificate does not parse', why: messageOf(error) });
-  }
 }

@@ -1,7 +1,7 @@
 /** An identity: a certificate of the cluster's CA, its key, and what the certificate says of its holder. Kept as three files. */
+import { createHash, X509Certificate } from 'node:crypto';
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { X509Certificate } from '@peculiar/x509';
 import { messageOf, WeftError } from '#base/errors.js';
 
 export interface Identity {
@@ -16,10 +16,8 @@ export interface Identity {
 /** Reads CN, OU and O out of a certificate. @throws CORRUPT */
 export function identityOf(pems: { caPem: string; certPem: string; keyPem: string }): Identity {
   try {
-    const subject = new X509Certificate(pems.certPem).subjectName;
-    const role = subject.getField('OU')[0];
-    const id = subject.getField('CN')[0];
-    const clusterId = subject.getField('O')[0];
+    const subject = new X509Certificate(pems.certPem).toLegacyObject().subject as unknown as Record<string, string | undefined>;
+    const { OU: role, CN: id, O: clusterId } = subject;
     if ((role !== 'controller' && role !== 'node' && role !== 'admin') || !id || !clusterId) throw new Error('subject lacks CN, OU or O');
     return { ...pems, role, id, clusterId };
   } catch (error) {
@@ -49,5 +47,14 @@ export async function saveIdentity(dir: string, identity: Pick<Identity, 'caPem'
     const path = join(dir, file);
     await writeFile(`${path}.new`, text, { mode: 0o600 });
     await rename(`${path}.new`, path);
+  }
+}
+
+/** sha256 of the certificate's DER, hex: what a token pins. @throws BAD_VALUE */
+export function caDigest(caPem: string): string {
+  try {
+    return createHash('sha256').update(new X509Certificate(caPem).raw).digest('hex');
+  } catch (error) {
+    throw new WeftError('BAD_VALUE', { what: 'the CA certificate does not parse', why: messageOf(error) });
   }
 }

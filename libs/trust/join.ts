@@ -2,7 +2,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { connect, type DetailedPeerCertificate } from 'node:tls';
 import { WeftError } from '#base/errors.js';
-import { caDigest } from './ca.js';
+import { caDigest } from './identity.js';
 
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 

@@ -4,7 +4,8 @@ import { callUnary, connect, connectToJoin, openBidi, readStream } from '#rpc/cl
 import { AgentHubClient, AgentHubService } from '#rpc/gen/weft/v1/agent_hub.js';
 import { ApiClient, ApiService, JoinClient, JoinService } from '#rpc/gen/weft/v1/api.js';
 import { bidi, serverStream, startServer, unary } from '#rpc/server.js';
-import { caDigest, createCa, issue } from '#trust/ca.js';
+import { createCa, issue } from '#trust/ca.js';
+import { caDigest } from '#trust/identity.js';
 import { fetchCa } from '#trust/join.js';
 
 const subject = { role: 'admin', id: 'me', clusterId: 'c1' } as const;
