@@ -42,6 +42,16 @@ export function parseCompose(input: ComposeInput): ComposeResult {
   return { stack: checked(c, tree, project), warnings: warningLines(c) };
 }
 
+/** The name of the stack alone, whatever else is wrong with the file. @throws ComposeErrors when the name or the YAML is not valid */
+export function readProjectName(input: ComposeInput): string {
+  const c = newContext(input.file, input.env ?? {}, input.projectDirectory);
+  const tree = readTree(input.text, (at, path, message, hint) => report(c, at, path, message, hint));
+  const entry = tree?.kind === 'map' ? tree.entries.find((e) => e.key === 'name') : undefined;
+  const name = tree && projectName(c, entry && { value: entry.value, path: 'name', at: entry.at }, input);
+  if (name === undefined || c.issues.length > 0) throw failure(c);
+  return name;
+}
+
 interface TopLevel {
   name?: Field;
   services?: Field;

@@ -1,0 +1,124 @@
+/** `ctl up`: compose file → images → plan → apply → wait until all runs. */
+import { Command, Option } from 'commander';
+import { WeftError } from '#base/errors.js';
+import type { Stack } from '#model/stack.js';
+import { callUnary } from '#rpc/client.js';
+import type { PlanStep } from '#rpc/gen/weft/v1/api.js';
+import { stackFromWire, stackToWire } from '#rpc/wire.js';
+import { withApi, type Connection } from '../connection.js';
+import type { Expectation } from '../judge-stack.js';
+import { contextOption, flagsOf, formatOption, wholeNumber, type CommonFlags } from '../options.js';
+import { prepareImages, type PullPolicy } from '../prepare-images.js';
+import { loadProject, looksLikeFile, projectOptions, type ProjectFlags } from '../project.js';
+import { changesNothing, planRows, planText } from '../render/plan.js';
+import { count } from '../render/quantity.js';
+import { json } from '../render/table.js';
+import { coloured, print, say, type Shell } from '../shell.js';
+import { watchUntilUp } from '../watch-up.js';
+
+interface UpFlags extends ProjectFlags, CommonFlags {
+  dryRun?: boolean;
+  detach?: boolean;
+  timeout: number;
+  pull: PullPolicy;
+}
+
+/** Planning waits for nothing but the controller; a large stack takes it a moment. */
+const PLAN_TIMEOUT_MS = 30_000;
+const DEFAULT_TIMEOUT_S = 120;
+/** Somebody else changing the cluster between plan and apply is planned anew this often. */
+const TRIES = 3;
+
+const EXAMPLES = `
+Examples:
+  ctl up                        the compose.yaml of this directory
+  ctl up -f shop.yaml           another file; the stack is named after "name:" in it, or its directory
+  ctl up -p shop-test           the same file once more, under another name
+  ctl up --dry-run              what would be done, without doing it
+  ctl up -d                     return as soon as the cluster knows what is wanted
+  ctl up --pull always          ask the registry whether an image has changed
+
+Run again, it changes only what differs from the file. Logins of registries are those of \`docker login\`; they are
+used for this one call and not kept. Exit code 0: everything runs; 1: something does not, and it was said what and why.`;
+
+export function upCommand(shell: Shell): Command {
+  const command = projectOptions(new Command('up').argument('[file]', 'the compose file, as with -f'))
+    .description('Run a stack: create it, or make it what its compose file says, and wait until all of it runs.')
+    .option('--dry-run', 'print what would be done and change nothing')
+    .option('-d, --detach', 'do not wait until it runs')
+    .addOption(
+      new Option('--timeout <seconds>', 'give up waiting after this long; what runs is left running')
+        .argParser(wholeNumber)
+        .default(DEFAULT_TIMEOUT_S),
+    )
+    .addOption(new Option('--pull <when>', 'ask registries for images').choices(['missing', 'always', 'never']).default('missing'))
+    .addOption(formatOption().helpGroup('Options:'))
+    .addOption(contextOption())
+    .addHelpText('after', EXAMPLES);
+  return command.action(async (file: string | undefined) => up(shell, withFile(flagsOf<UpFlags>(command), file)));
+}
+
+function withFile(flags: UpFlags, word: string | undefined): UpFlags {
+  if (word === undefined) return flags;
+  if (!looksLikeFile(word))
+    throw new WeftError('USAGE', {
+      what: `"${word}" is no compose file`,
+      why: 'up runs all services of the file',
+      hint: 'Give the file with -f FILE.',
+    });
+  return { ...flags, file: [...(flags.file ?? []), word] };
+}
+
+export async function up(shell: Shell, flags: UpFlags): Promise<void> {
+  const { stack, warnings } = await loadProject(shell, flags);
+  for (const warning of warnings) say(shell, `warning: ${warning}`);
+  await withApi(shell, flags.context, async (connection) => {
+    // Planned before any image is fetched: what cannot work is told at once and has changed nothing.
+    const first = await plan(connection, stack);
+    if (flags.dryRun)
+      return print(shell, flags.format === 'json' ? json(planRows(first.steps)) : planText(first.steps, coloured(shell, shell.stdout)));
+    const pinned = await prepareImages(shell, connection, stack, flags.pull);
+    const { steps, expected } = await apply(connection, pinned);
+    if (changesNothing(steps)) say(shell, `stack ${stack.name}: nothing to change`);
+    else shell.stderr.write(planText(steps, coloured(shell, shell.stderr)));
+    if (flags.detach) return;
+    const state = await watchUntilUp(shell, connection, stack.name, expected, flags.timeout * 1000);
+    const nodes = new Set(state.tasks.map((row) => row.nodeName));
+    say(shell, `stack ${stack.name} is up: ${count(state.tasks.length, 'task')} on ${count(nodes.size, 'node')}`);
+  });
+}
+
+interface Planned {
+  steps: PlanStep[];
+  stack: Stack;
+  baseGeneration: number;
+}
+
+async function plan({ api, target }: Connection, stack: Stack): Promise<Planned> {
+  const response = await callUnary(api, 'planStack', { stack: stackToWire(stack) }, { target, timeoutMs: PLAN_TIMEOUT_MS });
+  return { steps: response.steps, stack: stackFromWire(response.stack), baseGeneration: response.baseGeneration };
+}
+
+/** Stores the stack, unless it is stored just so. @throws CONFLICT when the cluster never holds still */
+async function apply(connection: Connection, stack: Stack): Promise<{ steps: PlanStep[]; expected: Expectation }> {
+  const { api, target } = connection;
+  for (let attempt = 1; ; attempt++) {
+    const planned = await plan(connection, stack);
+    const stale = await tasksToReplace(connection, stack.name, planned.steps);
+    try {
+      const request = { stack: stackToWire(planned.stack), baseGeneration: planned.baseGeneration };
+      const { generation, steps } = await callUnary(api, 'applyStack', request, { target, timeoutMs: PLAN_TIMEOUT_MS });
+      return { steps, expected: { generation, stale } };
+    } catch (error) {
+      if (!(error instanceof WeftError) || error.code !== 'CONFLICT' || attempt === TRIES) throw error;
+    }
+  }
+}
+
+/** The tasks of services that are made anew: they do not count as running ones while they are still there. */
+async function tasksToReplace({ api, target }: Connection, stack: string, steps: readonly PlanStep[]): Promise<Set<string>> {
+  const services = new Set(steps.filter((s) => s.kind === 'service' && s.action === 'recreate').map((s) => s.name));
+  if (services.size === 0) return new Set();
+  const { tasks } = await callUnary(api, 'listTasks', { stack }, { target });
+  return new Set(tasks.flatMap(({ task }) => (task && services.has(task.service) ? [task.id] : [])));
+}

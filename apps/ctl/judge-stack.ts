@@ -1,0 +1,140 @@
+/**
+ * Is a stack up? Pure: states and the time go in, a verdict comes out.
+ *
+ * Up: every service runs as many tasks as wanted, none of them left over from before, each for a moment already (a program
+ * that ends at once is reported running and ended within that moment). Failed: everything that is missing has a trouble
+ * that was told (an image that is broken, a program that keeps ending, no free address), and nothing has got better for a
+ * while. Anything else: wait. Agents try again for ever, so "failed" is a judgement, not a state.
+ */
+import type { ServiceState, StackState, TaskRow } from '#rpc/gen/weft/v1/api.js';
+
+/** How long a task must have been seen running, in milliseconds: longer than statuses are gathered (100 ms). */
+export const CONFIRM_MS = 200;
+/** The same for a task that has ended before. */
+export const CONFIRM_RESTARTED_MS = 3_000;
+/** How long nothing may get better before troubles count as failure, in milliseconds. */
+export const SETTLE_MS = 6_000;
+
+export type Verdict = { kind: 'up' } | { kind: 'wait'; askAgainMs?: number } | { kind: 'failed'; reasons: string[] };
+
+export interface Expectation {
+  /** What `up` stored; older states are from before. */
+  generation: number;
+  /** Tasks that were there before and have to be replaced. */
+  stale: ReadonlySet<string>;
+}
+
+export class StackJudge {
+  readonly #expected: Expectation;
+  /** Task id → since when it is seen running, monotonic milliseconds. */
+  readonly #runningSince = new Map<string, number>();
+  /** Task name or service → what was last told of it; forgotten once it runs. */
+  readonly #troubles = new Map<string, string>();
+  #best = -1;
+  #betterAt = 0;
+
+  constructor(expected: Expectation) {
+    this.#expected = expected;
+  }
+
+  /** @param now monotonic milliseconds */
+  judge(state: StackState, now: number): Verdict {
+    if (!state.exists || state.removing) return { kind: 'failed', reasons: ['the stack is being removed by somebody else'] };
+    if (state.generation < this.#expected.generation) return { kind: 'wait' };
+    const fresh = state.tasks.filter((row) => row.task && !this.#expected.stale.has(row.task.id));
+    this.#noteRunning(fresh, now);
+    const missing = state.services.filter((service) => runningIn(service, fresh) < service.wanted);
+    // What a dead node still has cannot be waited for.
+    const leftOver = state.tasks.some(
+      (row) => row.nodeState !== 'down' && (row.task?.desired === 'stop' || this.#expected.stale.has(row.task?.id ?? '')),
+    );
+    if (missing.length === 0) return leftOver ? { kind: 'wait' } : this.#confirm(fresh, now);
+    return this.#weigh(missing, fresh, now);
+  }
+
+  #noteRunning(rows: readonly TaskRow[], now: number): void {
+    let running = 0;
+    for (const row of rows) {
+      const id = row.task?.id ?? '';
+      if (!isRunning(row)) {
+        this.#runningSince.delete(id);
+        continue;
+      }
+      running++;
+      if (!this.#runningSince.has(id)) this.#runningSince.set(id, now);
+      if ((row.status?.restarts ?? 0) === 0) this.#troubles.delete(row.task?.name ?? '');
+    }
+    if (running <= this.#best) return;
+    this.#best = running;
+    this.#betterAt = now;
+  }
+
+  #confirm(rows: readonly TaskRow[], now: number): Verdict {
+    let waitMs = 0;
+    for (const row of rows) {
+      const needMs = (row.status?.restarts ?? 0) > 0 ? CONFIRM_RESTARTED_MS : CONFIRM_MS;
+      const since = this.#runningSince.get(row.task?.id ?? '');
+      if (since !== undefined) waitMs = Math.max(waitMs, since + needMs - now);
+    }
+    return waitMs > 0 ? { kind: 'wait', askAgainMs: waitMs } : { kind: 'up' };
+  }
+
+  #weigh(missing: readonly ServiceState[], rows: readonly TaskRow[], now: number): Verdict {
+    let unexplained = false;
+    const reasons: string[] = [];
+    for (const service of missing) {
+      const tasks = tasksIn(service, rows).filter((row) => !isRunning(row));
+      for (const row of tasks) {
+        const name = row.task?.name ?? '';
+        const told = troubleOf(row);
+        if (told !== undefined) this.#troubles.set(name, told);
+        const trouble = this.#troubles.get(name);
+        if (trouble === undefined) unexplained = true;
+        else reasons.push(trouble);
+      }
+      // Fewer tasks than wanted: the leader cannot place them, or has not come to it yet.
+      if (tasksIn(service, rows).length < service.wanted) {
+        if (service.waiting === '' || service.waiting === NOT_PLACED) unexplained = true;
+        else reasons.push(`${service.name}: ${service.waiting}`);
+      }
+    }
+    const settledMs = now - this.#betterAt;
+    if (reasons.length > 0 && !unexplained && settledMs >= SETTLE_MS) return { kind: 'failed', reasons: [...new Set(reasons)] };
+    return { kind: 'wait', askAgainMs: Math.max(50, SETTLE_MS - settledMs) };
+  }
+}
+
+/** What the controller says of tasks that it has not come to yet. */
+const NOT_PLACED = 'not placed yet';
+
+const isRunning = (row: TaskRow): boolean => row.task?.desired === 'run' && row.status?.state === 'running' && row.nodeState !== 'down';
+
+const tasksIn = (service: ServiceState, rows: readonly TaskRow[]): TaskRow[] => rows.filter((row) => row.task?.service === service.name);
+
+export const runningIn = (service: ServiceState, rows: readonly TaskRow[]): number => tasksIn(service, rows).filter(isRunning).length;
+
+/** One line about a task that does not run as it should; undefined for one that is on its way. */
+export function troubleOf(row: TaskRow): string | undefined {
+  const { task, status } = row;
+  if (!task || !status || (status.state !== 'failed' && status.state !== 'restarting')) return undefined;
+  const exit = status.exitCode === undefined ? '' : `ended with exit code ${status.exitCode}`;
+  const why = [exit, status.message].filter((part) => part !== '').join(': ');
+  return `${task.name} on ${row.nodeName}: ${status.state}${why ? `: ${why}` : ''}`;
+}
+
+/** What stands in the way, for a person who waited until the time was up. */
+export function openReasons(state: StackState): string[] {
+  const reasons: string[] = [];
+  for (const service of state.services) {
+    const running = runningIn(service, state.tasks);
+    if (running >= service.wanted) continue;
+    const troubles = tasksIn(service, state.tasks).flatMap((row) => troubleOf(row) ?? []);
+    if (troubles.length > 0) reasons.push(...troubles);
+    else reasons.push(`${service.name}: ${service.waiting || 'on its way'}`);
+  }
+  return reasons;
+}
+
+/** `web 2/3, db 1/1`. */
+export const runningSummary = (state: StackState): string =>
+  state.services.map((service) => `${service.name} ${runningIn(service, state.tasks)}/${service.wanted}`).join(', ');

@@ -1,0 +1,28 @@
+/** Options that several commands have, and their readings. */
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import type { Format } from './render/table.js';
+
+export const contextOption = (): Option =>
+  new Option('--context <name>', 'the cluster to speak to (else WEFT_CONTEXT, else the one in use)');
+
+export const formatOption = (): Option => new Option('--format <format>', 'how to print').choices(['table', 'json']).default('table');
+
+/** A listing: --format and --context. */
+export const listingOptions = (command: Command): Command => command.addOption(formatOption()).addOption(contextOption());
+
+export interface CommonFlags {
+  context?: string;
+  format: Format;
+}
+
+/** The flags of a command and of `ctl` itself, a command's own first. */
+export const flagsOf = <T>(command: Command): T => {
+  const own = command.opts();
+  return { ...command.optsWithGlobals(), ...own } as T;
+};
+
+/** A whole number, not negative. */
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}

@@ -1,0 +1,105 @@
+/** Makes a stack's images present on the nodes and pins each to the digest that its name means now. */
+import { WeftError } from '#base/errors.js';
+import { messageOf } from '#base/errors.js';
+import type { Stack } from '#model/stack.js';
+import { callUnary, readStream } from '#rpc/client.js';
+import { fromDetail } from '#rpc/errors.js';
+import type { ImageProgress, WantedImage } from '#rpc/gen/weft/v1/api.js';
+import { normalizeReference, parseReference } from '#runtime/reference.js';
+import type { Connection } from './connection.js';
+import { liveLines } from './live-lines.js';
+import { credentialsFor, loadDockerConfig } from './registry-credentials.js';
+import { bytes } from './render/quantity.js';
+import { say, type Shell } from './shell.js';
+
+export type PullPolicy = 'missing' | 'always' | 'never';
+
+/** The stack with a digest for each image. @throws IMAGE_UNKNOWN and whatever a node failed with, naming every node that did */
+export async function prepareImages(shell: Shell, connection: Connection, stack: Stack, policy: PullPolicy): Promise<Stack> {
+  const references = [...new Set(Object.values(stack.services).map((service) => service.container.image))];
+  const digests = policy === 'never' ? await findOnNodes(connection, references) : await pull(shell, connection, references, policy);
+  const services = Object.entries(stack.services).map(([key, service]) => {
+    const imageDigest = digests.get(service.container.image);
+    return [key, imageDigest === undefined ? service : { ...service, container: { ...service.container, imageDigest } }] as const;
+  });
+  return { ...stack, services: Object.fromEntries(services) };
+}
+
+async function pull(shell: Shell, connection: Connection, references: readonly string[], policy: PullPolicy): Promise<Map<string, string>> {
+  const images = await Promise.all(references.map((reference) => wantedImage(shell, reference, policy === 'always')));
+  const digests = new Map<string, string>();
+  const failures = new Map<string, WeftError>();
+  const lines = liveLines(shell.stderr);
+  try {
+    for await (const progress of readStream(connection.api.prepareImages({ images }), undefined, connection.target)) {
+      showProgress(lines, progress);
+      const { image, error, node, reference } = progress;
+      if (error) failures.set(`${reference} on ${node || 'the nodes'}`, fromDetail(error));
+      // The line for all nodes comes last and has the last word.
+      if (image && (node === '' || !digests.has(reference))) digests.set(reference, image.digest);
+    }
+  } catch (error) {
+    throw failures.size > 0 ? imageFailure(failures) : error;
+  } finally {
+    lines.finish();
+  }
+  if (failures.size > 0) throw imageFailure(failures);
+  return digests;
+}
+
+/** All nodes usually fail for one reason: it is told once, with the nodes' names. */
+function imageFailure(failures: ReadonlyMap<string, WeftError>): WeftError {
+  const places = new Map<string, string[]>();
+  for (const [place, error] of failures) places.set(error.message, [...(places.get(error.message) ?? []), place]);
+  const [first] = failures.values();
+  return new WeftError(first?.code ?? 'IMAGE_UNKNOWN', {
+    what: 'the images are not on every node',
+    why: [...places].map(([why, where]) => `${where.join(', ')}: ${why}`).join('\n'),
+    hint: first?.hint,
+  });
+}
+
+async function wantedImage(shell: Shell, reference: string, refresh: boolean): Promise<WantedImage> {
+  const { registry } = parseReference(reference);
+  const auth = await credentialsFor(registry, await loadDockerConfig(shell.env), shell.env).catch((error: unknown) => {
+    // The image may be on the nodes already, or public: the login is only missed where it is needed.
+    say(shell, `warning: no login for ${registry} is sent: ${messageOf(error)}`);
+    return undefined;
+  });
+  return { reference, auth, refresh };
+}
+
+function showProgress(lines: ReturnType<typeof liveLines>, p: ImageProgress): void {
+  if (p.node === '') return;
+  const amount = p.totalBytes > 0 ? ` ${bytes(p.doneBytes)} of ${bytes(p.totalBytes)}` : p.doneBytes > 0 ? ` ${bytes(p.doneBytes)}` : '';
+  lines.set(`${p.node}/${p.reference}`, `image ${p.reference} on ${p.node}: ${p.message}${amount}`, { transient: amount !== '' });
+}
+
+/** Without asking any registry: what the nodes have. @throws IMAGE_UNKNOWN unless every node has it, one and the same */
+async function findOnNodes({ api, target }: Connection, references: readonly string[]): Promise<Map<string, string>> {
+  const { nodes } = await callUnary(api, 'listImages', {}, { target });
+  const digests = new Map<string, string>();
+  for (const reference of references) {
+    const { registry, repository, tag, digest } = parseReference(reference);
+    const name = tag === undefined ? undefined : normalizeReference(`${registry}/${repository}:${tag}`);
+    const found = nodes
+      .filter((n) => n.error === '')
+      .map((n) => ({ node: n.node, image: n.images.find((i) => (digest === undefined ? i.name === name : i.digest === digest)) }));
+    const lacking = found.filter((f) => !f.image).map((f) => f.node);
+    const known = new Set(found.flatMap((f) => f.image?.digest ?? []));
+    const [only] = known;
+    if (lacking.length > 0 || only === undefined) {
+      throw new WeftError('IMAGE_UNKNOWN', {
+        what: `the image ${reference} is not on every node`,
+        why: `it is missing on ${lacking.join(', ') || 'all nodes'}, and --pull never asks no registry`,
+      });
+    }
+    if (known.size > 1)
+      throw new WeftError('IMAGE_UNKNOWN', {
+        what: `the image ${reference} is not the same on every node`,
+        hint: 'Load it anew with `ctl image load`, or let it be pulled.',
+      });
+    digests.set(reference, only);
+  }
+  return digests;
+}

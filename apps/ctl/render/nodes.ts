@@ -1,0 +1,40 @@
+/** Nodes as rows. */
+import type { NodeRow } from '#rpc/gen/weft/v1/api.js';
+import { bytes } from './quantity.js';
+import type { Column } from './table.js';
+
+export type NodeListRow = ReturnType<typeof nodeRow>;
+
+export function nodeRow(row: NodeRow) {
+  const { node, facts } = row;
+  return {
+    name: node?.name ?? '',
+    id: node?.id ?? '',
+    index: node?.index ?? 0,
+    state: row.state,
+    address: node?.address ?? '',
+    tasks: row.tasks,
+    cpus: facts?.cpus ?? 0,
+    memoryBytes: facts?.memoryBytes ?? 0,
+    underlayMtu: facts?.underlayMtu ?? 0,
+    platform: facts?.platform ?? '',
+    agentVersion: facts?.versions['agent'] ?? '',
+    kernelVersion: facts?.versions['kernel'] ?? '',
+    containerdVersion: facts?.versions['containerd'] ?? '',
+    quarantine: facts?.quarantine ?? '',
+    driftRepairs: facts?.driftRepairs ?? 0,
+    createdAt: node?.createdAt ?? 0,
+  };
+}
+
+export const nodeColumns: Column<NodeListRow>[] = [
+  { title: 'NAME', text: (r) => r.name },
+  { title: 'STATE', text: (r) => r.state },
+  { title: 'ADDRESS', text: (r) => r.address },
+  { title: 'TASKS', text: (r) => String(r.tasks), align: 'right' },
+  { title: 'CPUS', text: (r) => String(r.cpus), align: 'right' },
+  { title: 'MEMORY', text: (r) => bytes(r.memoryBytes), align: 'right' },
+  { title: 'MTU', text: (r) => String(r.underlayMtu), align: 'right' },
+  { title: 'KERNEL', text: (r) => r.kernelVersion },
+  { title: 'AGENT', text: (r) => r.agentVersion },
+];

@@ -1,0 +1,66 @@
+/** Tasks as rows. */
+import type { TaskRow } from '#rpc/gen/weft/v1/api.js';
+import type { Port } from '#rpc/gen/weft/v1/types.js';
+import { count, span } from './quantity.js';
+import type { Column } from './table.js';
+
+export type TaskListRow = ReturnType<typeof taskRow>;
+
+/** `8080->80/tcp`. */
+const portText = (p: Port): string => `${p.hostIp ? `${p.hostIp}:` : ''}${p.published}->${p.target}/${p.protocol}`;
+
+/** @param networks network id → its key in the stack's file */
+export function taskRow(row: TaskRow, networks: ReadonlyMap<string, string>) {
+  const { task, status } = row;
+  const endpoints = task?.endpoints ?? [];
+  return {
+    name: task?.name ?? '',
+    id: task?.id ?? '',
+    stack: task?.stack ?? '',
+    service: task?.service ?? '',
+    slot: task?.slot ?? 0,
+    image: task?.container?.image ?? '',
+    node: row.nodeName,
+    nodeState: row.nodeState,
+    state: status?.state ?? 'pending',
+    desired: task?.desired ?? 'run',
+    message: status?.message ?? '',
+    restarts: status?.restarts ?? 0,
+    exitCode: status?.exitCode ?? null,
+    /** The first one; with their networks in `addresses`. */
+    address: endpoints[0]?.ipv4 ?? '',
+    addresses: endpoints.map((e) => `${networks.get(e.networkId) ?? e.networkId}=${e.ipv4}`).join(','),
+    ports: (task?.ports ?? []).map(portText).join(','),
+    createdAt: task?.createdAt ?? 0,
+    startedAt: status?.startedAt ?? null,
+  };
+}
+
+export function byPlace(a: TaskListRow, b: TaskListRow): number {
+  return a.stack.localeCompare(b.stack) || a.service.localeCompare(b.service) || a.slot - b.slot || a.createdAt - b.createdAt;
+}
+
+/** What a person wants to know of its state. @param now milliseconds since the epoch */
+export function stateText(row: TaskListRow, now: number): string {
+  const parts = [row.desired === 'stop' && row.state !== 'stopped' ? 'stopping' : row.state];
+  if (row.state === 'running' && row.startedAt !== null) parts.push(span(now - row.startedAt));
+  const notes = [];
+  if (row.nodeState === 'down') notes.push('its node is down');
+  if (row.restarts > 0) notes.push(count(row.restarts, 'restart'));
+  if (row.exitCode !== null && row.state !== 'running') notes.push(`exit ${row.exitCode}`);
+  if (row.message !== '' && row.state !== 'running') notes.push(row.message);
+  return parts.join(' ') + (notes.length > 0 ? ` (${notes.join(', ')})` : '');
+}
+
+export function taskColumns(now: number, withStack: boolean): Column<TaskListRow>[] {
+  return [
+    ...(withStack ? [{ title: 'STACK', text: (r: TaskListRow) => r.stack }] : []),
+    { title: 'NAME', text: (r) => r.name },
+    { title: 'SERVICE', text: (r) => r.service },
+    { title: 'NODE', text: (r) => r.node },
+    { title: 'STATE', text: (r) => stateText(r, now) },
+    { title: 'ADDRESSES', text: (r) => r.addresses.replaceAll('=', ' ').replaceAll(',', ', ') },
+    { title: 'PORTS', text: (r) => r.ports.replaceAll(',', ', ') },
+    { title: 'IMAGE', text: (r) => r.image },
+  ];
+}

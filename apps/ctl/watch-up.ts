@@ -1,0 +1,144 @@
+/** Follows a stack until it is up, shows how it comes up, and says what failed when it does not. */
+import { WeftError } from '#base/errors.js';
+import { readStream } from '#rpc/client.js';
+import type { StackState } from '#rpc/gen/weft/v1/api.js';
+import type { Connection } from './connection.js';
+import { openReasons, runningIn, runningSummary, StackJudge, troubleOf, type Expectation, type Verdict } from './judge-stack.js';
+import { liveLines, type LiveLines } from './live-lines.js';
+import type { Shell } from './shell.js';
+
+/** Before a broken watch is opened again, in milliseconds: a controller that restarts must not fail an `up`. */
+const REOPEN_MS = 500;
+
+export interface Watched {
+  state: StackState;
+}
+
+/** Resolves with the state in which the stack is up. @throws DEPLOY_FAILED, TIMEOUT */
+export async function watchUntilUp(
+  shell: Shell,
+  connection: Connection,
+  stack: string,
+  expected: Expectation,
+  timeoutMs: number,
+): Promise<StackState> {
+  const judge = new StackJudge(expected);
+  const lines = liveLines(shell.stderr);
+  try {
+    return await follow(shell, connection, stack, timeoutMs, (state) => {
+      show(lines, state);
+      return judge.judge(state, shell.clock.monotonic());
+    });
+  } finally {
+    lines.finish();
+  }
+}
+
+async function follow(
+  shell: Shell,
+  connection: Connection,
+  stack: string,
+  timeoutMs: number,
+  judge: (state: StackState) => Verdict,
+): Promise<StackState> {
+  const { clock } = shell;
+  const deadline = clock.monotonic() + timeoutMs;
+  const done = new AbortController();
+  let latest: StackState | undefined;
+  // The stream feeds the latest state; the loop looks at it at every change, and when a verdict asked to be asked again.
+  const feed = feedOf(shell, connection, stack, done.signal, (state) => (latest = state));
+  try {
+    for (;;) {
+      const leftMs = deadline - clock.monotonic();
+      if (leftMs <= 0) throw tooLate(stack, latest, timeoutMs);
+      const verdict: Verdict = latest ? judge(latest) : { kind: 'wait' };
+      if (latest && verdict.kind === 'up') return latest;
+      if (verdict.kind === 'failed') throw failed(stack, latest, verdict.reasons);
+      await feed.changed(Math.min(leftMs, verdict.kind === 'wait' ? (verdict.askAgainMs ?? leftMs) : leftMs));
+    }
+  } finally {
+    done.abort();
+    await feed.ended;
+  }
+}
+
+interface Feed {
+  /** Resolves at the next state, or after `ms`. @throws what the stream ended with for good */
+  changed(ms: number): Promise<void>;
+  ended: Promise<void>;
+}
+
+function feedOf(shell: Shell, connection: Connection, stack: string, signal: AbortSignal, take: (state: StackState) => void): Feed {
+  let wake: () => void = () => undefined;
+  let fresh = false;
+  let failure: unknown;
+  const ring = (): void => {
+    fresh = true;
+    wake();
+  };
+  const read = async (): Promise<void> => {
+    while (!signal.aborted) {
+      try {
+        for await (const state of readStream(connection.api.watchStack({ name: stack }), signal, connection.target)) {
+          take(state);
+          ring();
+        }
+      } catch (error) {
+        if (!isPassing(error)) {
+          failure = error;
+          return ring();
+        }
+      }
+      await shell.clock.sleep(REOPEN_MS, signal).catch(() => undefined);
+    }
+  };
+  return {
+    ended: read(),
+    async changed(ms) {
+      if (!fresh) {
+        const timer = new AbortController();
+        const rung = new Promise<void>((resolve) => (wake = resolve));
+        await Promise.race([rung, shell.clock.sleep(ms, timer.signal).catch(() => undefined)]);
+        timer.abort();
+      }
+      fresh = false;
+      if (failure !== undefined) throw failure;
+    },
+  };
+}
+
+const isPassing = (error: unknown): boolean =>
+  error instanceof WeftError && ['UNAVAILABLE', 'NOT_LEADER', 'STORE', 'TIMEOUT'].includes(error.code);
+
+function show(lines: LiveLines, state: StackState): void {
+  for (const service of state.services) {
+    const running = runningIn(service, state.tasks);
+    const waiting = running < service.wanted && service.waiting ? `: ${service.waiting}` : '';
+    lines.set(service.name, `${running >= service.wanted ? '✔' : '…'} ${service.name} ${running}/${service.wanted} running${waiting}`);
+  }
+  for (const row of state.tasks) {
+    const trouble = troubleOf(row);
+    const key = `task ${row.task?.name ?? ''}`;
+    if (trouble) lines.set(key, `✘ ${trouble}`);
+    else lines.drop(key);
+  }
+}
+
+const RUNS_ON = 'What runs was left running.';
+
+function failed(stack: string, state: StackState | undefined, reasons: readonly string[]): WeftError {
+  const running = state ? `running now: ${runningSummary(state)}` : '';
+  return new WeftError('DEPLOY_FAILED', {
+    what: `stack ${stack} did not come up`,
+    why: [...reasons, running].filter((line) => line !== '').join('\n'),
+    hint: `${RUNS_ON} Look at \`ctl ps -p ${stack}\` and \`ctl logs -p ${stack}\`; run \`ctl up\` again when it is mended, or \`ctl down -p ${stack}\`.`,
+  });
+}
+
+function tooLate(stack: string, state: StackState | undefined, timeoutMs: number): WeftError {
+  return new WeftError('DEPLOY_FAILED', {
+    what: `stack ${stack} is not up after ${Math.round(timeoutMs / 1000)} s`,
+    why: state ? [...openReasons(state), `running now: ${runningSummary(state)}`].join('\n') : 'the controller told nothing of it',
+    hint: `${RUNS_ON} It may still come up: look at \`ctl ps -p ${stack}\`; give more time with --timeout.`,
+  });
+}
