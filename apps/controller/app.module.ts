@@ -2,7 +2,14 @@
  * The controller put together: what has a lifetime is a provider, made in the order of its needs and stopped in reverse.
  * Factories rather than classes with decorators, so that the parts themselves know nothing of Nest.
  */
-import { Inject, Module, type BeforeApplicationShutdown, type DynamicModule, type OnApplicationBootstrap, type Provider } from '@nestjs/common';
+import {
+  Inject,
+  Module,
+  type BeforeApplicationShutdown,
+  type DynamicModule,
+  type OnApplicationBootstrap,
+  type Provider,
+} from '@nestjs/common';
 import { systemClock } from '#base/clock.js';
 import { StopStack } from '#base/dispose.js';
 import type { Log } from '#base/log.js';
@@ -48,12 +55,14 @@ const PROVIDERS: Provider[] = [
   {
     provide: NODE_SESSIONS,
     inject: [STORE, FOLLOWER, PKI, LOG],
-    useFactory: ({ store }: OpenedStore, follower: ClusterFollower, { identity }: Pki, log: Log) => new NodeSessions(store, follower, identity.id, log, clock),
+    useFactory: ({ store }: OpenedStore, follower: ClusterFollower, { identity }: Pki, log: Log) =>
+      new NodeSessions(store, follower, identity.id, log, clock),
   },
   {
     provide: AGENT_HUB,
     inject: [STORE, FOLLOWER, NODE_SESSIONS, LOG],
-    useFactory: ({ store }: OpenedStore, follower: ClusterFollower, sessions: NodeSessions, log: Log) => new AgentHub({ store, follower, sessions, log, clock }),
+    useFactory: ({ store }: OpenedStore, follower: ClusterFollower, sessions: NodeSessions, log: Log) =>
+      new AgentHub({ store, follower, sessions, log, clock }),
   },
   {
     provide: RECORDER,
@@ -73,8 +82,15 @@ const PROVIDERS: Provider[] = [
   {
     provide: SERVERS,
     inject: [OPTIONS, PKI, STORE, FOLLOWER, AGENT_HUB, NODE_CLIENTS, LOG],
-    useFactory: (options: ControllerOptions, pki: Pki, { store }: OpenedStore, follower: ClusterFollower, hub: AgentHub, clients: NodeClients, log: Log) =>
-      new Servers({ options, pki, store, follower, hub, clients, log, clock }),
+    useFactory: (
+      options: ControllerOptions,
+      pki: Pki,
+      { store }: OpenedStore,
+      follower: ClusterFollower,
+      hub: AgentHub,
+      clients: NodeClients,
+      log: Log,
+    ) => new Servers({ options, pki, store, follower, hub, clients, log, clock }),
   },
 ];
 

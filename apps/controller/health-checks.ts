@@ -15,6 +15,10 @@ export function healthChecks(store: Store, follower: ClusterFollower): Record<st
     },
     feed: () => ({ ok: follower.current, detail: follower.current ? `revision ${follower.model.revision}` : follower.staleReason }),
     leader: () => ({ ok: follower.model.leader !== undefined, detail: follower.model.leader ?? 'no controller leads' }),
-    values: () => ({ ok: true, detail: follower.model.corrupt.size === 0 ? 'all readable' : `unreadable: ${[...follower.model.corrupt.keys()].slice(0, 5).join(', ')}` }),
+    values: () => ({
+      ok: true,
+      detail:
+        follower.model.corrupt.size === 0 ? 'all readable' : `unreadable: ${[...follower.model.corrupt.keys()].slice(0, 5).join(', ')}`,
+    }),
   };
 }

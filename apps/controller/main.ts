@@ -16,7 +16,9 @@ async function main(): Promise<void> {
     return;
   }
   const log = createLogger(options.logLevel, { app: 'controller', name: options.name });
-  process.on('unhandledRejection', (reason) => log.error({ error: messageOf(reason), stack: reason instanceof Error ? reason.stack : undefined }, 'an error that nobody handled'));
+  process.on('unhandledRejection', (reason) =>
+    log.error({ error: messageOf(reason), stack: reason instanceof Error ? reason.stack : undefined }, 'an error that nobody handled'),
+  );
   const app = await NestFactory.createApplicationContext(AppModule.with(options, log), { logger: nestLogger(log), abortOnError: false });
   let stopping = false;
   const stop = (signal: NodeJS.Signals) => {

@@ -119,7 +119,8 @@ export function parseOptions(argv: readonly string[]): ControllerOptions | undef
   if (!v['data-dir']) throw usage('--data-dir is missing');
   const advertise = parseIp(v.advertise, 'advertise');
   const subnetPrefix = Number(v['subnet-prefix']);
-  if (!Number.isInteger(subnetPrefix) || subnetPrefix < 8 || subnetPrefix > 29) throw usage(`--subnet-prefix ${v['subnet-prefix']} is not between 8 and 29`);
+  if (!Number.isInteger(subnetPrefix) || subnetPrefix < 8 || subnetPrefix > 29)
+    throw usage(`--subnet-prefix ${v['subnet-prefix']} is not between 8 and 29`);
   return {
     dataDir: v['data-dir'],
     name: v.name,

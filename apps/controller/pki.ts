@@ -41,7 +41,8 @@ async function writeSecret(path: string, text: string): Promise<void> {
 async function openCa(dir: string): Promise<{ ca: Ca; isNew: boolean; clusterId: string }> {
   const [certPem, keyPem] = await Promise.all([readOptional(join(dir, 'ca.pem')), readOptional(join(dir, 'ca-key.pem'))]);
   if (certPem !== undefined && keyPem !== undefined) return { ca: { certPem, keyPem }, isNew: false, clusterId: '' };
-  if (certPem !== undefined) throw new WeftError('CORRUPT', { what: `the CA's key is missing in ${dir}`, hint: 'Restore ca-key.pem from a backup.' });
+  if (certPem !== undefined)
+    throw new WeftError('CORRUPT', { what: `the CA's key is missing in ${dir}`, hint: 'Restore ca-key.pem from a backup.' });
   const clusterId = newId();
   const ca = await createCa(clusterId);
   await writeSecret(join(dir, 'ca-key.pem'), ca.keyPem);
@@ -62,7 +63,9 @@ export async function openPki(dataDir: string): Promise<Pki> {
   const dir = join(dataDir, 'pki');
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const { ca, clusterId: newClusterId } = await openCa(dir);
-  const identity = await ensureIdentity(join(dir, 'controller'), () => issue(ca, { role: 'controller', id: newId(), clusterId: newClusterId || newId() }));
+  const identity = await ensureIdentity(join(dir, 'controller'), () =>
+    issue(ca, { role: 'controller', id: newId(), clusterId: newClusterId || newId() }),
+  );
   const { clusterId } = identity;
   await ensureIdentity(join(dataDir, 'admin'), () => issue(ca, { role: 'admin', id: 'admin', clusterId }));
   const etcdDir = join(dir, 'etcd');
@@ -78,7 +81,8 @@ export async function openPki(dataDir: string): Promise<Pki> {
     identity,
     etcd: { caFile: join(etcdDir, 'ca.pem'), certFile: join(etcdDir, 'cert.pem'), keyFile: join(etcdDir, 'key.pem') },
     markClusterMade: async () => {
-      if ((await readOptional(marker)) === undefined) await writeSecret(marker, 'The record of this cluster has been written to etcd once.\n');
+      if ((await readOptional(marker)) === undefined)
+        await writeSecret(marker, 'The record of this cluster has been written to etcd once.\n');
     },
     clusterWasMade: async () => (await readOptional(marker)) !== undefined,
   };

@@ -57,11 +57,15 @@ export class Servers {
       services: [{ definition: JoinService, implementation: new JoinCalls({ ...this.#tools, ca: pki.ca }).implementation() }],
     });
     this.#stops.push('join', () => join.stop());
-    log.info({ api: `${options.listen}:${main.port}`, join: `${options.listen}:${join.port}`, health: `127.0.0.1:${health.port}` }, 'listening');
+    log.info(
+      { api: `${options.listen}:${main.port}`, join: `${options.listen}:${join.port}`, health: `127.0.0.1:${health.port}` },
+      'listening',
+    );
   }
 
   async stop(): Promise<void> {
-    for (const { name, error } of await this.#stops.stopAll()) this.#tools.log.warn({ name, error: String(error) }, 'could not stop a listener');
+    for (const { name, error } of await this.#stops.stopAll())
+      this.#tools.log.warn({ name, error: String(error) }, 'could not stop a listener');
   }
 
   #services() {

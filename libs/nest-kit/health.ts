@@ -55,7 +55,11 @@ export async function startHealth(options: HealthOptions): Promise<{ port: numbe
   try {
     await once(server, 'listening');
   } catch (error) {
-    throw new WeftError('UNAVAILABLE', { what: `cannot serve health on ${options.address}:${options.port}`, why: messageOf(error), hint: 'Choose another port with --health-port.' });
+    throw new WeftError('UNAVAILABLE', {
+      what: `cannot serve health on ${options.address}:${options.port}`,
+      why: messageOf(error),
+      hint: 'Choose another port with --health-port.',
+    });
   }
   server.on('error', () => undefined);
   return {

@@ -13,7 +13,13 @@ export const LOG_LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'
  */
 export function createLogger(level: LogLevel, bindings: Record<string, string> = {}, destination = 2): Log {
   const logger = pino(
-    { level, base: bindings, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) }, errorKey: 'error' },
+    {
+      level,
+      base: bindings,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+      errorKey: 'error',
+    },
     pino.destination({ dest: destination, sync: true }),
   );
   return {

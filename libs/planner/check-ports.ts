@@ -61,7 +61,8 @@ function checkOtherStacks(state: ClusterState, stackName: string, port: Port, se
   for (const record of state.stacks.values()) {
     if (record.spec.name === stackName) continue;
     for (const other of Object.values(record.spec.services)) {
-      if (other.ports.some((p) => samePort(p, port))) throw taken(port, service, `service ${other.name} of stack ${record.spec.name} publishes it`);
+      if (other.ports.some((p) => samePort(p, port)))
+        throw taken(port, service, `service ${other.name} of stack ${record.spec.name} publishes it`);
     }
   }
 }
@@ -69,12 +70,18 @@ function checkOtherStacks(state: ClusterState, stackName: string, port: Port, se
 const WILDCARDS = new Set(['0.0.0.0', '::', '*', '']);
 
 const hears = (l: ListeningPort, port: Port): boolean =>
-  l.port === port.published && l.protocol === port.protocol && (port.hostIp === undefined || WILDCARDS.has(l.address) || l.address === port.hostIp);
+  l.port === port.published &&
+  l.protocol === port.protocol &&
+  (port.hostIp === undefined || WILDCARDS.has(l.address) || l.address === port.hostIp);
 
 function checkListeners(state: ClusterState, port: Port, service: string): void {
   for (const node of state.nodes.values()) {
     const listener = state.facts.get(node.id)?.listening.find((l) => hears(l, port));
     if (!listener) continue;
-    throw taken(port, service, `${listener.process ?? 'a process'} listens on it on node ${node.name} (${listener.address}:${listener.port})`);
+    throw taken(
+      port,
+      service,
+      `${listener.process ?? 'a process'} listens on it on node ${node.name} (${listener.address}:${listener.port})`,
+    );
   }
 }

@@ -25,7 +25,10 @@ export function usedRanges(state: ClusterState): UsedRange[] {
   for (const [nodeId, facts] of state.facts) {
     const node = state.nodes.get(nodeId);
     if (!node) continue;
-    for (const [kind, texts] of [['route', facts.routes], ['address', facts.addresses]] as const) {
+    for (const [kind, texts] of [
+      ['route', facts.routes],
+      ['address', facts.addresses],
+    ] as const) {
       for (const text of texts) {
         const cidr = parseLax(text);
         if (cidr && cidr.prefix > 0) out.push({ cidr, what: `${kind} ${text} of node ${node.name}` });
@@ -44,7 +47,11 @@ export const clashOf = (subnet: Cidr, used: readonly UsedRange[]): UsedRange | u
 /** @throws SUBNET_CLASH naming the network, or the node and its route */
 export function checkSubnet(networkName: string, subnet: string, used: readonly UsedRange[]): void {
   const clash = clashOf(parseCidr(subnet), used);
-  if (clash) throw new WeftError('SUBNET_CLASH', { what: `network ${networkName} cannot have the subnet ${subnet}`, why: `it overlaps ${clash.what}` });
+  if (clash)
+    throw new WeftError('SUBNET_CLASH', {
+      what: `network ${networkName} cannot have the subnet ${subnet}`,
+      why: `it overlaps ${clash.what}`,
+    });
 }
 
 /**

@@ -8,4 +8,5 @@ import type { ClusterState } from './cluster-state.js';
 export const isRemovedNode = (state: ClusterState, nodeId: string): boolean => state.tombstones.get(nodeId)?.has(nodeId) ?? false;
 
 /** By id or name. */
-export const findNode = (state: ClusterState, nameOrId: string) => state.nodes.get(nameOrId) ?? [...state.nodes.values()].find((n) => n.name === nameOrId);
+export const findNode = (state: ClusterState, nameOrId: string) =>
+  state.nodes.get(nameOrId) ?? [...state.nodes.values()].find((n) => n.name === nameOrId);

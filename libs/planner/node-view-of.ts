@@ -32,7 +32,10 @@ export class ViewMaker {
   viewOf(nodeId: string): Resource[] {
     const state = this.#state;
     const tasks = state.tasksOfNode(nodeId);
-    const resources: Resource[] = [...(this.#common ??= commonResources(state)), ...tasks.map((value): Resource => ({ kind: 'task', value }))];
+    const resources: Resource[] = [
+      ...(this.#common ??= commonResources(state)),
+      ...tasks.map((value): Resource => ({ kind: 'task', value })),
+    ];
     const networkIds = new Set(tasks.flatMap((t) => t.endpoints.map((e) => e.networkId)));
     for (const id of networkIds) {
       const network = state.networks.get(id);
@@ -56,13 +59,22 @@ export const viewOf = (state: ClusterState, nodeId: string): Resource[] => new V
 /** One MTU for every device of every overlay: the smallest underlay's, less the encapsulation. */
 export function overlayMtu(state: ClusterState): number {
   const underlay = [...state.nodes.keys()].map((id) => state.facts.get(id)?.underlayMtu ?? DEFAULT_MTU_BYTES);
-  return Math.max(MIN_MTU_BYTES, Math.min(DEFAULT_MTU_BYTES * 100, ...(underlay.length > 0 ? underlay : [DEFAULT_MTU_BYTES])) - VXLAN_OVERHEAD_BYTES);
+  return Math.max(
+    MIN_MTU_BYTES,
+    Math.min(DEFAULT_MTU_BYTES * 100, ...(underlay.length > 0 ? underlay : [DEFAULT_MTU_BYTES])) - VXLAN_OVERHEAD_BYTES,
+  );
 }
 
 function commonResources(state: ClusterState): Resource[] {
   const members: Resource[] = [
-    ...[...state.nodes.values()].map((n): Resource => ({ kind: 'member', value: { id: n.id, name: n.name, address: n.address, kind: 'node' } })),
-    ...[...state.controllers.values()].map((c): Resource => ({ kind: 'member', value: { id: c.id, name: c.name, address: c.address, kind: 'controller' } })),
+    ...[...state.nodes.values()].map((n): Resource => ({
+      kind: 'member',
+      value: { id: n.id, name: n.name, address: n.address, kind: 'node' },
+    })),
+    ...[...state.controllers.values()].map((c): Resource => ({
+      kind: 'member',
+      value: { id: c.id, name: c.name, address: c.address, kind: 'controller' },
+    })),
   ];
   const guarded = new Set([AGENT_PORT, ...[...state.controllers.values()].flatMap((c) => [c.port, ...c.guardedPorts])]);
   const settings = { vxlanPort: state.cluster?.vxlanPort ?? VXLAN_PORT, guardedTcpPorts: [...guarded].sort((a, b) => a - b) };

@@ -72,13 +72,23 @@ const goneReason = (task: Task): string => task.stopReason ?? 'its node was remo
 function stopUnit(state: ClusterState, task: Task, reason: string): Unit {
   const key = keys.task(task.id);
   const stopped: Task = { ...task, desired: 'stop', stopReason: reason };
-  return { what: `stop ${task.name}`, compares: [{ key, modRevision: state.revisionOf(key) }], writes: [{ put: key, value: encode(stopped) }] };
+  return {
+    what: `stop ${task.name}`,
+    compares: [{ key, modRevision: state.revisionOf(key) }],
+    writes: [{ put: key, value: encode(stopped) }],
+  };
 }
 
 const slotOf = (task: Task): string => slotKey(task.stack, task.service, task.slot);
 
 /** Deletes a task's records and leaves the recorded reason for its node. `keep` are addresses that its successor takes over. */
-function departure(state: ClusterState, task: Task, reason: string, now: number, keep: ReadonlySet<string>): Pick<Unit, 'compares' | 'writes'> {
+function departure(
+  state: ClusterState,
+  task: Task,
+  reason: string,
+  now: number,
+  keep: ReadonlySet<string>,
+): Pick<Unit, 'compares' | 'writes'> {
   const key = keys.task(task.id);
   const unit: Pick<Unit, 'compares' | 'writes'> = {
     compares: [{ key, modRevision: state.revisionOf(key) }],
@@ -91,7 +101,10 @@ function departure(state: ClusterState, task: Task, reason: string, now: number,
     unit.writes.push(restingLease(e.networkId, e.ipv4, 'task', slotOf(task), now));
   }
   if (state.nodes.has(task.nodeId)) {
-    unit.writes.push({ put: keys.tombstone(task.nodeId, task.id), value: encode({ taskId: task.id, nodeId: task.nodeId, reason, at: now }) });
+    unit.writes.push({
+      put: keys.tombstone(task.nodeId, task.id),
+      value: encode({ taskId: task.id, nodeId: task.nodeId, reason, at: now }),
+    });
   }
   return unit;
 }
@@ -127,7 +140,11 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
   }
   const node = chooseNode(draft, wish, ready);
   if (!node) return 'no node can take it';
-  const unit: Unit = { what: `create ${taskName(wish.stack, wish.service.name, wish.slot)} on ${node.name}`, compares: [{ key: keys.node(node.id), exists: true }], writes: [] };
+  const unit: Unit = {
+    what: `create ${taskName(wish.stack, wish.service.name, wish.slot)} on ${node.name}`,
+    compares: [{ key: keys.node(node.id), exists: true }],
+    writes: [],
+  };
   const id = draft.newId();
   draft.pending = [];
   const endpoints = attach(draft, wish, node, id, unit);
@@ -196,7 +213,14 @@ function grant(unit: Unit, address: Grant): void {
 }
 
 /** The record under `key` is there, or this unit makes it. @returns false when there is no address for it */
-function ensureRecord(draft: Draft, unit: Unit, key: string, exists: boolean, take: () => Grant | undefined, record: (ipv4: string) => unknown): boolean {
+function ensureRecord(
+  draft: Draft,
+  unit: Unit,
+  key: string,
+  exists: boolean,
+  take: () => Grant | undefined,
+  record: (ipv4: string) => unknown,
+): boolean {
   if (exists || draft.made.has(key)) {
     unit.compares.push({ key, exists: true });
     return true;

@@ -15,12 +15,14 @@ export function planCleanup(state: ClusterState, now: number): Unit[] {
   return [...removedStacks(state), ...unusedNodeAddresses(state, now), ...unusedVips(state, now), ...always];
 }
 
-const hasUnreadable = (state: ClusterState, collection: string): boolean => [...state.corrupt.keys()].some((key) => splitKey(key)?.[0] === collection);
+const hasUnreadable = (state: ClusterState, collection: string): boolean =>
+  [...state.corrupt.keys()].some((key) => splitKey(key)?.[0] === collection);
 
 /** When cleanup has something to do next, although nothing changes: the end of the first rest. Milliseconds from now. */
 export function nextCleanupMs(state: ClusterState, now: number): number | undefined {
   let next = Infinity;
-  for (const row of state.leases.values()) for (const lease of row.values()) if (lease.restsUntil !== undefined) next = Math.min(next, lease.restsUntil);
+  for (const row of state.leases.values())
+    for (const lease of row.values()) if (lease.restsUntil !== undefined) next = Math.min(next, lease.restsUntil);
   return next === Infinity ? undefined : Math.max(0, next - now);
 }
 
@@ -86,7 +88,10 @@ function unusedNodeAddresses(state: ClusterState, now: number): Unit[] {
       const key = keys.nodeAddress(networkId, nodeId);
       units.push({
         what: `release the address of node ${nodeId} on ${networkId}`,
-        compares: [{ key, modRevision: state.revisionOf(key) }, { key: keys.network(networkId), exists: true }],
+        compares: [
+          { key, modRevision: state.revisionOf(key) },
+          { key: keys.network(networkId), exists: true },
+        ],
         writes: [{ delete: key }, restingLease(networkId, ipv4, 'node', nodeId, now)],
       });
     }
@@ -101,12 +106,17 @@ function unusedVips(state: ClusterState, now: number): Unit[] {
       const record = state.stacks.get(vip.stack);
       const networkKey = state.networks.get(networkId)?.key;
       if (networkKey === undefined) continue;
-      const wanted = record ? record.spec.services[vip.service]?.networks[networkKey] !== undefined : state.revisionOf(keys.stack(vip.stack)) > 0;
+      const wanted = record
+        ? record.spec.services[vip.service]?.networks[networkKey] !== undefined
+        : state.revisionOf(keys.stack(vip.stack)) > 0;
       if (wanted || state.tasksOfService(vip.stack, vip.service).length > 0) continue;
       const key = keys.vip(networkId, vip.stack, vip.service);
       units.push({
         what: `release the VIP of ${vip.stack}/${vip.service}`,
-        compares: [{ key, modRevision: state.revisionOf(key) }, { key: keys.network(networkId), exists: true }],
+        compares: [
+          { key, modRevision: state.revisionOf(key) },
+          { key: keys.network(networkId), exists: true },
+        ],
         writes: [{ delete: key }, restingLease(networkId, vip.ipv4, 'vip', serviceKey(vip.stack, vip.service), now)],
       });
     }
@@ -138,10 +148,18 @@ function orphans(state: ClusterState): Unit[] {
   }
   // Slots of tasks that were deleted by hand: they would stay empty for ever.
   const slots = [...state.slots].filter(([, id]) => state.revisionOf(keys.task(id)) === 0).map(([slot]) => `${ROOT}slots/${slot}`);
-  return [...stale, ...slots].map((key) => ({ what: 'delete an orphan', compares: [{ key, modRevision: state.revisionOf(key) }], writes: [{ delete: key }] }));
+  return [...stale, ...slots].map((key) => ({
+    what: 'delete an orphan',
+    compares: [{ key, modRevision: state.revisionOf(key) }],
+    writes: [{ delete: key }],
+  }));
 }
 
 function expiredTokens(state: ClusterState, now: number): Unit[] {
   const expired = [...state.tokens.values()].filter((t) => t.expiresAt <= now);
-  return expired.map((t) => ({ what: 'delete an expired token', compares: [{ key: keys.token(t.id), exists: true }], writes: [{ delete: keys.token(t.id) }] }));
+  return expired.map((t) => ({
+    what: 'delete an expired token',
+    compares: [{ key: keys.token(t.id), exists: true }],
+    writes: [{ delete: keys.token(t.id) }],
+  }));
 }

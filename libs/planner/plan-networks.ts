@@ -32,7 +32,18 @@ interface Draft extends NetworksPlan {
 
 /** @throws SUBNET_CLASH, ADDRESSES_EXHAUSTED, CONFLICT */
 export function planNetworks(state: ClusterState, stack: Stack, newId: () => string, now: number): NetworksPlan {
-  const draft: Draft = { state, stack, used: usedRanges(state), vni: state.pool.vni, newId, now, steps: [], compares: [], writes: [], recreated: new Set() };
+  const draft: Draft = {
+    state,
+    stack,
+    used: usedRanges(state),
+    vni: state.pool.vni,
+    newId,
+    now,
+    steps: [],
+    compares: [],
+    writes: [],
+    recreated: new Set(),
+  };
   const names = new Set<string>();
   for (const wish of Object.values(stack.networks)) {
     if (names.has(wish.name)) throw new WeftError('BAD_VALUE', `two networks of stack ${stack.name} have the name ${wish.name}`);
@@ -82,7 +93,11 @@ function findExisting(state: ClusterState, stackName: string, name: string): Net
   const network = state.networks.get(id);
   if (!network) throw new WeftError('CORRUPT', `network ${name} is stored, but cannot be read`);
   if (network.stack !== stackName) {
-    throw new WeftError('CONFLICT', { what: `there is a network ${name} already`, why: `it belongs to stack ${network.stack}`, hint: 'Give the network another name in the file.' });
+    throw new WeftError('CONFLICT', {
+      what: `there is a network ${name} already`,
+      why: `it belongs to stack ${network.stack}`,
+      hint: 'Give the network another name in the file.',
+    });
   }
   return network;
 }
@@ -98,7 +113,8 @@ function edit(draft: Draft, wish: NetworkWish, existing: Network): void {
   const key = keys.network(existing.id);
   draft.compares.push({ key, modRevision: draft.state.revisionOf(key) });
   draft.steps.push({ action: details.length > 0 ? 'change' : 'keep', kind: 'network', name: wish.name, details });
-  if (details.length > 0) draft.writes.push({ put: key, value: encode({ ...existing, internal: wish.internal, labels: wish.labels, key: wish.key }) });
+  if (details.length > 0)
+    draft.writes.push({ put: key, value: encode({ ...existing, internal: wish.internal, labels: wish.labels, key: wish.key }) });
 }
 
 function make(draft: Draft, wish: NetworkWish): Network {

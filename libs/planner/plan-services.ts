@@ -7,7 +7,8 @@ import { reconcileServices } from './reconcile-services.js';
 import { standingOf } from './schedule.js';
 
 /** What the services loop would write now. Applied, it changes nothing when computed again. */
-export const planServices = (state: ClusterState, newId: () => string, now: number): Placing => placeTasks(state, reconcileServices(state), newId, now);
+export const planServices = (state: ClusterState, newId: () => string, now: number): Placing =>
+  placeTasks(state, reconcileServices(state), newId, now);
 
 /** `stack/service` → why its tasks cannot be placed; any replica of the controller can tell. */
 export function placementTroubles(state: ClusterState, now: number): Map<string, string> {
@@ -24,7 +25,9 @@ const STATE_WORDS: Record<string, string> = { pending: 'waiting for its node', p
 export function waitingReason(state: ClusterState, record: StackRecord, service: string, troubles: ReadonlyMap<string, string>): string {
   const wanted = record.removing ? 0 : (record.spec.services[service]?.replicas ?? 0);
   const tasks = state.tasksOfService(record.spec.name, service);
-  const running = tasks.filter((t) => t.desired === 'run' && state.statuses.get(t.id)?.state === 'running' && standingOf(state, t.nodeId) !== 'down');
+  const running = tasks.filter(
+    (t) => t.desired === 'run' && state.statuses.get(t.id)?.state === 'running' && standingOf(state, t.nodeId) !== 'down',
+  );
   if (running.length === wanted && tasks.length === wanted) return '';
   const reasons = new Map<string, number>();
   const note = (reason: string) => reasons.set(reason, (reasons.get(reason) ?? 0) + 1);

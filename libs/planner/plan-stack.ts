@@ -63,7 +63,8 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
 function keepDigests(wanted: Stack, record: StackRecord | undefined): Stack {
   const services = Object.entries(wanted.services).map(([key, service]): [string, Service] => {
     const before = record?.spec.services[key]?.container;
-    if (service.container.imageDigest !== undefined || before?.imageDigest === undefined || before.image !== service.container.image) return [key, service];
+    if (service.container.imageDigest !== undefined || before?.imageDigest === undefined || before.image !== service.container.image)
+      return [key, service];
     return [key, { ...service, container: { ...service.container, imageDigest: before.imageDigest } }];
   });
   return { ...wanted, services: Object.fromEntries(services) };
@@ -73,7 +74,8 @@ function checkReferences(stack: Stack): void {
   for (const [key, service] of Object.entries(stack.services)) {
     if (service.name !== key) throw new WeftError('BAD_VALUE', `service ${key} calls itself ${service.name}`);
     for (const network of Object.keys(service.networks)) {
-      if (!stack.networks[network]) throw new WeftError('BAD_VALUE', `service ${key} is on network ${network}, which the stack does not declare`);
+      if (!stack.networks[network])
+        throw new WeftError('BAD_VALUE', `service ${key} is on network ${network}, which the stack does not declare`);
     }
   }
 }
@@ -101,13 +103,16 @@ function serviceStep(service: Service, before: Service | undefined, networks: Ne
     ...changedKeys(before.container, service.container),
     ...(sameValue(before.ports, service.ports) ? [] : [`ports: ${showPorts(before)} → ${showPorts(service)}`]),
     ...(sameValue(before.networks, service.networks) ? [] : [`networks: ${showNetworks(before)} → ${showNetworks(service)}`]),
-    ...Object.keys(service.networks).filter((key) => networks.recreated.has(key)).map((key) => `network ${key} is made anew`),
+    ...Object.keys(service.networks)
+      .filter((key) => networks.recreated.has(key))
+      .map((key) => `network ${key} is made anew`),
   ];
   const action = deep.length > 0 ? 'recreate' : replicas.length > 0 ? 'change' : 'keep';
   return { ...step, action, details: [...deep, ...replicas] };
 }
 
-const showPorts = (s: Service): string => s.ports.map((p) => `${p.hostIp ? `${p.hostIp}:` : ''}${p.published}:${p.target}/${p.protocol}`).join(', ') || 'none';
+const showPorts = (s: Service): string =>
+  s.ports.map((p) => `${p.hostIp ? `${p.hostIp}:` : ''}${p.published}:${p.target}/${p.protocol}`).join(', ') || 'none';
 
 const showNetworks = (s: Service): string =>
   Object.entries(s.networks)
@@ -115,7 +120,18 @@ const showNetworks = (s: Service): string =>
     .join(', ') || 'none';
 
 /** Values that may hold secrets, or are too long for a line, are named and not shown. */
-const SHOWN = new Set(['image', 'imageDigest', 'hostname', 'user', 'workingDir', 'readOnlyRootfs', 'stopSignal', 'stopGraceMs', 'command', 'entrypoint']);
+const SHOWN = new Set([
+  'image',
+  'imageDigest',
+  'hostname',
+  'user',
+  'workingDir',
+  'readOnlyRootfs',
+  'stopSignal',
+  'stopGraceMs',
+  'command',
+  'entrypoint',
+]);
 
 function showValue(value: unknown): string {
   if (value === undefined) return 'unset';
@@ -127,7 +143,11 @@ function changedKeys(before: Service['container'], after: Service['container']):
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof Service['container'])[];
   return names
     .filter((name) => !sameValue(before[name] ?? null, after[name] ?? null))
-    .map((name) => (SHOWN.has(name) ? `${name}: ${showValue(before[name])} → ${showValue(after[name])}` : `${name} changed${whichKeys(before[name], after[name])}`));
+    .map((name) =>
+      SHOWN.has(name)
+        ? `${name}: ${showValue(before[name])} → ${showValue(after[name])}`
+        : `${name} changed${whichKeys(before[name], after[name])}`,
+    );
 }
 
 function whichKeys(before: unknown, after: unknown): string {
@@ -139,9 +159,15 @@ function whichKeys(before: unknown, after: unknown): string {
 
 function volumeSteps(stack: Stack, record: StackRecord | undefined): PlanStep[] {
   const before = record && !record.removing ? record.spec.volumes : {};
-  const steps = Object.values(stack.volumes).map((v): PlanStep => ({ action: before[v.key] ? 'keep' : 'create', kind: 'volume', name: v.name, details: [] }));
+  const steps = Object.values(stack.volumes).map((v): PlanStep => ({
+    action: before[v.key] ? 'keep' : 'create',
+    kind: 'volume',
+    name: v.name,
+    details: [],
+  }));
   for (const v of Object.values(before)) {
-    if (!stack.volumes[v.key]) steps.push({ action: 'keep', kind: 'volume', name: v.name, details: ['no longer in the file; its data stays on the nodes'] });
+    if (!stack.volumes[v.key])
+      steps.push({ action: 'keep', kind: 'volume', name: v.name, details: ['no longer in the file; its data stays on the nodes'] });
   }
   return steps;
 }
@@ -154,7 +180,12 @@ export function planRemoval(state: ClusterState, name: string, now: number): Omi
   const steps: PlanStep[] = [
     ...Object.keys(record.spec.services).map((s): PlanStep => ({ action: 'remove', kind: 'service', name: s, details: [] })),
     ...Object.values(record.spec.networks).map((n): PlanStep => ({ action: 'remove', kind: 'network', name: n.name, details: [] })),
-    ...Object.values(record.spec.volumes).map((v): PlanStep => ({ action: 'keep', kind: 'volume', name: v.name, details: ['its data stays on the nodes'] })),
+    ...Object.values(record.spec.volumes).map((v): PlanStep => ({
+      action: 'keep',
+      kind: 'volume',
+      name: v.name,
+      details: ['its data stays on the nodes'],
+    })),
   ];
   if (record.removing) return { steps, compares: [], writes: [] };
   return {

@@ -6,7 +6,10 @@ export const FIRST_VNI = 70_001;
 
 export const poolSchema = z.object({
   /** The last VNI given to a network. */
-  vni: z.number().int().default(FIRST_VNI - 1),
+  vni: z
+    .number()
+    .int()
+    .default(FIRST_VNI - 1),
   /** The last index given to a node. */
   nodeIndex: z.number().int().default(0),
 });

@@ -7,7 +7,16 @@ import { messageOf } from '#base/errors.js';
 import { clusterSchema, controllerRecordSchema, tokenSchema, type Cluster, type ControllerRecord, type Token } from '#model/cluster.js';
 import { decode } from '#model/codec.js';
 import { splitKey } from '#model/keys.js';
-import { leaseSchema, networkSchema, nodeAddressSchema, vipSchema, type Lease, type Network, type NodeAddress, type Vip } from '#model/network.js';
+import {
+  leaseSchema,
+  networkSchema,
+  nodeAddressSchema,
+  vipSchema,
+  type Lease,
+  type Network,
+  type NodeAddress,
+  type Vip,
+} from '#model/network.js';
 import { nodeFactsSchema, nodeSchema, nodeStateSchema, type Node, type NodeFacts, type NodeState } from '#model/node.js';
 import { stackRecordSchema, type StackRecord } from '#model/stack.js';
 import { taskSchema, taskStatusSchema, tombstoneSchema, type Task, type TaskStatus, type Tombstone } from '#model/task.js';
@@ -77,9 +86,21 @@ export class ReadModel implements ClusterState {
   readonly #collections = new Map<string, Collection>();
 
   constructor() {
-    this.#single('cluster', (text, key) => (this.cluster = decode(clusterSchema, text, key)), () => (this.cluster = undefined));
-    this.#single('leader', (text) => (this.leader = text), () => (this.leader = undefined));
-    this.#single('pool', (text, key) => (this.pool = decode(poolSchema, text, key)), () => (this.pool = poolSchema.parse({})));
+    this.#single(
+      'cluster',
+      (text, key) => (this.cluster = decode(clusterSchema, text, key)),
+      () => (this.cluster = undefined),
+    );
+    this.#single(
+      'leader',
+      (text) => (this.leader = text),
+      () => (this.leader = undefined),
+    );
+    this.#single(
+      'pool',
+      (text, key) => (this.pool = decode(poolSchema, text, key)),
+      () => (this.pool = poolSchema.parse({})),
+    );
     this.#flat('controllers', this.controllers, controllerRecordSchema);
     this.#flat('tokens', this.tokens, tokenSchema);
     this.#flat('nodes', this.nodes, nodeSchema);
@@ -95,7 +116,11 @@ export class ReadModel implements ClusterState {
     this.#plain('slots', this.slots);
     this.#plain('network-names', this.networkNames);
     const sessions = this.sessions;
-    this.#collections.set('node-sessions', { put: (rest) => void sessions.add(rest), drop: (rest) => void sessions.delete(rest), clear: () => sessions.clear() });
+    this.#collections.set('node-sessions', {
+      put: (rest) => void sessions.add(rest),
+      drop: (rest) => void sessions.delete(rest),
+      clear: () => sessions.clear(),
+    });
     this.#collections.set('tasks', {
       put: (rest, text, key) => {
         this.#dropTask(rest);
@@ -187,7 +212,11 @@ export class ReadModel implements ClusterState {
   }
 
   #plain(name: string, map: Map<string, string>): void {
-    this.#collections.set(name, { put: (rest, text) => void map.set(rest, text), drop: (rest) => void map.delete(rest), clear: () => map.clear() });
+    this.#collections.set(name, {
+      put: (rest, text) => void map.set(rest, text),
+      drop: (rest) => void map.delete(rest),
+      clear: () => map.clear(),
+    });
   }
 
   #nested<S extends z.ZodType>(name: string, nested: NestedMap<z.output<S>>, schema: S, placeholder?: z.output<S>): void {

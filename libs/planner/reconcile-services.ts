@@ -65,16 +65,24 @@ function unwantedReason(state: ClusterState, task: Task): string | undefined {
   return undefined;
 }
 
-const isGone = (state: ClusterState, task: Task): boolean => !state.nodes.has(task.nodeId) || (task.desired === 'stop' && state.statuses.get(task.id)?.state === 'stopped');
+const isGone = (state: ClusterState, task: Task): boolean =>
+  !state.nodes.has(task.nodeId) || (task.desired === 'stop' && state.statuses.get(task.id)?.state === 'stopped');
 
-const goneReason = (state: ClusterState, task: Task): string => (state.nodes.has(task.nodeId) ? (task.stopReason ?? 'stopped') : 'its node was removed');
+const goneReason = (state: ClusterState, task: Task): string =>
+  state.nodes.has(task.nodeId) ? (task.stopReason ?? 'stopped') : 'its node was removed';
 
 function endTask(state: ClusterState, task: Task, reason: string, plan: ServicesPlan): void {
   if (isGone(state, task)) plan.forget.push({ task, reason: goneReason(state, task) });
   else if (task.desired === 'run') plan.stop.push({ task, reason });
 }
 
-function reconcileService(state: ClusterState, stack: string, service: Service, networkIds: ReadonlyMap<string, string>, plan: ServicesPlan): void {
+function reconcileService(
+  state: ClusterState,
+  stack: string,
+  service: Service,
+  networkIds: ReadonlyMap<string, string>,
+  plan: ServicesPlan,
+): void {
   // A network that is not there (yet): its tasks could only be made wrong.
   if (Object.keys(service.networks).some((key) => !networkIds.has(key))) return;
   const hash = specHash(service, networkIds);

@@ -2,8 +2,7 @@
  * What a plan wants written: the same shapes as the store's port, so that a transaction can be handed to it as it is
  * (a pure room may not import the store).
  */
-export type Compare =
-  { key: string; modRevision: number } | { key: string; createRevision: number } | { key: string; exists: boolean };
+export type Compare = { key: string; modRevision: number } | { key: string; createRevision: number } | { key: string; exists: boolean };
 
 export type Write = { put: string; value: string } | { delete: string } | { deletePrefix: string };
 

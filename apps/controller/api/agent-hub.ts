@@ -52,11 +52,17 @@ export class AgentHub {
   /** `ctl node accept`. @throws UNAVAILABLE when the node's agent is not attached to this controller */
   accept(nodeId: string): void {
     const stream = this.#streams.get(nodeId);
-    if (!stream) throw new WeftError('UNAVAILABLE', { what: 'the agent of this node is not attached to this controller', hint: 'Start the agent; with several controllers, ask the one it is attached to.' });
+    if (!stream)
+      throw new WeftError('UNAVAILABLE', {
+        what: 'the agent of this node is not attached to this controller',
+        hint: 'Start the agent; with several controllers, ask the one it is attached to.',
+      });
     stream.accept();
   }
 
-  readonly attach: handleBidiStreamingCall<AgentMessage, HubMessage> = bidi<AgentMessage, HubMessage>(['node'], (requests, peer, signal) => this.#serve(requests, peer.id, signal));
+  readonly attach: handleBidiStreamingCall<AgentMessage, HubMessage> = bidi<AgentMessage, HubMessage>(['node'], (requests, peer, signal) =>
+    this.#serve(requests, peer.id, signal),
+  );
 
   async *#serve(requests: AsyncIterable<AgentMessage>, nodeId: string, signal: AbortSignal): AsyncGenerator<HubMessage> {
     const { follower, log, clock, store, sessions } = this.#tools;
@@ -64,16 +70,20 @@ export class AgentHub {
     const uplink = new AgentUplink({ nodeId, follower, store, clock, log, statuses: this.#statuses, sessions });
     const hello = await this.#hello(inbox, signal);
     const seen = hello.clusterId === follower.model.cluster?.id ? hello.revision : 0;
-    await follower.until(() => follower.model.cluster !== undefined && follower.model.revision >= seen, CATCH_UP_MS, 'the cluster').catch((error: unknown) => {
-      // An agent that is ahead of an etcd that was restored must hear so: it then holds on to what it has.
-      if (!follower.model.cluster) throw error;
-    });
+    await follower
+      .until(() => follower.model.cluster !== undefined && follower.model.revision >= seen, CATCH_UP_MS, 'the cluster')
+      .catch((error: unknown) => {
+        // An agent that is ahead of an etcd that was restored must hear so: it then holds on to what it has.
+        if (!follower.model.cluster) throw error;
+      });
     await uplink.register(hello);
     const stream = new AgentStream(nodeId, follower, clock, (id) => this.#viewOf(id));
     this.#streams.get(nodeId)?.end();
     this.#streams.set(nodeId, stream);
     log.info({ node: nodeId, revision: hello.revision }, 'an agent attached');
-    const reading = uplink.read(inbox, stream).catch((error: unknown) => log.debug({ node: nodeId, error: messageOf(error) }, 'an agent broke off'));
+    const reading = uplink
+      .read(inbox, stream)
+      .catch((error: unknown) => log.debug({ node: nodeId, error: messageOf(error) }, 'an agent broke off'));
     signal.addEventListener('abort', () => stream.end(), { once: true });
     if (signal.aborted) stream.end();
     void reading.then(() => stream.end());

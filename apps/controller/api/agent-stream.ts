@@ -76,7 +76,12 @@ export class AgentStream {
     if (clusterId === undefined || !model.nodes.has(this.#nodeId)) return [];
     const before = this.#sent;
     const accept: HubMessage[] = this.#accept ? [{ message: { $case: 'accept', value: { clusterId } } }] : [];
-    const anew = before === undefined || this.#accept || before.clusterId !== clusterId || before.storeId !== model.storeId || model.revision < before.revision;
+    const anew =
+      before === undefined ||
+      this.#accept ||
+      before.clusterId !== clusterId ||
+      before.storeId !== model.storeId ||
+      model.revision < before.revision;
     this.#accept = false;
     const difference = diffViews(anew ? new Map() : before.view, this.#viewOf(this.#nodeId));
     if (!anew && difference.upserts.length === 0 && difference.removals.length === 0) return [];
@@ -88,7 +93,14 @@ export class AgentStream {
     }
     const gone = new Set(difference.removals.filter((key) => key.startsWith('task/')).map((key) => key.slice('task/'.length)));
     const tombstones = this.#tombstones().filter((t) => gone.has(t.taskId));
-    return [{ message: { $case: 'delta', value: deltaToWire({ ...head, upserts: difference.upserts, removals: difference.removals, tombstones }) } }];
+    return [
+      {
+        message: {
+          $case: 'delta',
+          value: deltaToWire({ ...head, upserts: difference.upserts, removals: difference.removals, tombstones }),
+        },
+      },
+    ];
   }
 
   #tombstones(): Tombstone[] {

@@ -46,7 +46,10 @@ export class AgentUplink {
     await this.#ensureRecord();
     await this.#writeFacts();
     sessions.heard(nodeId);
-    statuses.take(nodeId, hello.tasks.map((s) => statusFromWire({ ...s, nodeId })));
+    statuses.take(
+      nodeId,
+      hello.tasks.map((s) => statusFromWire({ ...s, nodeId })),
+    );
   }
 
   /** Reads until the agent ends its side. */
@@ -67,7 +70,10 @@ export class AgentUplink {
     const { nodeId, statuses, sessions } = this.#tools;
     sessions.heard(nodeId);
     if (message?.$case === 'status') {
-      statuses.take(nodeId, message.value.statuses.map((s) => statusFromWire({ ...s, nodeId })));
+      statuses.take(
+        nodeId,
+        message.value.statuses.map((s) => statusFromWire({ ...s, nodeId })),
+      );
     } else if (message?.$case === 'facts') {
       this.#facts = this.#checkFacts(message.value);
       await this.#writeFacts();
@@ -90,11 +96,17 @@ export class AgentUplink {
     if (model.nodes.has(nodeId) || this.#registering || !follower.current || !model.cluster) return;
     if (model.revisionOf(keys.node(nodeId)) > 0) throw new WeftError('CORRUPT', `the record of node ${nodeId} cannot be read`);
     if (isRemovedNode(model, nodeId)) {
-      throw new WeftError('FORBIDDEN', { what: 'this node was removed from the cluster', hint: 'Join it again with a new token: `ctl node token`.' });
+      throw new WeftError('FORBIDDEN', {
+        what: 'this node was removed from the cluster',
+        hint: 'Join it again with a new token: `ctl node token`.',
+      });
     }
     this.#registering = true;
     try {
-      const node = await registerNode(store, follower, clock, wishFromFacts(model, nodeId, this.#facts as NodeFacts), { compares: [], writes: [] });
+      const node = await registerNode(store, follower, clock, wishFromFacts(model, nodeId, this.#facts as NodeFacts), {
+        compares: [],
+        writes: [],
+      });
       log.warn({ node: nodeId, name: node.name }, 'etcd had forgotten this node; it is registered again');
     } finally {
       this.#registering = false;

@@ -34,10 +34,14 @@ export function apiImplementation({ follower, stacks, nodes, images, logs, exec 
     createToken: unary<m.CreateTokenRequest, m.CreateTokenResponse>(ADMIN, nodes.createToken),
     acceptNode: unary<m.AcceptNodeRequest, m.AcceptNodeResponse>(ADMIN, nodes.accept),
     removeNode: unary<m.RemoveNodeRequest, m.RemoveNodeResponse>(ADMIN, nodes.remove),
-    listNetworks: unary<m.ListNetworksRequest, m.ListNetworksResponse>(ADMIN, async ({ stack }) => ({ networks: networkRows(follower.model, stack) })),
+    listNetworks: unary<m.ListNetworksRequest, m.ListNetworksResponse>(ADMIN, async ({ stack }) => ({
+      networks: networkRows(follower.model, stack),
+    })),
     listImages: unary<m.ListImagesRequest, m.ListImagesResponse>(ADMIN, images.list),
     loadImage: bidi<m.LoadImageRequest, m.ImageProgress>(ADMIN, (requests, _peer, signal) => images.load(requests, signal)),
-    prepareImages: serverStream<m.PrepareImagesRequest, m.ImageProgress>(ADMIN, (request, _peer, signal) => images.prepare(request, signal)),
+    prepareImages: serverStream<m.PrepareImagesRequest, m.ImageProgress>(ADMIN, (request, _peer, signal) =>
+      images.prepare(request, signal),
+    ),
     logs: serverStream<m.LogsRequest, m.LogsResponse>(ADMIN, (request, _peer, signal) => logs.read(request, signal)),
     exec: bidi<m.ExecRequest, m.ExecResponse>(ADMIN, (requests, _peer, signal) => exec.exec(requests, signal)),
   };

@@ -10,7 +10,16 @@ import type { NodeClients, Reach } from './node-clients.js';
 
 const LIST_TIMEOUT_MS = 5_000;
 
-const line = (parts: Partial<ImageProgress>): ImageProgress => ({ node: '', reference: '', message: '', doneBytes: 0, totalBytes: 0, image: undefined, error: undefined, ...parts });
+const line = (parts: Partial<ImageProgress>): ImageProgress => ({
+  node: '',
+  reference: '',
+  message: '',
+  doneBytes: 0,
+  totalBytes: 0,
+  image: undefined,
+  error: undefined,
+  ...parts,
+});
 
 /** What the nodes said so far. */
 interface Tally {
@@ -59,7 +68,8 @@ export class ImageCalls {
       throwFirst(again);
       tally = { images: new Map([...tally.images, ...again.images]), errors: [] };
     }
-    for (const { reference } of request.images) yield line({ reference, message: 'ready on all nodes', image: agreed(tally, reference, reaches) });
+    for (const { reference } of request.images)
+      yield line({ reference, message: 'ready on all nodes', image: agreed(tally, reference, reaches) });
   }
 
   async *#ask(reaches: readonly Reach[], request: PrepareImagesRequest, tally: Tally, signal: AbortSignal): AsyncGenerator<ImageProgress> {
@@ -78,7 +88,8 @@ export class ImageCalls {
     yield* mergeAsTheyCome(calls.map((call, i) => tell(reaches[i] as Reach, call.messages, tally)));
     throwFirst(tally);
     await feeding;
-    for (const reference of tally.images.keys()) yield line({ reference, message: 'loaded on all nodes', image: agreed(tally, reference, reaches) });
+    for (const reference of tally.images.keys())
+      yield line({ reference, message: 'loaded on all nodes', image: agreed(tally, reference, reaches) });
   }
 }
 
@@ -120,15 +131,24 @@ function throwFirst(tally: Tally): void {
   const first = tally.errors[0];
   if (!first) return;
   const others = tally.errors.length > 1 ? ` (and ${tally.errors.length - 1} more node(s) failed)` : '';
-  throw new WeftError(first.error.code, { what: `node ${first.node}: ${first.error.what}${others}`, why: first.error.why, hint: first.error.hint });
+  throw new WeftError(first.error.code, {
+    what: `node ${first.node}: ${first.error.what}${others}`,
+    why: first.error.why,
+    hint: first.error.hint,
+  });
 }
 
-const digestsOf = (tally: Tally, reference: string): Set<string> => new Set([...(tally.images.get(reference)?.values() ?? [])].map((i) => i.digest));
+const digestsOf = (tally: Tally, reference: string): Set<string> =>
+  new Set([...(tally.images.get(reference)?.values() ?? [])].map((i) => i.digest));
 
 function agreed(tally: Tally, reference: string, reaches: readonly Reach[]): Image {
   const row = tally.images.get(reference) ?? new Map<string, Image>();
   const missing = reaches.filter((r) => !row.has(r.node.name)).map((r) => r.node.name);
-  if (missing.length > 0) throw new WeftError('IMAGE_UNKNOWN', { what: `image ${reference} is not on every node`, why: `it is missing on ${missing.join(', ')}` });
+  if (missing.length > 0)
+    throw new WeftError('IMAGE_UNKNOWN', {
+      what: `image ${reference} is not on every node`,
+      why: `it is missing on ${missing.join(', ')}`,
+    });
   const byDigest = new Map([...row].map(([node, image]) => [image.digest, node]));
   if (byDigest.size > 1) {
     throw new WeftError('CONFLICT', {

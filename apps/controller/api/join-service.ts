@@ -61,7 +61,8 @@ export class JoinCalls {
     if (pass.token.role === 'node' && !isIpv4(request.address)) throw new WeftError('BAD_ADDRESS', 'a node joins with its IPv4 address');
     const extra = pass.token.role === 'node' ? [{ type: 'ip' as const, value: request.address }] : [];
     const certificatePem = await signCsr(ca, request.csrPem, { role: pass.token.role, id, clusterId: cluster.id }, extra);
-    if (pass.token.role === 'node') await registerNode(this.#tools.store, follower, this.#tools.clock, { id, name: request.name, address: request.address }, pass);
+    if (pass.token.role === 'node')
+      await registerNode(this.#tools.store, follower, this.#tools.clock, { id, name: request.name, address: request.address }, pass);
     else await this.#spend(pass);
     log.info({ role: pass.token.role, id, name: request.name }, 'a certificate was signed');
     return {
@@ -88,7 +89,8 @@ export class JoinCalls {
 
   async #spend(pass: Pass): Promise<void> {
     const result = await this.#tools.store.txn(pass.compares, pass.writes);
-    if (!result.ok) throw new WeftError('TOKEN_INVALID', { what: 'the token is not valid', why: 'it is unknown, was used, or has expired' });
+    if (!result.ok)
+      throw new WeftError('TOKEN_INVALID', { what: 'the token is not valid', why: 'it is unknown, was used, or has expired' });
   }
 }
 

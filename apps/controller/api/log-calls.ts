@@ -28,7 +28,8 @@ export class LogCalls {
   /** @throws NOT_FOUND */
   async *read(request: LogsRequest, signal: AbortSignal): AsyncGenerator<LogsResponse> {
     const { model } = this.#follower;
-    const tasks = request.tasks.length > 0 ? request.tasks.map((t) => findTask(model, t)) : tasksOfStack(model, request.stack, request.services);
+    const tasks =
+      request.tasks.length > 0 ? request.tasks.map((t) => findTask(model, t)) : tasksOfStack(model, request.stack, request.services);
     const byNode = groupByNode(tasks);
     const streams = [...byNode].map(([nodeId, group]) => this.#ofNode(nodeId, group, request, signal));
     if (request.follow) yield* this.#gather(streams, signal);

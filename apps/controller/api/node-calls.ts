@@ -6,7 +6,13 @@ import { keys } from '#model/keys.js';
 import type { Node } from '#model/node.js';
 import { findNode } from '#planner/find-node.js';
 import { standingOf } from '#planner/schedule.js';
-import type { AcceptNodeRequest, CreateTokenRequest, CreateTokenResponse, GetClusterResponse, RemoveNodeRequest } from '#rpc/gen/weft/v1/api.js';
+import type {
+  AcceptNodeRequest,
+  CreateTokenRequest,
+  CreateTokenResponse,
+  GetClusterResponse,
+  RemoveNodeRequest,
+} from '#rpc/gen/weft/v1/api.js';
 import type { Store } from '#store/store.js';
 import type { Ca } from '#trust/ca.js';
 import { caDigest } from '#trust/identity.js';
@@ -44,11 +50,16 @@ export class NodeCalls {
   createToken = async ({ role, ttlMs }: CreateTokenRequest): Promise<CreateTokenResponse> => {
     const { follower, store, clock, ca, joinAddress } = this.#tools;
     follower.requireCurrent();
-    if (role !== 'node' && role !== 'admin') throw new WeftError('BAD_VALUE', `a token is for the role node or admin, not ${JSON.stringify(role.slice(0, 32))}`);
-    if (ttlMs < MIN_TTL_MS || ttlMs > MAX_TTL_MS) throw new WeftError('BAD_VALUE', 'a token lives at least one second and at most seven days');
+    if (role !== 'node' && role !== 'admin')
+      throw new WeftError('BAD_VALUE', `a token is for the role node or admin, not ${JSON.stringify(role.slice(0, 32))}`);
+    if (ttlMs < MIN_TTL_MS || ttlMs > MAX_TTL_MS)
+      throw new WeftError('BAD_VALUE', 'a token lives at least one second and at most seven days');
     const token = makeToken(caDigest(ca.certPem));
     const expiresAt = clock.now() + ttlMs;
-    await store.txn([{ key: keys.token(token.id), exists: false }], [{ put: keys.token(token.id), value: encode({ id: token.id, secretHash: token.secretHash, role, expiresAt }) }]);
+    await store.txn(
+      [{ key: keys.token(token.id), exists: false }],
+      [{ put: keys.token(token.id), value: encode({ id: token.id, secretHash: token.secretHash, role, expiresAt }) }],
+    );
     return { token: token.text, expiresAt, joinAddresses: [joinAddress()] };
   };
 
@@ -69,13 +80,23 @@ export class NodeCalls {
       throw new WeftError('CONFLICT', { what: `node ${node.name} is ${standing}`, hint: 'Stop its agent first, or use --force.' });
     }
     if (!force && tasks > 0) {
-      throw new WeftError('CONFLICT', { what: `node ${node.name} had ${tasks} task(s) when it was last heard`, why: 'they may still run there; their addresses would be given to others', hint: 'Make sure that the machine is off, then use --force.' });
+      throw new WeftError('CONFLICT', {
+        what: `node ${node.name} had ${tasks} task(s) when it was last heard`,
+        why: 'they may still run there; their addresses would be given to others',
+        hint: 'Make sure that the machine is off, then use --force.',
+      });
     }
     const key = keys.node(node.id);
     const tombstone = { taskId: node.id, nodeId: node.id, reason: 'the node was removed', at: clock.now() };
     const result = await store.txn(
       [{ key, modRevision: follower.model.revisionOf(key) }],
-      [{ delete: key }, { delete: keys.nodeFacts(node.id) }, { delete: keys.nodeState(node.id) }, { delete: keys.nodeSession(node.id) }, { put: keys.tombstone(node.id, node.id), value: encode(tombstone) }],
+      [
+        { delete: key },
+        { delete: keys.nodeFacts(node.id) },
+        { delete: keys.nodeState(node.id) },
+        { delete: keys.nodeSession(node.id) },
+        { put: keys.tombstone(node.id, node.id), value: encode(tombstone) },
+      ],
     );
     if (!result.ok) throw new WeftError('CONFLICT', `node ${node.name} was changed at the same time`);
     await follower.reached(result.revision);

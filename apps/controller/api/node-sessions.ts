@@ -88,7 +88,8 @@ export class NodeSessions {
 
   async #keep(nodeId: string, held: Held): Promise<void> {
     if (held.session?.lost.aborted) held.session = undefined;
-    const shown = this.#follower.model.sessions.has(nodeId) || !this.#follower.current || this.#clock.monotonic() - held.putAt < 4 * CARE_MS;
+    const shown =
+      this.#follower.model.sessions.has(nodeId) || !this.#follower.current || this.#clock.monotonic() - held.putAt < 4 * CARE_MS;
     if (held.session && shown) return;
     held.session ??= await this.#store.openSession(NODE_TTL_MS);
     await this.#store.txn([], [{ put: keys.nodeSession(nodeId), value: this.#controllerId, lease: held.session.leaseId }]);

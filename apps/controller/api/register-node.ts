@@ -20,7 +20,8 @@ const TRIES = 5;
 
 function checkWish(state: ClusterState, wish: NodeWish): void {
   checkName(wish.name, 'the node', HOSTNAME_PATTERN);
-  if (!isIpv4(wish.address)) throw new WeftError('BAD_ADDRESS', `the node's address ${JSON.stringify(wish.address.slice(0, 64))} is not an IPv4 address`);
+  if (!isIpv4(wish.address))
+    throw new WeftError('BAD_ADDRESS', `the node's address ${JSON.stringify(wish.address.slice(0, 64))} is not an IPv4 address`);
   for (const node of state.nodes.values()) {
     if (node.id === wish.id || (node.name !== wish.name && node.address !== wish.address)) continue;
     const same = node.name === wish.name ? `the name ${node.name}` : `the address ${node.address}`;
@@ -36,7 +37,13 @@ function checkWish(state: ClusterState, wish: NodeWish): void {
  * Writes the record of a new node, with what must hold and happen in the same transaction.
  * @throws CONFLICT when name or address are taken, BAD_NAME, BAD_ADDRESS
  */
-export async function registerNode(store: Store, follower: ClusterFollower, clock: Clock, wish: NodeWish, also: { compares: Compare[]; writes: Write[] }): Promise<Node> {
+export async function registerNode(
+  store: Store,
+  follower: ClusterFollower,
+  clock: Clock,
+  wish: NodeWish,
+  also: { compares: Compare[]; writes: Write[] },
+): Promise<Node> {
   for (let attempt = 0; attempt < TRIES; attempt++) {
     const { model } = follower;
     checkWish(model, wish);
@@ -44,7 +51,11 @@ export async function registerNode(store: Store, follower: ClusterFollower, cloc
     const node: Node = { ...wish, index, labels: {}, createdAt: clock.now() };
     const result = await store.txn(
       [{ key: keys.pool(), modRevision: model.revisionOf(keys.pool()) }, { key: keys.node(wish.id), exists: false }, ...also.compares],
-      [{ put: keys.node(wish.id), value: encode(node) }, { put: keys.pool(), value: encode({ ...model.pool, nodeIndex: index }) }, ...also.writes],
+      [
+        { put: keys.node(wish.id), value: encode(node) },
+        { put: keys.pool(), value: encode({ ...model.pool, nodeIndex: index }) },
+        ...also.writes,
+      ],
     );
     await follower.reached(result.revision);
     if (result.ok) return node;

@@ -31,14 +31,22 @@ export function taskRow(state: ClusterState, task: Task): TaskRow {
 
 /** @param stack all when empty */
 export const taskRows = (state: ClusterState, stack: string): TaskRow[] =>
-  [...state.tasks.values()].filter((t) => stack === '' || t.stack === stack).sort(taskOrder).map((t) => taskRow(state, t));
+  [...state.tasks.values()]
+    .filter((t) => stack === '' || t.stack === stack)
+    .sort(taskOrder)
+    .map((t) => taskRow(state, t));
 
 export function nodeRows(state: ClusterState): NodeRow[] {
   return [...state.nodes.values()]
     .sort((a, b) => a.index - b.index)
     .map((node) => {
       const facts = state.facts.get(node.id);
-      return { node: nodeToWire(node), facts: facts && factsToWire(facts), state: standingOf(state, node.id), tasks: state.tasksOfNode(node.id).length };
+      return {
+        node: nodeToWire(node),
+        facts: facts && factsToWire(facts),
+        state: standingOf(state, node.id),
+        tasks: state.tasksOfNode(node.id).length,
+      };
     });
 }
 
@@ -53,7 +61,10 @@ export function stackSummaries(state: ClusterState): StackSummary[] {
     .map(([name, record]) => ({
       name,
       services: Object.keys(record.spec.services).length,
-      tasksRunning: runningOf(state, [...state.tasks.values()].filter((t) => t.stack === name)),
+      tasksRunning: runningOf(
+        state,
+        [...state.tasks.values()].filter((t) => t.stack === name),
+      ),
       tasksWanted: record.removing ? 0 : Object.values(record.spec.services).reduce((n, s) => n + s.replicas, 0),
       generation: record.generation,
       removing: record.removing,
@@ -97,7 +108,11 @@ function addressRow(state: ClusterState, ipv4: string, lease: Lease): AddressRow
     return { ...row, owner: name + resting, node: name };
   }
   const task = state.tasks.get(lease.owner);
-  return { ...row, owner: (lease.kind === 'task' ? (task?.name ?? lease.owner) : (lease.owner.split('/')[1] ?? lease.owner)) + resting, node: task ? (state.nodes.get(task.nodeId)?.name ?? '') : '' };
+  return {
+    ...row,
+    owner: (lease.kind === 'task' ? (task?.name ?? lease.owner) : (lease.owner.split('/')[1] ?? lease.owner)) + resting,
+    node: task ? (state.nodes.get(task.nodeId)?.name ?? '') : '',
+  };
 }
 
 function networkRow(state: ClusterState, network: Network): NetworkRow {
@@ -113,4 +128,7 @@ function networkRow(state: ClusterState, network: Network): NetworkRow {
 
 /** @param stack all when empty */
 export const networkRows = (state: ClusterState, stack: string): NetworkRow[] =>
-  [...state.networks.values()].filter((n) => stack === '' || n.stack === stack).sort((a, b) => (a.name < b.name ? -1 : 1)).map((n) => networkRow(state, n));
+  [...state.networks.values()]
+    .filter((n) => stack === '' || n.stack === stack)
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .map((n) => networkRow(state, n));

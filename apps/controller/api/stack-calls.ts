@@ -3,7 +3,16 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import { planRemoval, planStack, type StackPlan } from '#planner/plan-stack.js';
-import type { ApplyStackRequest, ApplyStackResponse, PlanStackRequest, PlanStackResponse, RemoveStackRequest, RemoveStackResponse, StackState, WatchStackRequest } from '#rpc/gen/weft/v1/api.js';
+import type {
+  ApplyStackRequest,
+  ApplyStackResponse,
+  PlanStackRequest,
+  PlanStackResponse,
+  RemoveStackRequest,
+  RemoveStackResponse,
+  StackState,
+  WatchStackRequest,
+} from '#rpc/gen/weft/v1/api.js';
 import { stackFromWire, stackToWire } from '#rpc/wire.js';
 import { MAX_TXN_OPS, MAX_VALUE_BYTES, type Store } from '#store/store.js';
 import { Bell } from '../bell.js';
@@ -89,7 +98,11 @@ export class StackCalls {
     if (plan.writes.length === 0) return true;
     const tooLarge = plan.writes.some((w) => 'put' in w && Buffer.byteLength(w.value) > MAX_VALUE_BYTES);
     if (tooLarge || plan.writes.length > MAX_TXN_OPS || plan.compares.length > MAX_TXN_OPS) {
-      throw new WeftError('BAD_VALUE', { what: 'the stack is too large to be stored', why: `limits are ${MAX_VALUE_BYTES} bytes and some 40 networks`, hint: 'Split it into several stacks.' });
+      throw new WeftError('BAD_VALUE', {
+        what: 'the stack is too large to be stored',
+        why: `limits are ${MAX_VALUE_BYTES} bytes and some 40 networks`,
+        hint: 'Split it into several stacks.',
+      });
     }
     const result = await this.#store.txn(plan.compares, plan.writes);
     // Seen here before it is answered: what the caller asks next is asked of the new state.

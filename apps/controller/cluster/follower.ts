@@ -75,7 +75,8 @@ export class ClusterFollower {
     const stop = this.listen(() => holds() && done.abort());
     try {
       await this.#clock.sleep(timeoutMs, done.signal).catch(() => undefined);
-      if (!holds()) throw new WeftError('UNAVAILABLE', { what: `the controller did not see ${what} in time`, why: this.#stale || undefined });
+      if (!holds())
+        throw new WeftError('UNAVAILABLE', { what: `the controller did not see ${what} in time`, why: this.#stale || undefined });
     } finally {
       stop();
     }
@@ -100,7 +101,11 @@ export class ClusterFollower {
     if (feed.type === 'snapshot') {
       this.#stale = '';
       const another = before.storeId !== '' && (before.storeId !== feed.clusterId || feed.revision < before.revision);
-      if (another) this.#log.error({ before, now: { storeId: feed.clusterId, revision: feed.revision } }, 'etcd is not what it was: made anew, or restored from older data');
+      if (another)
+        this.#log.error(
+          { before, now: { storeId: feed.clusterId, revision: feed.revision } },
+          'etcd is not what it was: made anew, or restored from older data',
+        );
       if (wasStale || another) this.#tell({ type: 'gap' });
     }
     this.#tell({ type: 'changed', collections });

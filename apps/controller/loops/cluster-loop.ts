@@ -30,10 +30,18 @@ export function clusterLoop(tools: LoopTools, pki: Pki, options: Pick<Controller
       vxlanPort: VXLAN_PORT,
     };
     await pki.markClusterMade();
-    const unit = { what: 'make the cluster', compares: [{ key: keys.cluster(), exists: false }], writes: [{ put: keys.cluster(), value: encode(cluster) }] };
+    const unit = {
+      what: 'make the cluster',
+      compares: [{ key: keys.cluster(), exists: false }],
+      writes: [{ put: keys.cluster(), value: encode(cluster) }],
+    };
     const { refused } = await term.apply([unit]);
     if (refused.length > 0) return REPLAN_MS;
-    if (lost) log.error({ cluster: cluster.id }, 'etcd had lost the cluster: it has a new id now, and nodes keep what they run until they are accepted');
+    if (lost)
+      log.error(
+        { cluster: cluster.id },
+        'etcd had lost the cluster: it has a new id now, and nodes keep what they run until they are accepted',
+      );
     else log.info({ cluster: cluster.id }, 'a new cluster');
     return undefined;
   };

@@ -11,7 +11,12 @@ export interface LoopTools {
 }
 
 /** @param collections whose changes mark the loop */
-export async function runMarked(tools: LoopTools, collections: readonly string[], options: Omit<LoopOptions, 'log' | 'clock'>, signal: AbortSignal): Promise<void> {
+export async function runMarked(
+  tools: LoopTools,
+  collections: readonly string[],
+  options: Omit<LoopOptions, 'log' | 'clock'>,
+  signal: AbortSignal,
+): Promise<void> {
   const loop = new Loop({ ...options, log: tools.log, clock: tools.clock });
   const stop = tools.follower.listen((change) => {
     if (change.type === 'gap' || collections.some((name) => change.collections.has(name))) loop.mark();

@@ -32,4 +32,3 @@ export function nodesLoop(tools: LoopTools): LeaderLoop {
     }
   };
 }
-

@@ -5,7 +5,19 @@ import type { LeaderLoop } from '../cluster/leader.js';
 import type { Term } from '../cluster/term.js';
 import { REPLAN_MS, runMarked, type LoopTools } from './leader-loop.js';
 
-const COLLECTIONS = ['stacks', 'networks', 'network-names', 'tasks', 'slots', 'task-status', 'nodes', 'node-states', 'node-facts', 'cluster', 'leases'];
+const COLLECTIONS = [
+  'stacks',
+  'networks',
+  'network-names',
+  'tasks',
+  'slots',
+  'task-status',
+  'nodes',
+  'node-states',
+  'node-facts',
+  'cluster',
+  'leases',
+];
 /** A service that waits for a node or an address is looked at again this often, in milliseconds: rests end unannounced. */
 const WAITING_MS = 1_000;
 

@@ -1,0 +1,144 @@
+import { callUnary } from '#rpc/client.js';
+import type { ApiClient } from '#rpc/gen/weft/v1/api.js';
+import { stackToWire } from '#rpc/wire.js';
+import { FakeAgent } from './fake-agent.js';
+import { eventually, isUp, makeStack, TestController, up, watchUntil } from './harness.js';
+
+describe('a stack on a controller with real etcd', () => {
+  let controller: TestController;
+  let api: ApiClient;
+  const agents: FakeAgent[] = [];
+
+  beforeAll(async () => {
+    controller = await TestController.start();
+    api = await controller.api();
+    for (const name of ['n1', 'n2', 'n3']) agents.push(await FakeAgent.join(controller, name));
+    await eventually(async () => (await callUnary(api, 'listNodes', {})).nodes.every((n) => n.state === 'ready'), 'all nodes are ready');
+  }, 60_000);
+
+  afterAll(async () => {
+    for (const agent of agents) agent.detach();
+    await controller?.dispose();
+  });
+
+  it('places tasks evenly, tells each node its own view, and reports them running', async () => {
+    await up(api, makeStack('shop', { web: { replicas: 6, ports: [{ target: 80, published: 8080 }] }, db: 1 }));
+    const state = await watchUntil(api, 'shop', isUp);
+    expect(state.tasks).toHaveLength(7);
+    for (const agent of agents) expect(agent.kinds.tasks.filter((t) => t.service === 'web')).toHaveLength(2);
+    const addresses = state.tasks.flatMap((t) => t.task?.endpoints.map((e) => e.ipv4) ?? []);
+    expect(new Set(addresses).size).toBe(7);
+    const [agent] = agents as [FakeAgent];
+    const view = await eventually(() => {
+      const kinds = agent.kinds;
+      return kinds.vips.find((v) => v.service === 'web')?.backends.length === 6 && kinds;
+    }, 'the VIP has six backends');
+    expect(view.members.filter((m) => m.kind === 'node')).toHaveLength(3);
+    expect(view.names.find((n) => n.name === 'web')?.addresses).toEqual([view.vips.find((v) => v.service === 'web')?.ipv4]);
+    expect(view.names.find((n) => n.name === 'tasks.web')?.addresses).toHaveLength(6);
+    // Three nodes and seven tasks have an endpoint each.
+    expect(view.endpoints).toHaveLength(10);
+    expect(view.tasks.every((t) => t.nodeId === agent.identity.id)).toBe(true);
+    expect(agent.received[0]?.message?.$case).toBe('snapshot');
+    expect(agent.received.slice(1).every((m) => m.message?.$case === 'delta')).toBe(true);
+  });
+
+  it('changes nothing when the same stack is brought up again', async () => {
+    const stack = makeStack('shop', { web: { replicas: 6, ports: [{ target: 80, published: 8080 }] }, db: 1 });
+    const before = await callUnary(api, 'listTasks', { stack: 'shop' });
+    const plan = await callUnary(api, 'planStack', { stack: stackToWire(stack) });
+    expect(plan.steps.map((s) => s.action)).toEqual(['keep', 'keep', 'keep']);
+    expect(await up(api, stack)).toBe(1);
+    const after = await callUnary(api, 'listTasks', { stack: 'shop' });
+    expect(after.tasks.map((t) => t.task?.id)).toEqual(before.tasks.map((t) => t.task?.id));
+  });
+
+  it('replaces tasks one by one when the service changes, in their slots and with their addresses', async () => {
+    const before = await callUnary(api, 'listTasks', { stack: 'shop' });
+    const stack = makeStack('shop', {
+      web: { replicas: 3, container: { image: 'busybox:2' }, ports: [{ target: 80, published: 8080 }] },
+      db: 1,
+    });
+    const plan = await callUnary(api, 'planStack', { stack: stackToWire(stack) });
+    expect(plan.steps.find((s) => s.name === 'web')).toMatchObject({
+      action: 'recreate',
+      details: ['image: busybox → busybox:2', 'replicas: 6 → 3'],
+    });
+    await up(api, stack);
+    const state = await watchUntil(
+      api,
+      'shop',
+      (s) => isUp(s) && s.tasks.every((t) => t.task?.service === 'db' || t.task?.container?.image === 'busybox:2'),
+    );
+    expect(state.tasks).toHaveLength(4);
+    for (const row of state.tasks) {
+      const old = before.tasks.find((t) => t.task?.name === row.task?.name);
+      expect(row.task?.endpoints.map((e) => e.ipv4)).toEqual(old?.task?.endpoints.map((e) => e.ipv4));
+      expect(row.task?.id === old?.task?.id).toBe(row.task?.service === 'db');
+    }
+    // Nobody was told of a task that is gone without the reason for it.
+    expect(agents.map((a) => a.quarantine)).toEqual([undefined, undefined, undefined]);
+  });
+
+  it('refuses what cannot be, and names who is in the way', async () => {
+    const apply = (stack: ReturnType<typeof makeStack>) => up(api, stack);
+    await expect(apply(makeStack('other', { web: { ports: [{ target: 80, published: 8080 }] } }))).rejects.toMatchObject({
+      code: 'PORT_TAKEN',
+      why: expect.stringContaining('stack shop'),
+    });
+    await expect(apply(makeStack('other', { web: { ports: [{ target: 80, published: 22 }] } }))).rejects.toMatchObject({
+      code: 'PORT_TAKEN',
+    });
+    await expect(
+      apply(makeStack('other', { web: 1 }, { networks: { default: { key: 'default', name: 'shop_default' } } })),
+    ).rejects.toMatchObject({ code: 'CONFLICT', why: expect.stringContaining('stack shop') });
+    await (agents[1] as FakeAgent).tellFacts({
+      routes: ['default', '0.0.0.0/0', '192.168.7.0/24'],
+      listening: [{ protocol: 'tcp', address: '0.0.0.0', port: 5432, process: 'postgres' }],
+    });
+    await eventually(
+      async () => (await callUnary(api, 'listNodes', {})).nodes.some((n) => n.facts?.routes.length === 3),
+      'the facts are known',
+    );
+    const withSubnet = (subnet: string) => ({ networks: { default: { key: 'default', name: 'other_default', subnet } } });
+    await expect(apply(makeStack('other', { web: 1 }, withSubnet('192.168.0.0/16')))).rejects.toMatchObject({
+      code: 'SUBNET_CLASH',
+      why: expect.stringContaining('192.168.7.0/24 of node n2'),
+    });
+    await expect(apply(makeStack('other', { web: 3 }, withSubnet('10.250.0.0/29')))).rejects.toMatchObject({
+      code: 'ADDRESSES_EXHAUSTED',
+      what: expect.stringContaining('other_default'),
+    });
+    await expect(apply(makeStack('other', { db: { ports: [{ target: 5432, published: 5432 }] } }))).rejects.toMatchObject({
+      code: 'PORT_TAKEN',
+      why: expect.stringMatching(/postgres .*n2/),
+    });
+    await expect(callUnary(api, 'removeStack', { name: 'nothing' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(
+      callUnary(api, 'applyStack', { stack: stackToWire(makeStack('shop', { web: 1 })), baseGeneration: 1 }),
+    ).rejects.toMatchObject({ code: 'CONFLICT' });
+    expect((await callUnary(api, 'listStacks', {})).stacks.map((s) => s.name)).toEqual(['shop']);
+  });
+
+  it('says what a service waits for', async () => {
+    (agents[0] as FakeAgent).stateOf = (t) => (t.stack === 'slow' ? 'preparing' : 'running');
+    await up(api, makeStack('slow', { a: 3 }));
+    const state = await watchUntil(api, 'slow', (s) => s.services[0]?.running === 2);
+    expect(state.services[0]).toMatchObject({ wanted: 3, waiting: 'being prepared' });
+    (agents[0] as FakeAgent).stateOf = () => 'running';
+    await (agents[0] as FakeAgent).tell();
+    await watchUntil(api, 'slow', isUp);
+  });
+
+  it('takes a stack down: tasks with a reason, then networks, addresses and record', async () => {
+    for (const name of ['shop', 'slow']) await callUnary(api, 'removeStack', { name });
+    await watchUntil(api, 'shop', (s) => !s.exists);
+    await watchUntil(api, 'slow', (s) => !s.exists);
+    expect((await callUnary(api, 'listNetworks', { stack: '' })).networks).toEqual([]);
+    for (const agent of agents) {
+      await eventually(() => agent.kinds.tasks.length === 0, `${agent.name} has no tasks`);
+      expect(agent.quarantine).toBeUndefined();
+      expect(agent.kinds.endpoints).toEqual([]);
+    }
+  });
+});
