@@ -12,7 +12,7 @@ export interface ChildRecord {
   pid: number;
   /** Start time of the process in clock ticks since boot: a reused pid has another. */
   startTicks: string;
-  /** Hash-free copy of the arguments, to see whether a found child runs as it should. */
+  /** Its arguments, to see whether a found child runs as it should. */
   args: string[];
   /** As last seen; absent until the child was healthy once. */
   clusterId?: string;
@@ -82,7 +82,10 @@ export async function probe(client: EtcdClientOptions): Promise<WireStatus> {
 /** The last lines of the log file, for an error that a person reads. */
 export function lastLines(logFile: string, count: number): string[] {
   try {
-    return readFileSync(logFile, 'utf8').trimEnd().split('\n').slice(-count);
+    return readFileSync(logFile, 'utf8')
+      .split('\n')
+      .filter((line) => line.trim() !== '')
+      .slice(-count);
   } catch {
     return [];
   }

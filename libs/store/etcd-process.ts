@@ -27,7 +27,13 @@ export interface EtcdOptions {
   /** Absolute. */
   logFile: string;
   /** PEM files, absolute paths. Clients must show a certificate of this CA (`--client-cert-auth`); the pair also serves our own health checks. */
-  tls?: { caFile: string; certFile: string; keyFile: string };
+  tls?: {
+    caFile: string;
+    certFile: string;
+    keyFile: string;
+    /** A DNS name that a client's certificate must carry, if not every certificate of the CA may use etcd. */
+    allowedName?: string;
+  };
   log?: Log;
   /** Restart the child when it dies; true by default. */
   restart?: boolean;
@@ -35,6 +41,8 @@ export interface EtcdOptions {
   extraArgs?: string[];
   /** How long to wait for health at the start, in milliseconds. */
   healthyWithinMs?: number;
+  /** How long a found child may take to answer before it counts as hung and is replaced, in milliseconds. */
+  adoptWithinMs?: number;
 }
 
 export interface EtcdHandle {
@@ -51,7 +59,6 @@ export interface EtcdHandle {
 
 const HEALTHY_WITHIN_MS = 30_000;
 const HEALTH_POLL_MS = 100;
-/** How long a found child may take to answer before it counts as hung and is replaced. */
 const ADOPT_WITHIN_MS = 10_000;
 const DEATH_POLL_MS = 250;
 const TERM_GRACE_MS = 10_000;
@@ -114,6 +121,7 @@ function argumentsOf(options: EtcdOptions): string[] {
     // Nothing here speaks JSON to etcd, and the gateway would dial etcd with the server's certificate.
     '--enable-grpc-gateway=false',
     ...(tls ? tlsArguments(tls) : []),
+    ...(tls?.allowedName ? [`--client-cert-allowed-hostname=${tls.allowedName}`] : []),
     ...(isSecurePeer ? tlsArguments(tls, 'peer-') : []),
     ...extraArgs,
   ];
@@ -156,7 +164,7 @@ async function adopt(options: EtcdOptions): Promise<ChildRecord | undefined> {
     await endProcess(record);
     return undefined;
   }
-  const clusterId = await healthyClusterId(options, record, ADOPT_WITHIN_MS).catch(() => undefined);
+  const clusterId = await healthyClusterId(options, record, options.adoptWithinMs ?? ADOPT_WITHIN_MS).catch(() => undefined);
   if (clusterId === undefined) {
     log.warn({ pid: record.pid }, 'the running etcd does not answer: restarting it');
     await endProcess(record);
@@ -244,10 +252,10 @@ async function healthyClusterId(options: EtcdOptions, record: ChildRecord, withi
 }
 
 function failure(options: EtcdOptions, why: string): WeftError {
-  const lines = lastLines(options.logFile, 5);
+  const lines = lastLines(options.logFile, 3);
   return new WeftError('STORE', {
     what: 'cannot start etcd',
-    why: lines.length > 0 ? `${why}; its log ends with:\n${lines.join('\n')}` : why,
+    why: lines.length > 0 ? `${why}; the end of its log: ${lines.join(' | ')}` : why,
     hint: `Read ${options.logFile}.`,
   });
 }
