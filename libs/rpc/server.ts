@@ -176,10 +176,10 @@ export function bidi<Req, Res>(
     const signal = hangUpSignal(untyped);
     // A call that breaks off raises 'error' on the stream: the handler hears of it through its signal.
     call.on('error', () => undefined);
+    // Reading to the end must not destroy the call: answers are still to be written on it.
+    const requests = call.iterator({ destroyOnReturn: false }) as AsyncIterable<Req>;
     Promise.resolve()
-      .then(() =>
-        pump(call as unknown as ServerDuplexStream<never, Res>, handle(call as AsyncIterable<Req>, admit(untyped, roles), signal), signal),
-      )
+      .then(() => pump(call as unknown as ServerDuplexStream<never, Res>, handle(requests, admit(untyped, roles), signal), signal))
       .then(
         () => finish(call, signal),
         (error: unknown) => finish(call, signal, error),

@@ -37,6 +37,7 @@ describe('mutual TLS', () => {
           implementation: {
             attach: bidi(['node'], async function* (requests: AsyncIterable<{ message?: { $case: string } }>) {
               for await (const r of requests) yield { message: { $case: 'accept' as const, value: { clusterId: r.message?.$case ?? '' } } };
+              yield { message: { $case: 'accept' as const, value: { clusterId: 'after the last request' } } };
             }),
           },
         },
@@ -78,7 +79,9 @@ describe('mutual TLS', () => {
       await stream.send({ message: { $case: 'heartbeat', value: { appliedRevision: 1 } } });
       const first = await stream.messages.next();
       expect(first.value?.message).toEqual({ $case: 'accept', value: { clusterId: 'heartbeat' } });
-      stream.cancel();
+      stream.end();
+      expect((await stream.messages.next()).value?.message).toEqual({ $case: 'accept', value: { clusterId: 'after the last request' } });
+      expect((await stream.messages.next()).done).toBe(true);
     } finally {
       for (const client of [admin, node, hub, foreign, naked, wrongServer]) client.close();
       await server.stop();
