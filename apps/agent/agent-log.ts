@@ -7,7 +7,7 @@ export function agentLog(level: string, fields: Record<string, string>): Log {
   return pino(
     {
       level,
-      base: { ...fields, pid: process.pid },
+      base: fields,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
     },

@@ -1,73 +1,15 @@
 import { silentLog } from '#base/log.js';
 import { systemClock } from '#base/clock.js';
 import type { TaskStatus } from '#model/task.js';
-import type { ViewDelta, ViewSnapshot } from '#model/node-view.js';
-import { AgentHubService, type AgentMessage, type HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
-import { bidi, startServer } from '#rpc/server.js';
-import { deltaToWire, snapshotToWire } from '#rpc/wire.js';
 import { createCa, issue } from '#trust/ca.js';
 import { nodeFactsSchema } from '#model/node.js';
+import { deltaMessage, FakeController, snapshotMessage } from '../../test/fixtures/fake-controller.js';
 import { Believer } from './believer.js';
 import { DesiredStore } from './desired-store.js';
 import { startHub, type Hub } from './loops/hub.js';
 import { StatusBoard } from './status-board.js';
 import { makeSnapshot, makeTask, NODE_ID, taskResource, until, withTempDir } from './spec-kit.js';
-import { Queue } from './streams.js';
 
-/** A controller that records what it hears and says what it is told to, on real gRPC. */
-class FakeController {
-  readonly heard: AgentMessage[] = [];
-  streams = 0;
-  port = 0;
-  #down = new Queue<HubMessage>();
-  #server: { port: number; stop(): Promise<void> } | undefined;
-  greeting: () => HubMessage[] = () => [];
-
-  async start(identity: Awaited<ReturnType<typeof issue>>): Promise<void> {
-    const attach = bidi(['node'], (requests: AsyncIterable<AgentMessage>, _peer, signal) => this.#attach(requests, signal));
-    this.#server = await startServer({
-      address: '127.0.0.1',
-      port: this.port,
-      identity,
-      services: [{ definition: AgentHubService, implementation: { attach } }],
-    });
-    this.port = this.#server.port;
-  }
-
-  #attach(requests: AsyncIterable<AgentMessage>, signal: AbortSignal): AsyncIterable<HubMessage> {
-    this.streams++;
-    const down = new Queue<HubMessage>();
-    this.#down = down;
-    signal.addEventListener('abort', () => down.end());
-    for (const message of this.greeting()) down.push(message);
-    void (async () => {
-      for await (const message of requests) this.heard.push(message);
-    })().catch(() => undefined);
-    return down;
-  }
-
-  say(message: HubMessage): void {
-    this.#down.push(message);
-  }
-
-  hangUp(): void {
-    this.#down.end();
-  }
-
-  async stop(): Promise<void> {
-    this.#down.end();
-    await this.#server?.stop();
-  }
-
-  of<K extends NonNullable<AgentMessage['message']>['$case']>(kind: K) {
-    return this.heard.flatMap(({ message }) =>
-      message?.$case === kind ? [message.value as Extract<AgentMessage['message'], { $case: K }>['value']] : [],
-    );
-  }
-}
-
-const snapshot = (value: ViewSnapshot): HubMessage => ({ message: { $case: 'snapshot', value: snapshotToWire(value) } });
-const delta = (value: ViewDelta): HubMessage => ({ message: { $case: 'delta', value: deltaToWire(value) } });
 const a = makeTask('aaaaaaaa');
 const running = (taskId: string): Omit<TaskStatus, 'at' | 'nodeId'> => ({ taskId, state: 'running', message: '', restarts: 0 });
 
@@ -84,7 +26,7 @@ async function withRig(use: (rig: Rig) => Promise<void>, deadController = false)
   const ca = await createCa('c1c1c1c1');
   const certify = () => issue(ca, { role: 'controller', id: 'k1', clusterId: 'c1c1c1c1' });
   const controller = new FakeController();
-  controller.greeting = () => [snapshot(makeSnapshot(5, [a]))];
+  controller.greeting = () => [snapshotMessage(makeSnapshot(5, [a]))];
   await controller.start(await certify());
   await withTempDir(async (dir) => {
     const store = await DesiredStore.open(dir, silentLog);
@@ -120,7 +62,7 @@ describe('the stream to a controller', () => {
         value: { revision: 0, clusterId: '', facts: { nodeId: NODE_ID } },
       });
       controller.say(
-        delta({ clusterId: 'c1c1c1c1', revision: 8, upserts: [taskResource(makeTask('bbbbbbbb'))], removals: [], tombstones: [] }),
+        deltaMessage({ clusterId: 'c1c1c1c1', revision: 8, upserts: [taskResource(makeTask('bbbbbbbb'))], removals: [], tombstones: [] }),
       );
       await until(() => store.byKind.tasks.length === 2);
       await until(() => controller.of('heartbeat').some((h) => h.appliedRevision === 8));
@@ -153,7 +95,7 @@ describe('the stream to a controller', () => {
         await until(() => store.isKnown);
         await controller.stop();
         await until(() => !hub.isConnected());
-        controller.greeting = () => [snapshot(makeSnapshot(9, [a]))];
+        controller.greeting = () => [snapshotMessage(makeSnapshot(9, [a]))];
         await controller.start(await certify());
         await until(() => store.view.revision === 9, 15_000);
       }),
@@ -163,7 +105,7 @@ describe('the stream to a controller', () => {
   it('reports a quarantine at once, keeps its view, and is released by accept', () =>
     withRig(async ({ controller, store }) => {
       await until(() => store.isKnown);
-      const emptied = snapshot(makeSnapshot(2, [], { clusterId: 'dddddddd' }));
+      const emptied = snapshotMessage(makeSnapshot(2, [], { clusterId: 'dddddddd' }));
       controller.greeting = () => [emptied];
       controller.hangUp();
       await until(() => controller.of('facts').length > 0);
@@ -180,7 +122,7 @@ describe('the stream to a controller', () => {
   it('asks for a snapshot again when accept comes alone', () =>
     withRig(async ({ controller, store }) => {
       await until(() => store.isKnown);
-      controller.greeting = () => [snapshot(makeSnapshot(2, []))];
+      controller.greeting = () => [snapshotMessage(makeSnapshot(2, []))];
       controller.hangUp();
       await until(() => controller.of('facts').length > 0);
       controller.say({ message: { $case: 'accept', value: { clusterId: 'c1c1c1c1' } } });

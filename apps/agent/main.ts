@@ -101,7 +101,7 @@ function begin(): void {
   let log: Log | undefined;
   try {
     const options = parseOptions(process.argv.slice(2), process.env);
-    log = agentLog(options.logLevel, { name: 'agent', node: options.name });
+    log = agentLog(options.logLevel, { app: 'agent', on: options.name });
     run(options, log);
   } catch (error) {
     die(log, error);
