@@ -8,6 +8,7 @@ import { emptyNamespace, NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import type { Operation } from '#overlay/operation.js';
 import type { Line, Tool } from './commands.js';
 import { linesOf, seatOf, toolOf } from './commands.js';
+import { forgetFlows } from './conntrack.js';
 import type { Entry } from './enter.js';
 import { entry } from './enter.js';
 import type { Failure, Kernel, ObserveOptions } from './kernel.js';
@@ -47,6 +48,8 @@ export class LinuxKernel implements Kernel {
   }
 
   async apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }> {
+    // A namespace of that name is another one from here on.
+    for (const o of operations) if (o.op === 'removeNamespace' || o.op === 'addNamespace') this.#nft.forget(o.ns);
     const failed: Failure[] = [];
     const stages = stagesOf(operations);
     for (const [n, stage] of stages.entries()) {
@@ -58,7 +61,6 @@ export class LinuxKernel implements Kernel {
       failed.push(...rest.map((operation) => ({ operation, error: 'not tried, since the firewall could not be loaded' })));
       break;
     }
-    for (const o of operations) if (o.op === 'removeNamespace' || o.op === 'addNamespace') this.#nft.forget(o.ns);
     return { failed };
   }
 
@@ -67,7 +69,7 @@ export class LinuxKernel implements Kernel {
     const [fdb, nft, sysctls] = await Promise.all([
       seeFdb(this.#entry),
       this.#nft.observe(NODE_NAMESPACE),
-      seeSysctls(this.#entry, NODE_NAMESPACE, wanted.sysctls),
+      seeSysctls(this.#entry, NODE_NAMESPACE, wanted.sysctls, (name) => node.links.some((l) => l.ifname === name)),
     ]);
     return { ...rowsOf(node, fdb), links: nodeLinks(node, tasks), nft, sysctls, flows: wanted.flows };
   }
@@ -75,7 +77,7 @@ export class LinuxKernel implements Kernel {
   async #taskState(ns: string, seen: Seen, like: KernelState): Promise<NamespaceState> {
     const wanted = like.namespaces[ns] ?? emptyNamespace();
     const nft = await this.#nft.observe(ns);
-    const sysctls = await seeSysctls(this.#entry, ns, wanted.sysctls);
+    const sysctls = await seeSysctls(this.#entry, ns, wanted.sysctls, () => true);
     return { ...rowsOf(seen, []), links: taskLinks(seen), nft, sysctls, flows: wanted.flows };
   }
 
@@ -93,12 +95,9 @@ export class LinuxKernel implements Kernel {
           await this.#entry.exec(ns, ['sysctl', '-e', '-q', '-w', ...settings]);
           return [];
         }
-        case 'conntrack': {
-          const input = `${operations.flatMap((o) => linesOf(o).map((l) => l.text)).join('\n')}\n`;
-          // 1: there was nothing to forget.
-          await this.#entry.exec(ns, ['conntrack', '--load-file', '-'], { input, accept: [1] });
+        case 'conntrack':
+          await forgetFlows(this.#entry, ns, operations);
           return [];
-        }
       }
     } catch (thrown) {
       return operations.map((operation) => ({ operation, error: messageOf(thrown) }));

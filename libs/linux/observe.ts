@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { isIpv4 } from '#base/address.js';
 import { WeftError } from '#base/errors.js';
 import type { Address, FdbRow, Link, NamespaceState, Neighbour, Route, Rule } from '#overlay/kernel-state.js';
-import { addressKey, fdbKey, keyed, NODE_NAMESPACE, neighbourKey, routeKey, ruleKey } from '#overlay/kernel-state.js';
+import { addressKey, deviceOfSysctl, fdbKey, keyed, NODE_NAMESPACE, neighbourKey, routeKey, ruleKey } from '#overlay/kernel-state.js';
 import { isOurLink, isOurNamespace, isTaskLink, ROUTE_PROTOCOL } from '#overlay/names.js';
 import type { Entry } from './enter.js';
 
@@ -96,12 +96,24 @@ export async function seeFdb(entry: Entry): Promise<FdbRow[]> {
   });
 }
 
-/** Values of the sysctls that `wanted` names. One that this kernel does not have counts as being as wanted: it cannot be set. */
-export async function seeSysctls(entry: Entry, ns: string, wanted: Record<string, string>): Promise<Record<string, string>> {
+/**
+ * Values of the sysctls that `wanted` names. One that this kernel does not have counts as being as wanted, since it cannot
+ * be set; one of a device of ours that is not `there` is missing, and will be there with the device.
+ */
+export async function seeSysctls(
+  entry: Entry,
+  ns: string,
+  wanted: Record<string, string>,
+  there: (device: string) => boolean,
+): Promise<Record<string, string>> {
   const keys = Object.keys(wanted);
   if (keys.length === 0) return {};
   const { stdout } = await entry.exec(ns, ['sysctl', '-e', ...keys], { accept: [1, 255] });
-  const values: Record<string, string> = { ...wanted };
+  const waits = (key: string) => {
+    const device = deviceOfSysctl(key);
+    return device !== undefined && isOurLink(device) && !there(device);
+  };
+  const values = Object.fromEntries(Object.entries(wanted).filter(([key]) => !waits(key)));
   for (const line of stdout.split('\n')) {
     const at = line.indexOf(' = ');
     if (at > 0)

@@ -80,10 +80,16 @@ export class KernelReconciler {
     const operations = diff(desired, before);
     const first = await this.#apply(operations);
     const fresh = Object.keys(desired.namespaces).filter((ns) => ns !== NODE_NAMESPACE && !before.namespaces[ns]);
-    const wrong = first.length > 0 ? diff(desired, await this.#kernel.observe(desired)) : await this.#check(desired, fresh);
+    const wrong = first.length > 0 ? await this.#again(desired, first) : await this.#check(desired, fresh);
     const failed = await this.#apply(wrong);
     this.#known = failed.length === 0 ? desired : undefined;
     return { operations: [...operations, ...wrong], failed };
+  }
+
+  /** What is left to do after failures. Flows are the one thing that cannot be read back. */
+  async #again(desired: KernelState, failures: readonly Failure[]): Promise<Operation[]> {
+    const flows = failures.map((f) => f.operation).filter((o) => o.op === 'forgetFlows' && desired.namespaces[o.ns]);
+    return [...diff(desired, await this.#kernel.observe(desired)), ...flows];
   }
 
   /** What is not as it should be in namespaces just made: a container is about to start in them. */

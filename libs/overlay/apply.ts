@@ -4,7 +4,7 @@
  */
 import { WeftError } from '#base/errors.js';
 import type { KernelState, Link, NamespaceState } from './kernel-state.js';
-import { addressKey, emptyNamespace, fdbKey, NODE_NAMESPACE, neighbourKey, routeKey, ruleKey } from './kernel-state.js';
+import { addressKey, deviceOfSysctl, emptyNamespace, fdbKey, NODE_NAMESPACE, neighbourKey, routeKey, ruleKey } from './kernel-state.js';
 import type { Operation } from './operation.js';
 import { describe } from './operation.js';
 
@@ -63,6 +63,7 @@ function applyInside(state: KernelState, space: NamespaceState, o: Inside, refus
     case 'removeFdb':
       return take(space.fdb, fdbKey(o.row), refuse);
     case 'setSysctl':
+      if (deviceOfSysctl(o.key)?.startsWith('wf')) needDevice(deviceOfSysctl(o.key) as string);
       return put(space.sysctls, o.key, o.value);
     case 'putTable':
       return put(space.nft, o.table, o.text);
@@ -139,6 +140,7 @@ function forgetPort(space: NamespaceState, dev: string): void {
 function removeByDevice(space: NamespaceState, dev: string): void {
   const tables: Record<string, { dev: string }>[] = [space.addresses, space.routes, space.neighbours, space.fdb];
   for (const table of tables) for (const [key, item] of Object.entries(table)) if (item.dev === dev) delete table[key];
+  for (const key of Object.keys(space.sysctls)) if (deviceOfSysctl(key) === dev) delete space.sysctls[key];
 }
 
 function put<T>(table: Record<string, T>, key: string, value: T): void {

@@ -4,7 +4,7 @@
  * that guard it stand; then links, addresses, routes and rows.
  */
 import type { FdbRow, KernelState, Link, NamespaceState } from './kernel-state.js';
-import { emptyNamespace, NODE_NAMESPACE } from './kernel-state.js';
+import { deviceOfSysctl, emptyNamespace, NODE_NAMESPACE } from './kernel-state.js';
 import type { Operation } from './operation.js';
 
 /** Operations that turn `observed` into `desired`; empty if nothing differs. */
@@ -169,6 +169,7 @@ function survivors(ns: string, have: NamespaceState, { lost, moved, flushed }: L
     ...have,
     addresses: filterRecord(have.addresses, stays),
     routes: filterRecord(have.routes, stays),
+    sysctls: Object.fromEntries(Object.entries(have.sysctls).filter(([key]) => !lost.has(at(ns, deviceOfSysctl(key) ?? '')))),
     neighbours: filterRecord(have.neighbours, (n) => stays(n) && !flushed.has(at(ns, n.dev))),
     fdb: filterRecord(have.fdb, (row: FdbRow) => stays(row) && !(row.vtep === undefined && moved.has(at(ns, row.dev)))),
   };

@@ -125,6 +125,9 @@ export const ruleKey = (r: Rule): string => `${r.priority}`;
 export const neighbourKey = (n: Neighbour): string => `${n.dev} ${n.address}`;
 export const fdbKey = (f: FdbRow): string => `${f.dev} ${f.mac} ${f.vtep === undefined ? 'bridge' : 'vxlan'}`;
 
+/** The device that a sysctl is of (`net.ipv4.conf.<device>.…`); it comes and goes with it. */
+export const deviceOfSysctl = (key: string): string | undefined => /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1];
+
 export function emptyNamespace(): NamespaceState {
   return { links: {}, addresses: {}, routes: {}, rules: {}, neighbours: {}, fdb: {}, sysctls: {}, nft: {}, flows: [] };
 }
