@@ -134,9 +134,8 @@ class Slot {
         this.problem = undefined;
         this.#log.info({ listener: this.#name }, 'answering');
       },
-      failed: (error) => {
-        if (this.#close === close) this.#failed(error);
-      },
+      // A bind can fail while it is called, before there is anything to close.
+      failed: (error) => queueMicrotask(() => this.#close === close && this.#failed(error)),
     });
     this.#close = close;
   }

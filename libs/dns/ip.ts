@@ -16,13 +16,13 @@ function parseIpv4(text: string): Uint8Array | undefined {
   return Uint8Array.from(octets, Number);
 }
 
-/** The 16-bit groups of one side of `::`; undefined if it has a group that is none. A dotted IPv4 tail gives two groups. */
-function groupsOf(text: string): number[] | undefined {
+/** The 16-bit groups of one side of `::`; undefined if it has a group that is none. A dotted IPv4 address at the end of all gives two groups. */
+function groupsOf(text: string, isEnd: boolean): number[] | undefined {
   if (text === '') return [];
   const groups: number[] = [];
   const parts = text.split(':');
   for (const [i, part] of parts.entries()) {
-    const tail = i === parts.length - 1 && part.includes('.') ? parseIpv4(part) : undefined;
+    const tail = isEnd && i === parts.length - 1 && part.includes('.') ? parseIpv4(part) : undefined;
     if (tail) groups.push(((tail[0] ?? 0) << 8) | (tail[1] ?? 0), ((tail[2] ?? 0) << 8) | (tail[3] ?? 0));
     else if (HEX_GROUP.test(part)) groups.push(parseInt(part, 16));
     else return undefined;
@@ -33,7 +33,7 @@ function groupsOf(text: string): number[] | undefined {
 function parseIpv6(text: string): Uint8Array | undefined {
   const sides = text.split('::');
   if (sides.length > 2) return undefined;
-  const [head, tail] = [groupsOf(sides[0] ?? ''), groupsOf(sides[1] ?? '')];
+  const [head, tail] = [groupsOf(sides[0] ?? '', sides.length === 1), groupsOf(sides[1] ?? '', true)];
   if (!head || !tail) return undefined;
   const missing = IPV6_GROUPS - head.length - tail.length;
   if (sides.length === 2 ? missing < 1 : missing !== 0) return undefined;

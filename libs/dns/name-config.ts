@@ -129,7 +129,7 @@ function record(value: unknown, where: string): NameRecordConfig {
   const f = fields(value, where);
   const name = domainName(f['name'], `${where}.name`);
   return {
-    name: name === '' ? bad(`${where}.name`, 'a domain name') : name,
+    name: normalName(name) === '' ? bad(`${where}.name`, 'a domain name') : name,
     addresses: list(f['addresses'], `${where}.addresses`, address),
   };
 }

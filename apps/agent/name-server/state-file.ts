@@ -4,13 +4,15 @@ import { dirname } from 'node:path';
 import { WeftError, messageOf } from '#base/errors.js';
 import { decodeNameConfig, type NameConfig } from '#dns/name-config.js';
 
+const isMissing = (error: unknown): boolean => typeof error === 'object' && error !== null && 'code' in error && error.code === 'ENOENT';
+
 /** Undefined if there is none. @throws CORRUPT */
 export async function readState(path: string): Promise<NameConfig | undefined> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   }
   try {
