@@ -31,7 +31,7 @@ export async function ensureImage(images: Images, wish: Pick<ContainerWish, 'ima
     const weft = error instanceof WeftError ? error : undefined;
     throw new WeftError('IMAGE_UNKNOWN', {
       what: `image ${image}${imageDigest ? ` (${imageDigest.slice(0, 19)}…)` : ''} is not on node ${nodeName}`,
-      why: `and cannot be pulled: ${weft?.message ?? String(error)}`,
+      why: `it cannot be pulled either: ${weft?.message ?? String(error)}`,
       cause: error,
     });
   }

@@ -5,7 +5,6 @@ import type { Log } from '#base/log.js';
 import { decode, encode } from '#model/codec.js';
 import { callUnary, connectToJoin } from '#rpc/client.js';
 import { JoinClient } from '#rpc/gen/weft/v1/api.js';
-import { createCsr } from '#trust/ca.js';
 import { identityOf, loadIdentity, saveIdentity, type Identity } from '#trust/identity.js';
 import { fetchCa } from '#trust/join.js';
 import { parseToken } from '#trust/token.js';
@@ -42,6 +41,8 @@ export async function ensureMembership(options: AgentOptions, layout: Layout, lo
 async function join(options: AgentOptions, at: { token: string; host: string; port: number }): Promise<Membership> {
   const token = parseToken(at.token);
   const caPem = await fetchCa(at.host, at.port, token.caDigest);
+  // Only the first start makes a certificate: later ones do without the library for it.
+  const { createCsr } = await import('#trust/ca.js');
   const { csrPem, keyPem } = await createCsr();
   const target = `${at.host}:${at.port}`;
   const client = connectToJoin(JoinClient, target, caPem);

@@ -147,6 +147,10 @@ async function killAgent(signal: NodeJS.Signals): Promise<void> {
   await gone;
 }
 
+/** Proportional set size (proc(5), smaps_rollup). */
+const pssMiB = (pid: number): number =>
+  Math.round(Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]) / 1024);
+
 async function exec(t: Task, argv: string[], input?: string): Promise<{ stdout: string; stderr: string; code: number | undefined }> {
   const stream = openBidi<ExecRequest, ExecResponse>(node.exec());
   const start = {
@@ -403,12 +407,15 @@ describe('an agent', () => {
   it(
     'ends alone: its companions stay',
     async () => {
+      const companions = ['name-server/name-server.pid', 'log-keeper/log-keeper.pid'].map((file) =>
+        Number(readFileSync(join(dir.data, file), 'utf8')),
+      );
+      const weights = [agent.pid as number, ...companions].map(pssMiB);
+      process.stdout.write(`      PSS of agent, name server, log keeper: ${weights.join(' + ')} MiB\n`);
       await killAgent('SIGTERM');
       expect(agent.exitCode).toBe(0);
       expect(await readdir(dir.data)).not.toContain('agent.pid');
-      for (const file of ['name-server/name-server.pid', 'log-keeper/log-keeper.pid']) {
-        expect(existsSync(`/proc/${readFileSync(join(dir.data, file), 'utf8').trim()}`)).toBe(true);
-      }
+      for (const pid of companions) expect(existsSync(`/proc/${pid}`)).toBe(true);
     },
     PATIENCE_MS,
   );

@@ -23,6 +23,8 @@ const COALESCE_COUNT = 100;
 const FIRST_SNAPSHOT_MS = 5_000;
 /** While quarantined, ask again with a new stream: the controller may have been put right. */
 const ASK_AGAIN_MS = 15_000;
+/** The same failure again is said again after this. */
+const SAY_AGAIN_MS = 60_000;
 /** After `accept`, the snapshot comes by itself; if not, a new stream brings one. */
 const ACCEPT_WAIT_MS = 1_000;
 
@@ -49,12 +51,13 @@ export interface Hub {
 export function startHub(options: HubOptions): Hub {
   const stopping = new AbortController();
   let session: Session | undefined;
+  const complain = rarely(options);
   const running = (async () => {
     for (let turn = 0, failures = 0; !stopping.signal.aborted; turn++) {
       const controllers = options.controllers();
       const target = controllers[turn % Math.max(1, controllers.length)];
       if (target !== undefined) {
-        session = new Session(options, target, stopping.signal);
+        session = new Session(options, target, stopping.signal, complain);
         const worked = await session.run();
         session = undefined;
         if (worked) failures = 0;
@@ -73,6 +76,19 @@ export function startHub(options: HubOptions): Hub {
   };
 }
 
+/** Says that something failed, once in a while if it is always the same. */
+function rarely({ clock, log }: HubOptions): (fields: object, message: string) => void {
+  let last = '';
+  let lastAt = -Infinity;
+  return (fields, message) => {
+    const text = JSON.stringify([fields, message]);
+    if (text === last && clock.monotonic() - lastAt < SAY_AGAIN_MS) return;
+    last = text;
+    lastAt = clock.monotonic();
+    log.warn(fields, message);
+  };
+}
+
 /** One stream, from Hello to its end. */
 class Session {
   isUp = false;
@@ -80,6 +96,7 @@ class Session {
   readonly #target: string;
   readonly #end = new AbortController();
   readonly #stopSignal: AbortSignal;
+  readonly #complain: (fields: object, message: string) => void;
   readonly #timers = new Set<NodeJS.Timeout>();
   #bidi: Bidi<AgentMessage, HubMessage> | undefined;
   #coalescing: NodeJS.Timeout | undefined;
@@ -87,15 +104,16 @@ class Session {
   /** What was handed to the connection and not taken yet. */
   #inFlight = 0;
 
-  constructor(options: HubOptions, target: string, stopSignal: AbortSignal) {
+  constructor(options: HubOptions, target: string, stopSignal: AbortSignal, complain: (fields: object, message: string) => void) {
     this.#o = options;
     this.#target = target;
     this.#stopSignal = stopSignal;
+    this.#complain = complain;
   }
 
   /** Resolves with whether the controller answered at all. Never rejects. */
   async run(): Promise<boolean> {
-    const { identity, believer, board, log } = this.#o;
+    const { identity, believer, board } = this.#o;
     const onStop = () => this.#end.abort();
     this.#stopSignal.addEventListener('abort', onStop, { once: true });
     const client = connect(AgentHubClient, this.#target, identity, 'controller');
@@ -106,10 +124,10 @@ class Session {
       board.allHeard();
       this.#startTimers();
       for await (const message of this.#bidi.messages) this.#receive(message);
-      if (!this.#stopSignal.aborted) log.warn({ controller: this.#target }, 'the stream to the controller ended');
+      if (!this.#stopSignal.aborted) this.#complain({ controller: this.#target }, 'the stream to the controller ended');
     } catch (error) {
       if (!this.#stopSignal.aborted)
-        log.warn({ controller: this.#target, error: asWeftError(error).message }, 'no stream to the controller');
+        this.#complain({ controller: this.#target, error: asWeftError(error).message }, 'no stream to the controller');
     } finally {
       board.onChange(undefined);
       for (const timer of this.#timers) clearTimeout(timer);

@@ -29,19 +29,21 @@ export class NamesLoop<Config> {
   #running = false;
   #again = false;
   #failures = 0;
-  #stopped = false;
+  #isOn = false;
 
   constructor(options: NamesLoopOptions<Config>) {
     this.#o = options;
   }
 
+  /** From now on there is a name server to tell. */
   start(): void {
+    this.#isOn = true;
     this.#stops.push(this.#o.store.onChange(() => this.kick()));
     this.kick();
   }
 
   stop(): void {
-    this.#stopped = true;
+    this.#isOn = false;
     clearTimeout(this.#timer);
     for (const stop of this.#stops.splice(0)) void stop();
   }
@@ -54,7 +56,7 @@ export class NamesLoop<Config> {
   }
 
   kick(delayMs = COALESCE_MS): void {
-    if (this.#stopped) return;
+    if (!this.#isOn) return;
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
       void this.#tell();

@@ -150,9 +150,12 @@ export class NetworkLoop implements TaskNetwork {
     this.kick(backoffMs(this.#failures++, RETRY));
   }
 
-  /** A task is finished when nothing of its own failed, and nothing of the node's that it may depend on; what was finished before stays so. */
+  /**
+   * A task is finished when nothing of its own failed, and nothing of the node's that it may depend on; what was finished
+   * before stays so. What could not be taken away is in nobody's way.
+   */
   #finish(tasks: readonly string[], failed: readonly Failure[]): void {
-    const broken = new Set(failed.filter(({ operation }) => !operation.op.startsWith('remove')).map(({ operation }) => operation.ns));
+    const broken = new Set(failed.filter(({ operation }) => !/^(remove|forget)/.test(operation.op)).map(({ operation }) => operation.ns));
     const isWhole = (id: string) => !broken.has(taskNamespace(id)) && (!broken.has(NODE_NAMESPACE) || this.#finished.has(id));
     this.#finished = new Set(tasks.filter(isWhole));
     for (const waiter of this.#waiters) {
@@ -169,7 +172,6 @@ export class NetworkLoop implements TaskNetwork {
       if (failed.length > 0) this.kick(backoffMs(this.#failures++, RETRY));
       if (repaired.length === 0) return;
       this.driftRepairs += repaired.length;
-      log.warn({ repaired: repaired.slice(0, 20), count: repaired.length }, 'the network had drifted and was put right');
       onDrift();
     } catch (error) {
       log.warn({ error: messageOf(error) }, 'could not look for drift in the network');

@@ -1,0 +1,268 @@
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { systemClock } from '#base/clock.js';
+import { WeftError } from '#base/errors.js';
+import { silentLog } from '#base/log.js';
+import type { Task } from '#model/task.js';
+import { applySnapshot } from '#model/view-state.js';
+import { FakeRuntime } from '#runtime/fake-runtime.js';
+import { containerSpec } from './container-spec.js';
+import { DesiredStore } from './desired-store.js';
+import { layout, type Layout } from './layout.js';
+import { Ledger } from './ledger.js';
+import { sweep } from './loops/cleaning.js';
+import { TasksLoop } from './loops/tasks.js';
+import { handClock, makeSnapshot, makeTask, NODE_ID, until, withTempDir } from './spec-kit.js';
+import { StatusBoard } from './status-board.js';
+import { TaskRunner } from './task-runner.js';
+import { turns } from './turns.js';
+
+const runsForever: Partial<Task> = { container: { ...makeTask('aaaaaaaa').container, command: ['sleep', 'infinity'] } };
+const a = makeTask('aaaaaaaa', runsForever);
+const b = makeTask('bbbbbbbb', { ...runsForever, slot: 2, name: 'shop-web-2' });
+const withCommand = (task: Task, ...command: string[]): Task => ({ ...task, container: { ...task.container, command } });
+
+class FakeKeeper {
+  readonly open_ = new Set<string>();
+  open = async ({ container }: { container: string }) => void this.open_.add(container);
+  close = async (container: string) => this.open_.delete(container);
+}
+
+interface Rig {
+  runtime: FakeRuntime;
+  store: DesiredStore;
+  board: StatusBoard;
+  ledger: Ledger;
+  keeper: FakeKeeper;
+  paths: Layout;
+  loop: TasksLoop;
+  /** What the network says of a task. */
+  network: { ready: (taskId: string) => Promise<string> };
+  confirmed: { is: boolean };
+  want(...tasks: Task[]): void;
+  /** Ends the agent and begins another one on the same directory and runtime. */
+  again(): Promise<Rig>;
+}
+
+let revision = 1;
+
+async function makeRig(dir: string, runtime: FakeRuntime): Promise<Rig> {
+  const paths = layout(dir, join(dir, 'run'));
+  const store = await DesiredStore.open(dir, silentLog);
+  const ledger = await Ledger.open(dir, silentLog);
+  const board = new StatusBoard(NODE_ID, systemClock);
+  const keeper = new FakeKeeper();
+  const network = { ready: async (taskId: string) => `/run/netns/${taskId}` };
+  const confirmed = { is: true };
+  const runner = new TaskRunner({
+    runtime,
+    keeper,
+    network: { ready: (id) => network.ready(id) },
+    layout: paths,
+    nodeName: 'n1',
+    inTurn: turns(8),
+    log: silentLog,
+  });
+  const loop = new TasksLoop({
+    runtime,
+    runner,
+    store,
+    board,
+    ledger,
+    isConfirmed: () => confirmed.is,
+    clock: systemClock,
+    log: silentLog,
+  });
+  await loop.start(new AbortController().signal);
+  const again = async () => {
+    await loop.stop();
+    await Promise.all([store.flush(), ledger.flush()]);
+    return makeRig(dir, runtime);
+  };
+  const want = (...tasks: Task[]) => store.set(applySnapshot(makeSnapshot(++revision, tasks)));
+  return { runtime, store, board, ledger, keeper, paths, loop, network, confirmed, want, again };
+}
+
+async function withRig(use: (rig: Rig) => Promise<Rig | void>, runtime = new FakeRuntime({ images: ['busybox'] })): Promise<void> {
+  await withTempDir(async (dir) => {
+    const rig = await makeRig(dir, runtime);
+    const last = (await use(rig)) ?? rig;
+    await last.loop.stop();
+    await Promise.all([last.store.flush(), last.ledger.flush()]);
+  });
+}
+
+const state = (rig: Rig, task: Task) => rig.board.get(task.id)?.state;
+const verbs = (rig: Rig, task: Task) => rig.runtime.calls.filter((c) => c.endsWith(task.id)).map((c) => c.split(' ')[0]);
+
+describe('the tasks loop', () => {
+  it('makes and starts what is wanted, log first', () =>
+    withRig(async (rig) => {
+      rig.want(a, b);
+      await until(() => state(rig, a) === 'running' && state(rig, b) === 'running');
+      expect(verbs(rig, a)).toEqual(['remove', 'create', 'start']);
+      expect([...rig.keeper.open_].sort()).toEqual([a.id, b.id]);
+      expect(rig.board.get(a.id)).toMatchObject({ restarts: 0, message: '', startedAt: expect.any(Number) });
+      expect(existsSync(join(rig.paths.taskDir(a.id), 'hosts'))).toBe(true);
+    }));
+
+  it('waits for the network, and says why when it does not come', () =>
+    withRig(async (rig) => {
+      let tries = 0;
+      rig.network.ready = async () => {
+        if (++tries < 3) throw new WeftError('KERNEL', { what: 'no bridge', why: 'the kernel said no' });
+        return '/run/netns/x';
+      };
+      rig.want(a);
+      await until(() => state(rig, a) === 'failed');
+      expect(rig.board.get(a.id)?.message).toMatch(/^no bridge: the kernel said no; trying again in 0\.\d s$/);
+      expect(verbs(rig, a)).toEqual([]);
+      await until(() => state(rig, a) === 'running');
+      expect(rig.board.get(a.id)?.restarts).toBe(0);
+    }));
+
+  it('starts again what ended, and counts', () =>
+    withRig(async (rig) => {
+      rig.want(a);
+      await until(() => state(rig, a) === 'running');
+      rig.runtime.crash(a.id, 3);
+      await until(() => state(rig, a) === 'restarting');
+      expect(rig.board.get(a.id)).toMatchObject({ exitCode: 3, message: 'exited with code 3; restarting in 0.1 s' });
+      await until(() => state(rig, a) === 'running');
+      expect(rig.board.get(a.id)?.restarts).toBe(1);
+      expect(verbs(rig, a)).toEqual(['remove', 'create', 'start', 'remove', 'create', 'start']);
+    }));
+
+  it('sees the end of a program that ends at once', () =>
+    withRig(async (rig) => {
+      rig.want(withCommand(a, 'false'));
+      await until(() => (rig.board.get(a.id)?.restarts ?? 0) >= 2);
+      expect(rig.board.get(a.id)?.exitCode).toBe(1);
+    }));
+
+  it('adopts what runs and touches nothing', () =>
+    withRig(async (rig) => {
+      rig.want(a, b);
+      await until(() => state(rig, a) === 'running' && state(rig, b) === 'running');
+      rig.runtime.crash(b.id, 1);
+      await until(() => rig.board.get(b.id)?.restarts === 1);
+      const startedAt = rig.board.get(a.id)?.startedAt;
+      rig.runtime.calls.length = 0;
+      const next = await rig.again();
+      await until(() => state(next, a) === 'running' && state(next, b) === 'running');
+      expect(next.board.get(a.id)?.startedAt).toBe(startedAt);
+      expect(next.board.get(b.id)?.restarts).toBe(1);
+      expect(verbs(next, a)).toEqual([]);
+      expect([...next.keeper.open_].sort()).toEqual([a.id, b.id]);
+      return next;
+    }));
+
+  it('starts what ended while no agent was there', () =>
+    withRig(async (rig) => {
+      rig.want(a);
+      await until(() => state(rig, a) === 'running');
+      await rig.loop.stop();
+      rig.runtime.crash(a.id, 9);
+      const next = await rig.again();
+      await until(() => state(next, a) === 'running' && next.board.get(a.id)?.restarts === 1);
+      expect(next.board.get(a.id)?.exitCode).toBe(9);
+      return next;
+    }));
+
+  it('stops with grace, removes, and says so', () =>
+    withRig(async (rig) => {
+      rig.want(a);
+      await until(() => state(rig, a) === 'running');
+      rig.want({ ...a, desired: 'stop', stopReason: 'scaled down' });
+      await until(() => state(rig, a) === 'stopped');
+      expect(rig.board.get(a.id)).toMatchObject({ message: 'scaled down', exitCode: 137 });
+      expect(await rig.runtime.list()).toEqual([]);
+      expect([...rig.keeper.open_]).toEqual([]);
+      rig.want();
+      await until(() => rig.board.get(a.id) === undefined);
+    }));
+
+  it('says stopped of a task that never was', () =>
+    withRig(async (rig) => {
+      rig.want({ ...a, desired: 'stop' });
+      await until(() => state(rig, a) === 'stopped');
+      expect(verbs(rig, a)).toEqual([]);
+    }));
+
+  it('tries a stop again that failed', () =>
+    withRig(async (rig) => {
+      rig.want(a);
+      await until(() => state(rig, a) === 'running');
+      rig.runtime.failNext('remove');
+      rig.want({ ...a, desired: 'stop' });
+      await until(() => state(rig, a) === 'failed');
+      await until(() => state(rig, a) === 'stopped');
+    }));
+
+  it('removes a container without a task, but only once a controller was believed', () =>
+    withRig(async (rig) => {
+      rig.confirmed.is = false;
+      const prepared = { image: 'busybox', mounts: [], netnsPath: '/x', stdio: { stdout: '/o', stderr: '/e' } };
+      await rig.runtime.create(containerSpec(b, prepared));
+      await rig.runtime.create({ ...containerSpec(b, prepared), id: 'not-ours', labels: {} });
+      rig.runtime.resync();
+      rig.want(a);
+      await until(() => state(rig, a) === 'running');
+      expect((await rig.runtime.list()).length).toBe(3);
+      rig.confirmed.is = true;
+      rig.loop.kick();
+      await until(() => !rig.loop.containerIds().includes(b.id));
+      expect((await rig.runtime.list()).map((c) => c.id).sort()).toEqual([a.id, 'not-ours'].sort());
+    }));
+
+  it('makes anew what is half made, and finds what it was not told of', () =>
+    withRig(async (rig) => {
+      rig.runtime.leaveHalfMade(containerSpec(a, { image: 'busybox', mounts: [], netnsPath: '/x', stdio: { stdout: '/o', stderr: '/e' } }));
+      rig.runtime.resync();
+      await until(() => rig.loop.containerIds().length === 1);
+      rig.want(a);
+      await until(() => state(rig, a) === 'running');
+      // Somebody removes it behind the agent's back: no event tells.
+      await rig.runtime.remove(a.id);
+      rig.runtime.resync();
+      await until(() => rig.board.get(a.id)?.restarts === 1);
+    }));
+
+  it('names the image it cannot get', () =>
+    withRig(async (rig) => {
+      rig.want({ ...a, container: { ...a.container, image: 'nowhere/none:1' } });
+      await until(() => state(rig, a) === 'failed');
+      expect(rig.board.get(a.id)?.message).toMatch(/^image nowhere\/none:1 is not on node n1: it cannot be pulled either: /);
+    }));
+});
+
+describe('sweeping', () => {
+  it('removes files and logs of a task a minute after it is gone, and of nobody else', () =>
+    withTempDir(async (dir) => {
+      const clock = handClock();
+      const ledger = await Ledger.open(dir, silentLog);
+      const paths = layout(dir, join(dir, 'run'));
+      const keeper = new FakeKeeper();
+      for (const id of [a.id, b.id, 'cccccccc']) {
+        await mkdir(paths.taskDir(id), { recursive: true });
+        await mkdir(dirname(paths.logFile(id)), { recursive: true });
+        await writeFile(paths.logFile(id), 'x');
+      }
+      ledger.note(a.id, { name: 'a', restarts: 0 });
+      ledger.note(b.id, { name: 'b', restarts: 0 });
+      const pass = () => sweep({ ledger, layout: paths, keeper, isAlive: (id) => id === b.id, clock, log: silentLog });
+      expect(await pass()).toEqual([]);
+      clock.set(clock.now() + 59_999);
+      expect(await pass()).toEqual([]);
+      clock.set(clock.now() + 2);
+      expect(await pass()).toEqual([a.id]);
+      expect([a.id, b.id, 'cccccccc'].map((id) => [existsSync(paths.taskDir(id)), existsSync(dirname(paths.logFile(id)))])).toEqual([
+        [false, false],
+        [true, true],
+        [true, true],
+      ]);
+      await ledger.flush();
+      expect((await Ledger.open(dir, silentLog)).ids()).toEqual([b.id]);
+    }));
+});
