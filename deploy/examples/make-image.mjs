@@ -57,7 +57,7 @@ export async function makeImage(reference, config = {}) {
     architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
     os: 'linux',
     created: EPOCH.toISOString(),
-    config: { Env: ['PATH=/bin'], User: 'web', WorkingDir: '/home/web', Cmd: ['httpd', '-f', '-p', '80', '-h', '/www'], ...config },
+    config: { Env: ['PATH=/bin'], User: 'web', WorkingDir: '/home/web', Cmd: ['httpd', '-f', '-p', '0.0.0.0:80', '-h', '/www'], ...config },
     rootfs: { type: 'layers', diff_ids: [`sha256:${sha256(layer)}`] },
     history: [{ created: EPOCH.toISOString(), created_by: 'make-image' }],
   };

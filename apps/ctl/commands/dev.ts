@@ -40,11 +40,9 @@ export function devCommand(): Command {
     .command('exec <node> <command...>')
     .description('run a command in the network of a node: ctl dev exec node2 -- ip addr')
     .option('--name <name>', 'which cluster', 'dev')
-    .passThroughOptions()
     .action(async (nodeName: string, argv: string[], options: { name: string }) => {
       process.exitCode = await execOnNode(options.name, nodeName, argv);
     });
-  dev.enablePositionalOptions();
   return dev;
 }
 
