@@ -1,0 +1,93 @@
+import fc from 'fast-check';
+import { applyOperation } from './apply.js';
+import { diff } from './diff.js';
+import type { KernelState } from './kernel-state.js';
+import { emptyKernel, emptyNamespace } from './kernel-state.js';
+import { nodeKernel } from './node-kernel.js';
+import { describe as describeOperation } from './operation.js';
+import { arbitraryView, HOST } from '../../test/fixtures/netns-small-views.js';
+
+function applied(from: KernelState, to: KernelState): KernelState {
+  const state = structuredClone(from);
+  for (const operation of diff(to, from)) applyOperation(state, operation);
+  return state;
+}
+
+/** Sysctls stay when they are no longer asked for, and a wish says nothing of flows to come: leave both out. */
+const comparable = (state: KernelState) =>
+  Object.fromEntries(Object.entries(state.namespaces).map(([ns, s]) => [ns, { ...s, sysctls: {}, flows: [] }]));
+
+describe('diff', () => {
+  it('leads from any state to any other, each step possible when it comes', () => {
+    fc.assert(
+      fc.property(arbitraryView, arbitraryView, (a, b) => {
+        const [from, to] = [nodeKernel(a, HOST), nodeKernel(b, HOST)];
+        const state = applied(applied(emptyKernel(), from), to);
+        expect(comparable(state)).toEqual(comparable(to));
+        expect(diff(to, state)).toEqual([]);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('has nothing to do where nothing differs', () => {
+    fc.assert(
+      fc.property(arbitraryView, (view) => {
+        expect(diff(nodeKernel(view, HOST), nodeKernel(structuredClone(view), HOST))).toEqual([]);
+      }),
+    );
+  });
+
+  it('comes back from nothing to nothing: all of ours goes', () => {
+    fc.assert(
+      fc.property(arbitraryView, (view) => {
+        const state = applied(applied(emptyKernel(), nodeKernel(view, HOST)), { namespaces: {} });
+        expect(comparable(state)).toEqual(comparable(emptyKernel()));
+      }),
+    );
+  });
+
+  it('loads nft tables before any device comes up, and takes them away after the last is gone', () => {
+    fc.assert(
+      fc.property(arbitraryView, arbitraryView, (a, b) => {
+        const order = diff(nodeKernel(b, HOST), nodeKernel(a, HOST)).map((o) => o.op);
+        const tables = order.flatMap((op, i) => (op === 'putTable' || op === 'removeTable' ? [i] : []));
+        expect(Math.min(Infinity, ...order.flatMap((op, i) => (op === 'addLink' ? [i] : [])))).toBeGreaterThan(Math.max(-1, ...tables));
+        expect(Math.max(-1, ...order.flatMap((op, i) => (op === 'removeLink' ? [i] : [])))).toBeLessThan(Math.min(Infinity, ...tables));
+      }),
+    );
+  });
+
+  it('makes a wire anew when its namespace is another one', () => {
+    const wish = emptyKernel();
+    const veth = {
+      kind: 'veth',
+      up: true,
+      mtu: 1450,
+      bridge: 'wfb1',
+      hairpin: false,
+      peerNamespace: 'weft-aaaaaaaaaaaa',
+      peerName: 'eth0',
+    } as const;
+    wish.namespaces[''] = {
+      ...emptyNamespace(),
+      links: { wfb1: { kind: 'bridge', up: true, mac: '02:42:00:00:00:01', mtu: 1450 }, wfvaaaaaaaaaa: veth },
+    };
+    wish.namespaces['weft-aaaaaaaaaaaa'] = {
+      ...emptyNamespace(),
+      links: { eth0: { kind: 'task', up: true, mac: '02:42:00:00:00:02', mtu: 1450 } },
+    };
+    const seen = structuredClone(wish);
+    delete seen.namespaces['weft-aaaaaaaaaaaa'];
+    (seen.namespaces[''] as { links: object }).links = {
+      ...seen.namespaces['']?.links,
+      wfvaaaaaaaaaa: { ...veth, peerNamespace: '', peerName: '' },
+    };
+    expect(diff(wish, seen).map(describeOperation)).toEqual([
+      'remove link wfvaaaaaaaaaa',
+      'add namespace weft-aaaaaaaaaaaa',
+      'add veth wfvaaaaaaaaaa (to eth0 of weft-aaaaaaaaaaaa, mtu 1450, on wfb1)',
+      'set interface eth0 (02:42:00:00:00:02, mtu 1450) in weft-aaaaaaaaaaaa',
+    ]);
+  });
+});

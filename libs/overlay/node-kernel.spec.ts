@@ -1,0 +1,152 @@
+import { isOurLink, isOurNamespace, taskNamespace, vethName } from './names.js';
+import { nodeKernel } from './node-kernel.js';
+import { endpoint, HOST, id, network, OTHER, task, view } from '../../test/fixtures/netns-small-views.js';
+
+const stateOf = (...args: Parameters<typeof view>) => nodeKernel(view(...args), HOST);
+const nodeOf = (...args: Parameters<typeof view>) => {
+  const space = stateOf(...args).namespaces[''];
+  if (!space) throw new Error('no node namespace');
+  return space;
+};
+const taskOf = (n: number, ...args: Parameters<typeof view>) => {
+  const space = stateOf(...args).namespaces[taskNamespace(id(1000 + n))];
+  if (!space) throw new Error('no task namespace');
+  return space;
+};
+
+describe('nodeKernel', () => {
+  it('makes a bridge with the gateway and the node’s own MAC and address, and a silent VXLAN device', () => {
+    const node = nodeOf({ networks: [network(1)] });
+    expect(node.links).toEqual({
+      wfb4097: { kind: 'bridge', up: true, mac: '02:42:0a:01:00:fb', mtu: 1450 },
+      wfx4097: { kind: 'vxlan', up: true, vni: 4097, port: 4789, local: HOST.address, mtu: 1450, bridge: 'wfb4097', suppress: true },
+    });
+    expect(Object.keys(node.addresses)).toEqual(['wfb4097 10.1.0.1/24', 'wfb4097 10.1.0.251/32']);
+    expect(node.routes).toEqual({
+      'main 10.1.0.0/24': { table: 'main', destination: '10.1.0.0/24', dev: 'wfb4097', source: '10.1.0.251' },
+    });
+  });
+
+  it('makes no VXLAN device and no remote rows for a bridge network', () => {
+    const node = nodeOf({ networks: [network(1, { driver: 'bridge' })], endpoints: [endpoint(1, 20)] });
+    expect(Object.keys(node.links)).toEqual(['wfb4097']);
+    expect([node.fdb, node.neighbours]).toEqual([{}, {}]);
+  });
+
+  it('costs three rows for a remote endpoint and none for a local one', () => {
+    const node = nodeOf({ networks: [network(1)], endpoints: [endpoint(1, 20), endpoint(1, 10, HOST.address)] });
+    expect(node.neighbours).toEqual({ 'wfb4097 10.1.0.20': { dev: 'wfb4097', address: '10.1.0.20', mac: '02:42:0a:01:00:14' } });
+    expect(Object.values(node.fdb)).toEqual([
+      { dev: 'wfx4097', mac: '02:42:0a:01:00:14', vtep: OTHER.address },
+      { dev: 'wfx4097', mac: '02:42:0a:01:00:14' },
+    ]);
+  });
+
+  it('never takes its own gateway or node address for a remote one', () => {
+    const node = nodeOf({ networks: [network(1)], endpoints: [endpoint(1, 1), endpoint(1, 251)] });
+    expect(node.neighbours).toEqual({});
+  });
+
+  it('numbers a task’s interfaces by network key, with a default route by the first that is not internal', () => {
+    const networks = [network(2, { key: 'alpha', internal: true }), network(1, { key: 'beta' }), network(3, { key: 'gamma' })];
+    const space = taskOf(10, { networks, tasks: [task(10, [1, 2, 3])] });
+    expect(Object.keys(space.addresses)).toEqual(['eth0 10.2.0.10/24', 'eth1 10.1.0.10/24', 'eth2 10.3.0.10/24']);
+    expect(space.routes['main default']).toEqual({ table: 'main', destination: 'default', dev: 'eth1', via: '10.1.0.1' });
+    expect(space.rules).toEqual({
+      1000: { priority: 1000, from: '10.2.0.10', table: '100' },
+      1001: { priority: 1001, from: '10.1.0.10', table: '101' },
+      1002: { priority: 1002, from: '10.3.0.10', table: '102' },
+    });
+    expect(space.routes['102 default']).toEqual({ table: '102', destination: 'default', dev: 'eth2', via: '10.3.0.1' });
+    expect(space.routes['100 default']).toBeUndefined();
+    expect(space.nft['ip weft']).toContain('dnat to 10.2.0.1:7753');
+  });
+
+  it('gives a task with one network no rules, and one with internal networks only no default route', () => {
+    const space = taskOf(10, { networks: [network(1, { internal: true })], tasks: [task(10, [1])] });
+    expect(space.rules).toEqual({});
+    expect(Object.keys(space.routes)).toEqual(['main 10.1.0.0/24']);
+  });
+
+  it('gives a task without networks a namespace with a loopback', () => {
+    const space = taskOf(10, { tasks: [task(10, [])] });
+    expect(space.links).toEqual({ lo: { kind: 'loopback', up: true } });
+    expect(space.nft['ip weft']).not.toContain('127.0.0.11');
+  });
+
+  it('leaves other nodes’ tasks alone', () => {
+    expect(Object.keys(stateOf({ networks: [network(1)], tasks: [task(10, [1], { nodeId: OTHER.nodeId })] }).namespaces)).toEqual(['']);
+  });
+
+  it('publishes ports of running tasks, by a network that is not internal', () => {
+    const networks = [network(1, { internal: true, key: 'a' }), network(2, { key: 'b' })];
+    const ports = [{ target: 80, published: 8080 }];
+    const tasks = [
+      task(10, [1, 2], { ports }),
+      task(11, [2], { ports }),
+      task(12, [1], { ports }),
+      task(13, [2], { ports, desired: 'stop' }),
+    ];
+    const text = nodeOf({ networks, tasks }).nft['inet weft'] ?? '';
+    expect(text).toContain('elements = { tcp . 8080 : goto pub_tcp_8080 }');
+    expect(text).toContain('numgen random mod 2 map { 0 : 10.2.0.10 . 80, 1 : 10.2.0.11 . 80 }');
+    const only = nodeKernel(view({ networks, tasks }), { ...HOST, runningTasks: new Set([id(1011)]) }).namespaces['']?.nft['inet weft'];
+    expect(only).toContain('dnat ip to 10.2.0.11:80');
+  });
+
+  it('publishes on one address where one is named, and takes 0.0.0.0 for all', () => {
+    const ports = [
+      { target: 80, published: 8080, hostIp: '192.0.2.1' },
+      { target: 81, published: 8081, hostIp: '0.0.0.0', protocol: 'udp' as const },
+    ];
+    const text = nodeOf({ networks: [network(1)], tasks: [task(10, [1], { ports })] }).nft['inet weft'];
+    expect(text).toContain('192.0.2.1 . tcp . 8080 : goto pub_tcp_8080_192_0_2_1');
+    expect(text).toContain('udp . 8081 : goto pub_udp_8081');
+  });
+
+  it('balances one chain per number of backends, and keeps empty services in a set of their own', () => {
+    const vip = (octet: number, backends: string[]) => ({ networkId: id(1), service: `s${octet}`, ipv4: `10.1.0.${octet}`, backends });
+    const vips = [vip(200, ['10.1.0.21', '10.1.0.20']), vip(201, ['10.1.0.22', '10.1.0.23']), vip(202, [])];
+    const text = taskOf(10, { networks: [network(1)], tasks: [task(10, [1])], vips }).nft['ip weft'] ?? '';
+    expect(text.match(/chain lb/g)).toHaveLength(1);
+    expect(text).toContain('elements = { 10.1.0.200 : goto lb2, 10.1.0.201 : goto lb2 }');
+    expect(text).toContain('10.1.0.200 . 0x00000000 : 10.1.0.20, 10.1.0.200 . 0x00000001 : 10.1.0.21');
+    expect(text).toMatch(/set empty \{\n\s+type ipv4_addr\n\s+elements = \{ 10\.1\.0\.202 \}/);
+  });
+
+  it('sends a bridge network’s service to the tasks of this node only', () => {
+    const vips = [{ networkId: id(1), service: 's', ipv4: '10.1.0.200', backends: ['10.1.0.10', '10.1.0.20'] }];
+    const networks = [network(1, { driver: 'bridge' })];
+    const endpoints = [endpoint(1, 10, HOST.address), endpoint(1, 20)];
+    const text = taskOf(10, { networks, endpoints, vips, tasks: [task(10, [1])] }).nft['ip weft'];
+    expect(text).toContain('10.1.0.200 : goto lb1');
+    expect(text).not.toContain('10.1.0.20,');
+  });
+
+  it('drops VXLAN of strangers in the first rule of the first hook, for our VNIs only', () => {
+    const text = nodeOf({ networks: [network(1), network(2, { driver: 'bridge' })] }).nft['inet weft'] ?? '';
+    const firstRule = text.slice(text.indexOf('chain ')).split('\n')[2];
+    expect(firstRule).toMatch(/udp dport 4789 @th,96,24 \{ 4097 \} ip saddr != @vteps counter drop/);
+    expect(nodeOf({}).nft['inet weft']).not.toContain('@th,96,24');
+  });
+
+  it('takes VXLAN from nodes, and guards the ports of controllers too', () => {
+    const members = [...view().members, { id: 'c', name: 'c', address: '192.0.2.90', kind: 'controller' as const }];
+    const text = nodeOf({ networks: [network(1)], members }).nft['inet weft'] ?? '';
+    expect(text).toMatch(/set vteps \{\n\s+type ipv4_addr\n\s+elements = \{ 192\.0\.2\.1, 192\.0\.2\.2 \}/);
+    expect(text).toMatch(/set members \{\n\s+type ipv4_addr\n\s+elements = \{ 192\.0\.2\.1, 192\.0\.2\.2, 192\.0\.2\.90 \}/);
+    expect(text).toContain('elements = { tcp . 7702, udp . 4789 }');
+  });
+});
+
+describe('names', () => {
+  it('fit in an interface name and are known again', () => {
+    const veth = vethName('f'.repeat(64), 'a'.repeat(64));
+    expect(veth).toHaveLength(13);
+    for (const name of [veth, 'wfb16777215', 'wfx1']) expect(isOurLink(name)).toBe(true);
+    for (const name of ['wfb', 'wfvZ', 'docker0', 'wfbx', 'eth0']) expect(isOurLink(name)).toBe(false);
+    expect(isOurNamespace(taskNamespace('0123456789abcdef'))).toBe(true);
+    expect(isOurNamespace('weft-dev-1')).toBe(false);
+    expect(vethName('a', 'bc')).not.toBe(vethName('ab', 'c'));
+  });
+});
