@@ -18,10 +18,10 @@ export interface ProjectFlags {
 
 const gather = (value: string, all: string[] = []): string[] => [...all, value];
 
-/** Adds -f and -p. */
-export function projectOptions(command: Command): Command {
+/** Adds -f and -p; only --file where -f means something else. */
+export function projectOptions(command: Command, fileFlags = '-f, --file <file>'): Command {
   return command
-    .addOption(new Option('-f, --file <file>', 'the compose file; "-" reads standard input (default: compose.yaml here)').argParser(gather))
+    .addOption(new Option(fileFlags, 'the compose file; "-" reads standard input (default: compose.yaml here)').argParser(gather))
     .option('-p, --project-name <name>', 'the name of the stack (else COMPOSE_PROJECT_NAME, else "name:" in the file, else its directory)');
 }
 

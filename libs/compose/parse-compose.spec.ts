@@ -408,8 +408,8 @@ services:
     expect(issuesOf(merges)[0]?.message).toMatch(/merge keys of this file copy more than/);
   });
 
-  it('of more than a megabyte is refused unread', () => {
-    expect(linesOf(`#${' '.repeat(1024 * 1024)}\n${service()}`)).toEqual(['1:1: : the file is larger than 1048576 characters']);
+  it('of more than half a megabyte is refused unread', () => {
+    expect(linesOf(`#${' '.repeat(512 * 1024)}\n${service()}`)).toEqual(['1:1: : the file is larger than 524288 characters']);
   });
 });
 

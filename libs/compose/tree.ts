@@ -48,7 +48,7 @@ export type Value = MapValue | ListValue | ScalarValue;
 
 export type Fault = (at: Position, path: string, message: string, hint?: string) => void;
 
-const MAX_TEXT_LENGTH = 1024 * 1024;
+const MAX_TEXT_LENGTH = 512 * 1024;
 const MAX_DEPTH = 64;
 /** Entries that `<<` may copy in one file. */
 const MAX_MERGED_ENTRIES = 20_000;

@@ -30,7 +30,7 @@ Examples:
 const readTail = (text: string): number | undefined => (text === 'all' ? undefined : wholeNumber(text));
 
 export function logsCommand(shell: Shell): Command {
-  const command = projectOptions(new Command('logs').argument('[service...]', 'only these services'))
+  const command = projectOptions(new Command('logs').argument('[service...]', 'only these services'), '--file <file>')
     .description('Show what tasks print. Lines begin with the task they are from.')
     .option('-f, --follow', 'go on as new lines come; end with ctrl-C')
     .addOption(new Option('-n, --tail <lines>', 'only the last lines of each task, or "all"').argParser(readTail))

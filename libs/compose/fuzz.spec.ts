@@ -1,0 +1,203 @@
+/** Whatever the text: a stack that the model accepts, or errors that all have a place in the file. Never a crash, never a hang. */
+import fc from 'fast-check';
+import { stackSchema } from '#model/stack.js';
+import { ComposeErrors } from './issue.js';
+import { parseCompose } from './parse-compose.js';
+
+const WHOLE = `name: shop
+x-common: &common
+  image: busybox:1.36
+  environment: { A: "\${A:-1}", B: }
+services:
+  web:
+    <<: *common
+    command: sh -c 'echo hi'
+    ports: ["8080:80", "127.0.0.1:5300-5301:53-54/udp", { target: 1, published: 2 }]
+    networks: { front: { aliases: [www] }, default: }
+    volumes: ["data:/data:ro", "./a:/a", { type: tmpfs, target: /t, tmpfs: { size: 1m, mode: 0700 } }]
+    tmpfs: [/run]
+    deploy: { replicas: 3, resources: { limits: { cpus: "0.5", memory: 64M, pids: 10 } } }
+    stop_grace_period: 1m
+    cap_add: [NET_ADMIN]
+  db: { image: "db@sha256:${'0'.repeat(64)}", labels: [a=b], scale: 2, user: 1, read_only: true }
+networks: { front: { internal: true, ipam: { config: [{ subnet: 10.0.0.0/24 }] } } }
+volumes: { data: { driver: local } }
+`;
+
+/** Processor time, and generous: a slow machine is no hang, a quadratic loop over half a megabyte is. */
+const MAX_CPU_MS = 20_000;
+/** jest's own patience, for machines where much else runs. */
+const TIMEOUT_MS = 120_000;
+
+function check(text: string): void {
+  const lines = text.split(/\r\n|\r|\n/).length;
+  const began = process.cpuUsage();
+  try {
+    const { stack } = parseCompose({ text, file: 'f.yaml', env: { A: 'x' }, projectDirectory: '/srv/p' });
+    expect(stackSchema.safeParse(stack).success).toBe(true);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ComposeErrors);
+    const { issues } = error as ComposeErrors;
+    expect(issues.length).toBeGreaterThan(0);
+    for (const issue of issues) {
+      expect(issue.line).toBeGreaterThanOrEqual(1);
+      expect(issue.line).toBeLessThanOrEqual(lines);
+      expect(issue.column).toBeGreaterThanOrEqual(1);
+      expect(issue.message).not.toBe('');
+      expect(issue.message).not.toMatch(/[\p{Cc}]/u);
+    }
+  }
+  const { user, system } = process.cpuUsage(began);
+  expect((user + system) / 1000).toBeLessThan(MAX_CPU_MS);
+}
+
+const SNIPPETS = [
+  ...[
+    '\n',
+    ' ',
+    '  ',
+    '\t',
+    ':',
+    ': ',
+    '- ',
+    '[',
+    ']',
+    '{',
+    '}',
+    ',',
+    '&a ',
+    '*a',
+    '*common',
+    '<<: ',
+    '!!str ',
+    '!x ',
+    '|',
+    '>',
+    '"',
+    "'",
+    '#',
+    '? ',
+    '---',
+    '...',
+    '%YAML 1.1\n',
+    '\0',
+    '\u2028',
+    '\r',
+  ],
+  ...[
+    'null',
+    '~',
+    'true',
+    '0x10',
+    '-1',
+    '1e9',
+    '.inf',
+    '.nan',
+    '80',
+    '$',
+    '${',
+    '${A',
+    '$$',
+    '__proto__',
+    'constructor',
+    'toString',
+    'services',
+    'x-',
+    'image',
+    'default',
+    'ports',
+    '"a\\nb"',
+    '99999999999999999999',
+  ],
+];
+
+it('the file that is mutated below is valid', () =>
+  expect(() => parseCompose({ text: WHOLE, file: 'f', projectDirectory: '/srv' })).not.toThrow());
+
+it(
+  'mutated files',
+  () => {
+    const edit = fc.record({
+      at: fc.nat({ max: WHOLE.length }),
+      cut: fc.nat({ max: 12 }),
+      put: fc.oneof(fc.constantFrom(...SNIPPETS), fc.string({ maxLength: 6 })),
+    });
+    fc.assert(
+      fc.property(fc.array(edit, { minLength: 1, maxLength: 5 }), (edits) =>
+        check(edits.reduce((text, e) => text.slice(0, e.at) + e.put + text.slice(e.at + e.cut), WHOLE)),
+      ),
+      { numRuns: 300 },
+    );
+  },
+  TIMEOUT_MS,
+);
+
+it(
+  'lines in any order and number',
+  () => {
+    const lines = WHOLE.split('\n');
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...lines), { maxLength: 30 }), (chosen) => check(chosen.join('\n'))),
+      { numRuns: 100 },
+    );
+  },
+  TIMEOUT_MS,
+);
+
+it(
+  'any text',
+  () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => check(text)),
+      { numRuns: 150 },
+    );
+  },
+  TIMEOUT_MS,
+);
+
+it(
+  'any value at any key',
+  () => {
+    const keys = [
+      'image',
+      'command',
+      'environment',
+      'ports',
+      'networks',
+      'volumes',
+      'tmpfs',
+      'deploy',
+      'scale',
+      'labels',
+      'user',
+      'cap_add',
+      'stop_grace_period',
+      'stop_signal',
+      'hostname',
+      'working_dir',
+      'read_only',
+    ];
+    fc.assert(
+      fc.property(fc.constantFrom(...keys), fc.jsonValue({ maxDepth: 3 }), (key, value) =>
+        check(`services:\n  web: { ${key}: ${JSON.stringify(value)} }\n`),
+      ),
+      { numRuns: 200 },
+    );
+  },
+  TIMEOUT_MS,
+);
+
+it.each<[string, string]>([
+  ['keys', `services:\n  web:\n    image: a\n    labels: {${Array.from({ length: 35_000 }, (_, i) => `k${i}: 1`).join(', ')}}\n`],
+  ['the same key', `a: 1\n`.repeat(80_000)],
+  ['aliases', `a: &a 1\nb: [${'*a,'.repeat(150_000)}]\n`],
+  ['brackets', '['.repeat(200_000)],
+  ['braces', '{a: '.repeat(100_000)],
+  ['indents', Array.from({ length: 700 }, (_, i) => `${' '.repeat(i)}a:`).join('\n')],
+  ['dashes', '- '.repeat(100_000)],
+  ['anchors', Array.from({ length: 30_000 }, (_, i) => `- &a${i} x`).join('\n')],
+  ['a long word', `services: { web: { image: ${'a'.repeat(500_000)} } }`],
+  ['a long name', `services: { ${'a'.repeat(500_000)}: {} }`],
+  ['variables', `services: { web: { image: a, user: "${'${A:-'.repeat(80_000)}" } }`],
+  ['dollars', `services: { web: { image: a, command: "${'$A'.repeat(200_000)}" } }`],
+])('half a megabyte of %s', (_, text) => check(text), TIMEOUT_MS);
