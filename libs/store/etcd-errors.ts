@@ -16,7 +16,10 @@ function grpcCode(message: string): number | undefined {
 
 /** The request never left this process. */
 export function isNeverSent(error: unknown): boolean {
-  return error instanceof ClientClosedError || /No connection established|Channel has been shut down/.test(messageOf(error));
+  return (
+    error instanceof ClientClosedError ||
+    /No connection established|Channel has been shut down|Channel closed before call started/.test(messageOf(error))
+  );
 }
 
 /** The request surely has no effect: never sent, or refused by etcd. */

@@ -22,25 +22,26 @@ interface Waiting {
 
 export class KeepAliveLine {
   readonly #open: () => Promise<KeepAliveStream>;
+  readonly #onFailed: () => void;
   readonly #clock: Clock;
-  readonly #deadlineMs: number;
   readonly #waiting = new Map<string, Waiting[]>();
   #stream: Promise<KeepAliveStream> | undefined;
 
-  constructor(open: () => Promise<KeepAliveStream>, clock: Clock, deadlineMs: number) {
+  /** @param onFailed told when a stream broke or did not answer, before the next one is opened. */
+  constructor(open: () => Promise<KeepAliveStream>, onFailed: () => void, clock: Clock) {
     this.#open = open;
+    this.#onFailed = onFailed;
     this.#clock = clock;
-    this.#deadlineMs = deadlineMs;
   }
 
   /** The renewed time to live in seconds; 0 when etcd does not know the lease. @throws STORE when no answer came. */
-  async send(leaseId: string): Promise<number> {
+  async send(leaseId: string, deadlineMs: number): Promise<number> {
     const timer = new AbortController();
     const answer = new Promise<number>((resolve, reject) => {
       this.#waiting.set(leaseId, [...(this.#waiting.get(leaseId) ?? []), { resolve, reject }]);
     });
-    const late = this.#clock.sleep(this.#deadlineMs, timer.signal).then(
-      () => this.#drop(`no answer within ${this.#deadlineMs} ms`),
+    const late = this.#clock.sleep(deadlineMs, timer.signal).then(
+      () => this.#drop(`no answer within ${deadlineMs} ms`),
       () => undefined,
     );
     try {
@@ -86,6 +87,7 @@ export class KeepAliveLine {
   #drop(why: string, which: Promise<KeepAliveStream> | undefined = this.#stream): void {
     if (which !== this.#stream) return;
     this.#stream = undefined;
+    if (which) this.#onFailed();
     which?.then(
       (stream) => {
         stream.end();

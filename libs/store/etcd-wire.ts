@@ -31,27 +31,60 @@ const CHANNEL_OPTIONS = {
 };
 
 /** etcd3 with its own fault handling off: its circuit breaker fails calls for 5 s after etcd is well again, its retries repeat writes. */
-function makeClient(options: EtcdClientOptions): Etcd3 {
+function makeClient(endpoint: string, credentials: EtcdClientOptions['credentials']): Etcd3 {
   return new Etcd3({
-    hosts: options.endpoints,
-    credentials: options.credentials,
+    hosts: [endpoint],
+    credentials,
     grpcOptions: CHANNEL_OPTIONS,
     faultHandling: { host: () => noop, global: noop },
     defaultCallOptions: (context) => (context.isStream ? {} : { deadline: Date.now() + UNARY_DEADLINE_MS }),
   });
 }
 
+/**
+ * One client an endpoint, and one endpoint in use until it fails; then the next. (etcd3 would pick one at random for every
+ * call: with one of three frozen, every third call would wait for its deadline.)
+ */
+class Endpoints {
+  readonly #clients: Etcd3[];
+  #inUse = 0;
+
+  constructor({ endpoints, credentials }: EtcdClientOptions) {
+    if (endpoints.length === 0) throw new WeftError('STORE', { what: 'cannot connect to etcd', why: 'no endpoint was given' });
+    this.#clients = endpoints.map((endpoint) => makeClient(endpoint, credentials));
+  }
+
+  get count(): number {
+    return this.#clients.length;
+  }
+
+  get inUse(): Etcd3 {
+    return this.#clients[this.#inUse] as Etcd3;
+  }
+
+  /** Goes on to the next endpoint, unless another call that failed there too has done so. */
+  leave(failed: Etcd3): void {
+    if (failed === this.inUse) this.#inUse = (this.#inUse + 1) % this.#clients.length;
+  }
+
+  close(): void {
+    for (const client of this.#clients) client.close();
+  }
+}
+
 export class EtcdWire implements Wire {
-  readonly #client: Etcd3;
-  readonly #tries: number;
+  readonly #endpoints: Endpoints;
   readonly #keepAlives: KeepAliveLine;
   readonly #streams = new Set<WatchStream>();
 
   constructor(options: EtcdClientOptions, clock: Clock) {
-    this.#client = makeClient(options);
-    // etcd3 picks an endpoint at random for every call: with several, one that is down must not fail the call.
-    this.#tries = options.endpoints.length > 1 ? options.endpoints.length + 1 : 1;
-    this.#keepAlives = new KeepAliveLine(() => this.#client.leaseClient.leaseKeepAlive(), clock, UNARY_DEADLINE_MS);
+    this.#endpoints = new Endpoints(options);
+    let client = this.#endpoints.inUse;
+    this.#keepAlives = new KeepAliveLine(
+      () => (client = this.#endpoints.inUse).leaseClient.leaseKeepAlive(),
+      () => this.#endpoints.leave(client),
+      clock,
+    );
   }
 
   async range(query: RangeQuery): Promise<RangePage> {
@@ -66,14 +99,14 @@ export class EtcdWire implements Wire {
       'cannot read from etcd',
       readError,
       () => true,
-      () => this.#client.kv.range(request),
+      (client) => client.kv.range(request),
     );
     return { ...toHeader(answer.header), more: answer.more, entries: answer.kvs.map(toEntry) };
   }
 
   async txn(compares: Compare[], writes: Write[]): Promise<TxnResult> {
     const request = { compare: compares.map(toCompare), success: writes.map(toRequest) };
-    const answer = await this.#try('cannot write to etcd', writeError, isNeverSent, () => this.#client.kv.txn(request));
+    const answer = await this.#try('cannot write to etcd', writeError, isNeverSent, (client) => client.kv.txn(request));
     return { ok: answer.succeeded, revision: Number(answer.header.revision) };
   }
 
@@ -98,13 +131,17 @@ export class EtcdWire implements Wire {
       },
     };
     this.#streams.add(handle);
-    this.#client.watchClient.watch().then(
+    const client = this.#endpoints.inUse;
+    client.watchClient.watch().then(
       (opened) => {
         stream = opened
           .on('data', (answer) => {
             if (!ended) sortAnswer(answer, handlers, end);
           })
-          .on('error', (error) => end(`the watch broke: ${error.message}`))
+          .on('error', (error) => {
+            if (!ended) this.#endpoints.leave(client);
+            end(`the watch broke: ${error.message}`);
+          })
           .on('end', () => end('etcd ended the watch'));
         if (ended) hangUp(stream);
         else
@@ -122,13 +159,13 @@ export class EtcdWire implements Wire {
       'cannot open a session',
       readError,
       () => true,
-      () => this.#client.leaseClient.leaseGrant({ TTL: ttlSeconds }),
+      (client) => client.leaseClient.leaseGrant({ TTL: ttlSeconds }),
     );
     return { leaseId: answer.ID, ttlMs: Number(answer.TTL) * 1000 };
   }
 
-  async keepAlive(leaseId: string): Promise<number> {
-    return (await this.#keepAlives.send(leaseId)) * 1000;
+  async keepAlive(leaseId: string, deadlineMs: number): Promise<number> {
+    return (await this.#keepAlives.send(leaseId, deadlineMs)) * 1000;
   }
 
   async revokeLease(leaseId: string): Promise<void> {
@@ -136,14 +173,14 @@ export class EtcdWire implements Wire {
       'cannot revoke a lease',
       writeError,
       () => true,
-      () => this.#client.leaseClient.leaseRevoke({ ID: leaseId }),
+      (client) => client.leaseClient.leaseRevoke({ ID: leaseId }),
     );
   }
 
   async status(): Promise<WireStatus> {
-    const ask = <T>(call: () => Promise<T>) => this.#try('etcd does not tell its state', readError, () => true, call);
-    const status = await ask(() => this.#client.maintenance.status());
-    const { alarms } = await ask(() => this.#client.maintenance.alarm({ action: AlarmAction.Get }));
+    const ask = <T>(call: (client: Etcd3) => Promise<T>) => this.#try('etcd does not tell its state', readError, () => true, call);
+    const status = await ask((client) => client.maintenance.status());
+    const { alarms } = await ask((client) => client.maintenance.alarm({ action: AlarmAction.Get }));
     return {
       ...toHeader(status.header),
       version: status.version,
@@ -156,22 +193,24 @@ export class EtcdWire implements Wire {
   async close(): Promise<void> {
     for (const stream of [...this.#streams]) stream.cancel();
     this.#keepAlives.close();
-    this.#client.close();
+    this.#endpoints.close();
   }
 
   async #try<T>(
     what: string,
     toError: (what: string, error: unknown) => WeftError,
     mayRepeat: (error: unknown) => boolean,
-    call: () => Promise<T>,
+    call: (client: Etcd3) => Promise<T>,
   ): Promise<T> {
-    for (let left = this.#tries - 1; ; left--) {
+    for (let left = this.#endpoints.count - 1; ; left--) {
+      const client = this.#endpoints.inUse;
       try {
-        return await call();
+        return await call(client);
       } catch (error) {
         const ours = toError(what, error);
-        // Only what another endpoint could do better is worth repeating, never what etcd refused.
-        if (left <= 0 || !mayRepeat(error) || !isTransport(error)) throw ours;
+        if (!isTransport(error)) throw ours;
+        this.#endpoints.leave(client);
+        if (left <= 0 || !mayRepeat(error)) throw ours;
       }
     }
   }

@@ -4,6 +4,9 @@ import { MemoryEtcd } from './memory-etcd.js';
 import { MemoryStore } from './memory-store.js';
 import type { Compare, Feed, Write } from './store.js';
 
+/** Many runs on a busy machine. */
+const TEST_MS = 60_000;
+
 /** The simplest thing that could be right: a map and a counter. */
 class Model {
   entries = new Map<string, { value: string; createRevision: number; modRevision: number }>();
@@ -87,59 +90,67 @@ const FAULTS: Record<'outage' | 'freeze' | 'compact' | 'wait' | 'empty', (server
 };
 
 describe('MemoryStore against a model', () => {
-  it('answers as the model does, and a follower ends up with the same state, whatever happens', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
-        const clock = new ManualClock();
-        const server = new MemoryEtcd({ clock });
-        const store = new MemoryStore(server);
-        let model = new Model();
-        const followed = new Map<string, string>();
-        const types: Feed['type'][] = [];
-        store.follow('/', (feed) => (types.push(feed.type), applyFeed(followed, feed)));
-        for (const s of steps) {
-          if (s.kind === 'txn') {
-            const ok = model.txn(s.compares, s.writes);
-            expect(await store.txn(s.compares, s.writes)).toEqual({ ok, revision: model.revision });
-          } else {
-            await FAULTS[s.kind](server, clock);
-            if (s.kind === 'empty') model = new Model();
+  it(
+    'answers as the model does, and a follower ends up with the same state, whatever happens',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(step, { maxLength: 25 }), async (steps) => {
+          const clock = new ManualClock();
+          const server = new MemoryEtcd({ clock });
+          const store = new MemoryStore(server);
+          let model = new Model();
+          const followed = new Map<string, string>();
+          const types: Feed['type'][] = [];
+          store.follow('/', (feed) => (types.push(feed.type), applyFeed(followed, feed)));
+          for (const s of steps) {
+            if (s.kind === 'txn') {
+              const ok = model.txn(s.compares, s.writes);
+              expect(await store.txn(s.compares, s.writes)).toEqual({ ok, revision: model.revision });
+            } else {
+              await FAULTS[s.kind](server, clock);
+              if (s.kind === 'empty') model = new Model();
+            }
           }
-        }
-        expect((await store.list('/')).entries).toEqual(model.listing());
-        await clock.advance(10_000);
-        expect([...followed].sort()).toEqual(model.listing().map((e) => [e.key, e.value]));
-        expect(types[0]).toBe('snapshot');
-        expect(types.lastIndexOf('stale')).toBeLessThanOrEqual(Math.max(types.lastIndexOf('live'), types.lastIndexOf('snapshot')));
-        await store.close();
-        server.close();
-      }),
-      { numRuns: 150 },
-    );
-  });
+          expect((await store.list('/')).entries).toEqual(model.listing());
+          await clock.advance(10_000);
+          expect([...followed].sort()).toEqual(model.listing().map((e) => [e.key, e.value]));
+          expect(types[0]).toBe('snapshot');
+          expect(types.lastIndexOf('stale')).toBeLessThanOrEqual(Math.max(types.lastIndexOf('live'), types.lastIndexOf('snapshot')));
+          await store.close();
+          server.close();
+        }),
+        { numRuns: 60 },
+      );
+    },
+    TEST_MS,
+  );
 
-  it('reads every revision since the compaction as it was', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(transaction, { minLength: 1, maxLength: 12 }), fc.nat(12), async (transactions, compactAfter) => {
-        const server = new MemoryEtcd({ clock: new ManualClock() });
-        const past = new Map<number, unknown>();
-        let floor = 0;
-        for (const [i, t] of transactions.entries()) {
-          server.txn(t.compares, t.writes);
-          const { revision, entries } = server.range({ prefix: '/' });
-          past.set(revision, entries);
-          if (i === compactAfter) {
-            server.compact();
-            floor = revision;
+  it(
+    'reads every revision since the compaction as it was',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(transaction, { minLength: 1, maxLength: 12 }), fc.nat(12), async (transactions, compactAfter) => {
+          const server = new MemoryEtcd({ clock: new ManualClock() });
+          const past = new Map<number, unknown>();
+          let floor = 0;
+          for (const [i, t] of transactions.entries()) {
+            server.txn(t.compares, t.writes);
+            const { revision, entries } = server.range({ prefix: '/' });
+            past.set(revision, entries);
+            if (i === compactAfter) {
+              server.compact();
+              floor = revision;
+            }
           }
-        }
-        for (const [revision, entries] of past) {
-          if (revision >= floor) expect(server.range({ prefix: '/', revision }).entries).toEqual(entries);
-          else expect(() => server.range({ prefix: '/', revision })).toThrow('compacted');
-        }
-      }),
-    );
-  });
+          for (const [revision, entries] of past) {
+            if (revision >= floor) expect(server.range({ prefix: '/', revision }).entries).toEqual(entries);
+            else expect(() => server.range({ prefix: '/', revision })).toThrow('compacted');
+          }
+        }),
+      );
+    },
+    TEST_MS,
+  );
 });
 
 describe('with a clock that only the test moves', () => {

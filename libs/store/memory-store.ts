@@ -74,8 +74,8 @@ class MemoryWire implements Wire {
     return this.#call('cannot open a session', 'STORE', () => this.#server.grantLease(ttlSeconds));
   }
 
-  keepAlive(leaseId: string): Promise<number> {
-    return this.#call('cannot keep a session alive', 'STORE', () => this.#server.keepAlive(leaseId));
+  keepAlive(leaseId: string, deadlineMs: number): Promise<number> {
+    return this.#call('cannot keep a session alive', 'STORE', () => this.#server.keepAlive(leaseId), deadlineMs);
   }
 
   revokeLease(leaseId: string): Promise<void> {
@@ -92,10 +92,10 @@ class MemoryWire implements Wire {
   }
 
   /** One request with a deadline. `whenLost`: the code when the answer is missing, as opposed to a refusal. */
-  async #call<T>(what: string, whenLost: 'STORE' | 'OUTCOME_UNKNOWN', operation: () => T): Promise<T> {
+  async #call<T>(what: string, whenLost: 'STORE' | 'OUTCOME_UNKNOWN', operation: () => T, deadlineMs = DEADLINE_MS): Promise<T> {
     const timer = new AbortController();
-    const late = this.#clock.sleep(DEADLINE_MS, timer.signal).then(() => {
-      throw new WeftError(whenLost, { what, why: `no answer within ${DEADLINE_MS} ms` });
+    const late = this.#clock.sleep(deadlineMs, timer.signal).then(() => {
+      throw new WeftError(whenLost, { what, why: `no answer within ${deadlineMs} ms` });
     });
     late.catch(() => undefined);
     try {

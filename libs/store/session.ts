@@ -15,6 +15,9 @@ const HELD_FRACTION = 0.9;
 const BEATS_PER_TTL = 3;
 /** After a failed keep-alive, in milliseconds. */
 const RETRY_MS = 200;
+/** The longest wait for one answer; a part of the time to live where that is short, so that a second try (elsewhere) fits in. */
+const ANSWER_MS = 3_000;
+const LEAST_ANSWER_MS = 300;
 
 export interface SessionOptions {
   clock: Clock;
@@ -105,7 +108,7 @@ export class LeaseSession implements Session {
   async #beat(): Promise<boolean> {
     const sentAt = this.#clock.monotonic();
     try {
-      const ttlMs = await this.#wire.keepAlive(this.leaseId);
+      const ttlMs = await this.#wire.keepAlive(this.leaseId, Math.max(LEAST_ANSWER_MS, Math.min(ANSWER_MS, this.#ttlMs / 4)));
       if (ttlMs <= 0) this.#lose('etcd no longer knows the lease');
       // An answer that arrives after our deadline does not bring the lease back: `lost` has been told already, or is due.
       else if (this.#clock.monotonic() >= this.#heldUntil) this.#checkDeadline();

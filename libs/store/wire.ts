@@ -67,8 +67,8 @@ export interface Wire {
   watch(query: { prefix: string; fromRevision: number }, handlers: WatchHandlers): WatchStream;
   /** The server may grant more than was asked for; `ttlMs` is what it granted. */
   grantLease(ttlSeconds: number): Promise<{ leaseId: string; ttlMs: number }>;
-  /** The renewed time to live in milliseconds; 0: the server does not know the lease (any more). */
-  keepAlive(leaseId: string): Promise<number>;
+  /** The renewed time to live in milliseconds; 0: the server does not know the lease (any more). @throws STORE after `deadlineMs` */
+  keepAlive(leaseId: string, deadlineMs: number): Promise<number>;
   revokeLease(leaseId: string): Promise<void>;
   status(): Promise<WireStatus>;
   close(): Promise<void>;

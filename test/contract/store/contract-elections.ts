@@ -45,14 +45,18 @@ export function elections(given: Given): void {
       TEST_MS,
     );
 
-    it('end the leadership when the leader key is taken away', async () => {
-      const { harness, store, root } = given();
-      const race = await candidates(harness, `${root}leader`, 1);
-      const { leadership } = await race.next();
-      await store.txn([], [{ delete: `${root}leader` }]);
-      await aborted(leadership.lost);
-      await race.end();
-    });
+    it(
+      'end the leadership when the leader key is taken away',
+      async () => {
+        const { harness, store, root } = given();
+        const race = await candidates(harness, `${root}leader`, 1);
+        const { leadership } = await race.next();
+        await store.txn([], [{ delete: `${root}leader` }]);
+        await aborted(leadership.lost);
+        await race.end();
+      },
+      TEST_MS,
+    );
 
     it(
       'never have two leaders through a freeze that outlives the leases',

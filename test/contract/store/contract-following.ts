@@ -14,28 +14,32 @@ export function following(given: Given): void {
     });
     afterEach(() => expect(recorder.faults).toEqual([]));
 
-    it('delivers a snapshot, then every change in order, then nothing after stop', async () => {
-      const { store, root } = given();
-      await put(store, `${root}a`, '0');
-      const following = store.follow(root, recorder.see);
-      await recorder.until('the snapshot', (r) => r.count('snapshot') === 1);
-      expect([...recorder.state]).toEqual([[`${root}a`, '0']]);
-      await put(store, '/contract/elsewhere', '');
-      for (let i = 1; i <= 20; i++) await put(store, `${root}a`, String(i));
-      const { revision } = await store.txn([], [{ delete: `${root}a` }, { put: `${root}b`, value: 'b' }]);
-      await recorder.until('the last change', (r) => r.revision === revision);
-      expect(recorder.valuesOf(`${root}a`)).toEqual(Array.from({ length: 20 }, (_, i) => String(i + 1)));
-      expect(recorder.feeds.at(-1)).toMatchObject({
-        type: 'changes',
-        puts: [{ key: `${root}b` }],
-        deletes: [{ key: `${root}a`, modRevision: revision }],
-      });
-      expect(recorder.feeds.map((f) => f.type)).toEqual(['snapshot', ...Array<string>(21).fill('changes')]);
-      await following.stop();
-      await put(store, `${root}a`, 'late');
-      await new Promise((resolve) => setTimeout(resolve, 100));
-      expect(recorder.revision).toBe(revision);
-    });
+    it(
+      'delivers a snapshot, then every change in order, then nothing after stop',
+      async () => {
+        const { store, root } = given();
+        await put(store, `${root}a`, '0');
+        const following = store.follow(root, recorder.see);
+        await recorder.until('the snapshot', (r) => r.count('snapshot') === 1);
+        expect([...recorder.state]).toEqual([[`${root}a`, '0']]);
+        await put(store, '/contract/elsewhere', '');
+        for (let i = 1; i <= 20; i++) await put(store, `${root}a`, String(i));
+        const { revision } = await store.txn([], [{ delete: `${root}a` }, { put: `${root}b`, value: 'b' }]);
+        await recorder.until('the last change', (r) => r.revision === revision);
+        expect(recorder.valuesOf(`${root}a`)).toEqual(Array.from({ length: 20 }, (_, i) => String(i + 1)));
+        expect(recorder.feeds.at(-1)).toMatchObject({
+          type: 'changes',
+          puts: [{ key: `${root}b` }],
+          deletes: [{ key: `${root}a`, modRevision: revision }],
+        });
+        expect(recorder.feeds.map((f) => f.type)).toEqual(['snapshot', ...Array<string>(21).fill('changes')]);
+        await following.stop();
+        await put(store, `${root}a`, 'late');
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        expect(recorder.revision).toBe(revision);
+      },
+      TEST_MS,
+    );
 
     it(
       'loses and repeats nothing when the server is killed and restarted under writes',
@@ -156,33 +160,41 @@ export function following(given: Given): void {
       TEST_MS,
     );
 
-    it('finds by itself that all is well: audits make no noise, not even behind a compaction', async () => {
-      const { harness, store, root } = given();
-      const auditing = await harness.open({ timing: { ...FAST, beatMs: 50, auditMs: 50 } });
-      await put(store, `${root}a`, '1');
-      auditing.follow(root, recorder.see);
-      await put(store, `${root}a`, '2');
-      await recorder.until('the change', (r) => r.state.get(`${root}a`) === '2');
-      await new Promise((resolve) => setTimeout(resolve, 500));
-      expect(recorder.count('snapshot')).toBe(1);
-      await put(store, '/contract/elsewhere', '');
-      await harness.compact();
-      await recorder.until('a fresh snapshot', (r) => r.count('snapshot') === 2);
-      expect(recorder.count('stale')).toBe(0);
-    });
+    it(
+      'finds by itself that all is well: audits make no noise, not even behind a compaction',
+      async () => {
+        const { harness, store, root } = given();
+        const auditing = await harness.open({ timing: { ...FAST, beatMs: 50, auditMs: 50 } });
+        await put(store, `${root}a`, '1');
+        auditing.follow(root, recorder.see);
+        await put(store, `${root}a`, '2');
+        await recorder.until('the change', (r) => r.state.get(`${root}a`) === '2');
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        expect(recorder.count('snapshot')).toBe(1);
+        await put(store, '/contract/elsewhere', '');
+        await harness.compact();
+        await recorder.until('a fresh snapshot', (r) => r.count('snapshot') === 2);
+        expect(recorder.count('stale')).toBe(0);
+      },
+      TEST_MS,
+    );
 
-    it('gives a consumer that threw a new snapshot', async () => {
-      const { store, root } = given();
-      let failures = 1;
-      store.follow(root, (feed) => {
-        if (feed.type === 'changes' && failures-- > 0) throw new Error('the consumer failed');
-        recorder.see(feed);
-      });
-      await recorder.until('the snapshot', (r) => r.count('snapshot') === 1);
-      await put(store, `${root}a`, '1');
-      await recorder.until('a second snapshot', (r) => r.count('snapshot') === 2);
-      expect([...recorder.state]).toEqual([[`${root}a`, '1']]);
-    });
+    it(
+      'gives a consumer that threw a new snapshot',
+      async () => {
+        const { store, root } = given();
+        let failures = 1;
+        store.follow(root, (feed) => {
+          if (feed.type === 'changes' && failures-- > 0) throw new Error('the consumer failed');
+          recorder.see(feed);
+        });
+        await recorder.until('the snapshot', (r) => r.count('snapshot') === 1);
+        await put(store, `${root}a`, '1');
+        await recorder.until('a second snapshot', (r) => r.count('snapshot') === 2);
+        expect([...recorder.state]).toEqual([[`${root}a`, '1']]);
+      },
+      TEST_MS,
+    );
   });
 }
 
