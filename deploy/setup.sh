@@ -42,8 +42,9 @@ fi
 
 if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
   echo 'Installing npm packages (from package-lock.json)'
-  npm ci --no-audit --no-fund --loglevel=error 2>&1 | grep -v EBADENGINE || true
-  [ -e node_modules/.package-lock.json ] || fail 'the npm packages could not be installed' 'npm ci failed' 'Run it by hand to see what it says.'
+  # Not `npm ci`: it refuses a lock file that lacks entries for other platforms' optional binaries, which some mirrors do not carry.
+  npm install --no-save --no-audit --no-fund --loglevel=error 2>&1 | grep -v EBADENGINE || true
+  [ -e node_modules/.package-lock.json ] || fail 'the npm packages could not be installed' 'npm install failed' 'Run it by hand to see what it says.'
 fi
 
 # Build when a source is newer than the last build.
