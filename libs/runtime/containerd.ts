@@ -64,6 +64,7 @@ export async function openContainerd(options: ContainerdOptions): Promise<Runtim
 
 function assemble(containers: ContainerContext, execs: ExecContext): Runtime {
   const { client, images } = containers;
+  const watches = new Set<{ stop(): void }>();
   return {
     version: async () => (await client.call(VersionService.version, {})).version,
     list: () => listContainers(containers),
@@ -72,14 +73,22 @@ function assemble(containers: ContainerContext, execs: ExecContext): Runtime {
     stop: (id, options) => stopContainer(containers, id, options),
     remove: (id) => removeContainer(containers, id),
     exec: (request) => execInContainer(execs, request),
-    events: (onEvent) => watchEvents(client, execs.log, onEvent),
+    events: (onEvent) => {
+      const watch = watchEvents(client, execs.log, onEvent);
+      watches.add(watch);
+      return watch;
+    },
     listImages: () => listImages(images),
     resolveImage: (reference) => resolveImage(images, reference),
     importImage: (archive) => importArchive(images, archive),
     resolveRemote: (reference, auth) => resolveRemote(reference, auth),
     pullImage: (reference, auth, onProgress) => pullImage(images, reference, auth, onProgress),
     removeImage: (name) => removeImage(images, name),
-    close: () => Promise.resolve(client.close()),
+    close: async () => {
+      for (const watch of watches) watch.stop();
+      client.close();
+      await Promise.resolve();
+    },
   };
 }
 

@@ -40,6 +40,9 @@ const NOTE_TYPE = 'weft/container/v1';
 const TASK_DEADLINE_MS = 60_000;
 /** After SIGKILL only the kernel can delay the end (a process in uninterruptible sleep). */
 const KILL_DEADLINE_MS = 30_000;
+/** How long containerd may take to notice that a shim has died. */
+const LEFTOVER_MS = 15_000;
+const LEFTOVER_POLL_MS = 100;
 const SIGKILL = 9;
 
 interface Note {
@@ -93,7 +96,17 @@ async function createTask({ client, snapshotter }: ContainerContext, spec: Conta
   const terminal = spec.tty ?? false;
   // A terminal has one output. The shim waits in this call until someone reads the FIFOs.
   const task = { containerId: spec.id, rootfs: mounts, stdin: '', stdout, stderr: terminal ? '' : stderr, terminal };
-  await client.call(TasksService.create, task, { deadlineMs: TASK_DEADLINE_MS });
+  const until = performance.now() + LEFTOVER_MS;
+  for (;;) {
+    try {
+      await client.call(TasksService.create, task, { deadlineMs: TASK_DEADLINE_MS });
+      return;
+    } catch (error) {
+      // The record is new, so this is a task of an earlier one whose shim died, which containerd is still clearing away.
+      if (!isAlreadyExists(error) || performance.now() > until) throw error;
+      await sleep(LEFTOVER_POLL_MS);
+    }
+  }
 }
 
 /** @throws NOT_FOUND, RUNTIME */

@@ -120,7 +120,10 @@ class Exec {
       const code = await ended;
       this.#stdout?.drain();
       this.#stderr?.drain();
-      await orUndefined(this.#ctx.client.call(TasksService.deleteProcess, this.#ids, { deadlineMs: EXEC_DEADLINE_MS }));
+      // The container may be on its way out, and its shim with it: then there is nothing left to copy.
+      await this.#ctx.client
+        .call(TasksService.deleteProcess, this.#ids, { deadlineMs: EXEC_DEADLINE_MS })
+        .catch((error: unknown) => this.#ctx.log.debug({ ...this.#ids, error }, 'an ended command could not be deleted'));
       return code;
     } catch (error) {
       throw runtimeFailure(`lost sight of a command in ${this.#ids.containerId}`, error);

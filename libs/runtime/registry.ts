@@ -175,12 +175,10 @@ export class Registry {
     });
   }
 
-  /** fetch hides the reason in the cause. */
   #unreachable(error: unknown): WeftError {
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
     return new WeftError('RUNTIME', {
       what: `cannot reach the registry ${this.#reference.registry}`,
-      why: messageOf(cause) || 'no connection',
+      why: reasonOf(error),
       hint: 'Check its name and that this node can reach it.',
     });
   }
@@ -190,6 +188,12 @@ const describe = (path: string): string => {
   const [kind, what = ''] = path.split('/');
   return kind === 'manifests' ? (isDigest(what) ? `@${what}` : `:${what}`) : kind === 'blobs' ? ` (its part ${what})` : '';
 };
+
+/** fetch says "fetch failed" and hides the reason in the cause; of several addresses tried, only a code is left. */
+function reasonOf(error: unknown): string {
+  const { cause } = (error ?? {}) as { cause?: { message?: string; code?: string } };
+  return [cause?.code, cause?.message].filter(Boolean).join(': ') || messageOf(error) || 'no connection';
+}
 
 /** A response whose body is watched for stalls. */
 class Answer {
@@ -216,8 +220,7 @@ class Answer {
         timer = setTimeout(stall, STALL_TIMEOUT_MS);
       }
     } catch (error) {
-      const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-      throw new WeftError('RUNTIME', { what: 'the registry broke off', why: messageOf(cause) });
+      throw new WeftError('RUNTIME', { what: 'the registry broke off', why: reasonOf(error) });
     } finally {
       clearTimeout(timer);
     }

@@ -17,7 +17,9 @@ export class RealHarness {
   readonly runtime: Runtime;
   readonly namespace: string;
   readonly netns: string;
+  /** The latest of each container id. */
   readonly #stdio = new Map<string, CapturedStdio>();
+  readonly #all: CapturedStdio[] = [];
   #count = 0;
 
   private constructor(containerd: ContainerdProcess, runtime: Runtime, namespace: string, netns: string) {
@@ -47,8 +49,8 @@ export class RealHarness {
   /** A container spec that runs in the test's network namespace and whose output is kept. */
   spec(changes: Partial<ContainerSpec> = {}): ContainerSpec & { id: string } {
     const id = changes.id ?? `task-${++this.#count}`;
-    const stdio = new CapturedStdio(this.containerd.directory, id);
-    this.#stdio.get(id)?.close();
+    const stdio = new CapturedStdio(this.containerd.directory, `${id}-${++this.#count}`);
+    this.#all.push(stdio);
     this.#stdio.set(id, stdio);
     const netnsPath = `/run/netns/${this.netns}`;
     return { id, image: IMAGE, env: {}, hostname: 'box', labels: {}, mounts: [], netnsPath, stdio: stdio.paths, ...changes };
@@ -80,7 +82,7 @@ export class RealHarness {
   async destroy(): Promise<void> {
     for (const { id } of await this.runtime.list().catch(() => [])) await this.runtime.remove(id).catch(() => undefined);
     await this.runtime.close();
-    for (const stdio of this.#stdio.values()) stdio.close();
+    for (const stdio of this.#all) stdio.close();
     await this.containerd.destroy();
     execFileSync('ip', ['netns', 'delete', this.netns]);
     await removeEmptyCgroups(this.namespace);

@@ -1,0 +1,317 @@
+/**
+ * The runtime's twin in memory: for tests of what stands above it. Held to the same contract as containerd (test/contract/runtime). Programs
+ * are not run but recognised: see fake-programs.ts for the command lines it knows.
+ */
+import { PassThrough, Readable, Writable } from 'node:stream';
+import { WeftError } from '#base/errors.js';
+import { digestOf } from './content.js';
+import { programOf } from './fake-programs.js';
+import type { FakeProgram } from './fake-programs.js';
+import { normalizeReference, parseReference, repositoryOf } from './reference.js';
+import type {
+  ContainerInfo,
+  ContainerSpec,
+  ExecRequest,
+  ExecSession,
+  ImageInfo,
+  PullProgress,
+  RegistryAuth,
+  Runtime,
+  RuntimeEvent,
+} from './runtime.js';
+import { signalNumber } from './signals.js';
+
+interface FakeContainer {
+  spec: ContainerSpec;
+  /** Absent when a crash came between the container and its task. */
+  process?: FakeProcess;
+}
+
+const SIGKILL = 9;
+const FIRST_PID = 4_000_000;
+let lastPid = FIRST_PID;
+
+/** What a registry of the fake's holds: password-protected if `auth` is given. */
+export interface FakeRemoteImage {
+  name: string;
+  auth?: RegistryAuth;
+}
+
+export class FakeRuntime implements Runtime {
+  readonly #containers = new Map<string, FakeContainer>();
+  readonly #images = new Map<string, ImageInfo>();
+  readonly #remote = new Map<string, FakeRemoteImage>();
+  readonly #listeners = new Set<(event: RuntimeEvent) => void>();
+  readonly #failures: { verb: string; error: Error }[] = [];
+  /** Verbs called, in order: `create web-1`. */
+  readonly calls: string[] = [];
+
+  constructor(options: { images?: string[]; remote?: FakeRemoteImage[] } = {}) {
+    for (const name of options.images ?? []) this.addImage(name);
+    for (const image of options.remote ?? []) this.#remote.set(normalizeReference(image.name), image);
+  }
+
+  // What a test does to it.
+
+  addImage(name: string): ImageInfo {
+    const whole = normalizeReference(name);
+    const image = { name: whole, digest: fakeDigest(whole), sizeBytes: 1000, platforms: ['linux/amd64'] };
+    this.#images.set(whole, image);
+    return image;
+  }
+
+  /** The next call of this verb fails. */
+  failNext(verb: keyof Runtime, error: Error = new WeftError('RUNTIME', `the fake was told to fail ${verb}`)): void {
+    this.#failures.push({ verb, error });
+  }
+
+  /** Ends a container's process as a crash would. */
+  crash(id: string, exitCode = 139): void {
+    this.#containers.get(id)?.process?.end(exitCode);
+  }
+
+  /** As if the agent had died after the container's record and before its task. */
+  leaveHalfMade(spec: ContainerSpec): void {
+    this.#containers.set(spec.id, { spec });
+  }
+
+  oom(id: string): void {
+    this.#emit({ type: 'oom', containerId: id });
+    this.crash(id, 128 + SIGKILL);
+  }
+
+  /** Events were lost. */
+  resync(): void {
+    this.#emit({ type: 'resync' });
+  }
+
+  // The port.
+
+  async version(): Promise<string> {
+    await this.#called('version');
+    return 'fake';
+  }
+
+  async list(): Promise<ContainerInfo[]> {
+    await this.#called('list');
+    return [...this.#containers.values()].map(({ spec, process }) => ({
+      id: spec.id,
+      image: spec.image,
+      labels: { ...spec.labels },
+      ...(process?.info() ?? { state: 'stopped' as const }),
+    }));
+  }
+
+  async create(spec: ContainerSpec): Promise<void> {
+    await this.#called('create', spec.id);
+    if (!this.#find(spec.image)) throw new WeftError('IMAGE_UNKNOWN', { what: `no image ${spec.image} on this node` });
+    if (this.#containers.has(spec.id)) throw new WeftError('CONFLICT', `a container ${spec.id} exists already`);
+    const argv = [...(spec.entrypoint ?? []), ...(spec.command ?? ['sh'])];
+    this.#containers.set(spec.id, {
+      spec: { ...spec },
+      process: new FakeProcess(programOf(argv), (exitCode, at) => this.#emit({ type: 'exit', containerId: spec.id, exitCode, at })),
+    });
+  }
+
+  async start(id: string): Promise<number> {
+    await this.#called('start', id);
+    const process = this.#containers.get(id)?.process;
+    if (!process) throw new WeftError('NOT_FOUND', `no container ${id} to start`);
+    return process.start();
+  }
+
+  async stop(id: string, options: { signal?: string; graceMs: number }): Promise<number | undefined> {
+    await this.#called('stop', id);
+    const container = this.#containers.get(id);
+    const signal = signalNumber(options.signal ?? container?.spec.stopSignal ?? 'SIGTERM');
+    return container?.process?.stop(signal, options.graceMs);
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#called('remove', id);
+    await this.#containers.get(id)?.process?.stop(SIGKILL, 0);
+    this.#containers.delete(id);
+  }
+
+  async exec(request: ExecRequest): Promise<ExecSession> {
+    await this.#called('exec', request.containerId);
+    const container = this.#containers.get(request.containerId);
+    if (!container) throw new WeftError('NOT_FOUND', `no container ${request.containerId}`);
+    if (container.process?.info().state !== 'running')
+      throw new WeftError('RUNTIME', { what: `cannot run a command in ${request.containerId}`, why: 'the container does not run' });
+    return fakeSession(request);
+  }
+
+  events(onEvent: (event: RuntimeEvent) => void): { stop(): void } {
+    // A function of its own, so that one listener can be added twice.
+    const listener = (event: RuntimeEvent) => onEvent(event);
+    this.#listeners.add(listener);
+    queueMicrotask(() => this.#listeners.has(listener) && listener({ type: 'resync' }));
+    return { stop: () => void this.#listeners.delete(listener) };
+  }
+
+  async listImages(): Promise<ImageInfo[]> {
+    await this.#called('listImages');
+    return [...this.#images.values()];
+  }
+
+  async resolveImage(reference: string): Promise<ImageInfo | undefined> {
+    await this.#called('resolveImage', reference);
+    return this.#find(reference);
+  }
+
+  /** The fake's archives are a JSON list of names. */
+  async importImage(archive: AsyncIterable<Uint8Array>): Promise<ImageInfo[]> {
+    await this.#called('importImage');
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of archive) chunks.push(chunk);
+    try {
+      const names = JSON.parse(Buffer.concat(chunks).toString()) as string[];
+      return names.map((name) => this.addImage(name));
+    } catch (cause) {
+      throw new WeftError('IMAGE_INVALID', { what: 'the archive is no image', cause });
+    }
+  }
+
+  async resolveRemote(reference: string, auth?: RegistryAuth): Promise<{ digest: string }> {
+    await this.#called('resolveRemote', reference);
+    const ref = parseReference(reference);
+    const image = [...this.#remote].find(([name]) =>
+      ref.digest ? fakeDigest(name) === ref.digest : name === normalizeReference(reference),
+    );
+    if (!image) throw new WeftError('IMAGE_UNKNOWN', `${ref.registry} has no ${ref.repository}`);
+    const needed = image[1].auth;
+    if (needed && (needed.username !== auth?.username || needed.password !== auth.password))
+      throw new WeftError('UNAUTHENTICATED', `${ref.registry} does not give out ${ref.repository}`);
+    return { digest: fakeDigest(image[0]) };
+  }
+
+  async pullImage(reference: string, auth: RegistryAuth | undefined, onProgress: (progress: PullProgress) => void): Promise<ImageInfo> {
+    await this.#called('pullImage', reference);
+    const { digest } = await this.resolveRemote(reference, auth);
+    onProgress({ message: `${reference}: ready`, doneBytes: 1000, totalBytes: 1000 });
+    const image = { ...this.addImage(reference), digest };
+    this.#images.set(image.name, image);
+    return image;
+  }
+
+  async removeImage(name: string): Promise<void> {
+    await this.#called('removeImage', name);
+    this.#images.delete(this.#find(name)?.name ?? '');
+  }
+
+  async close(): Promise<void> {
+    this.#listeners.clear();
+    await Promise.resolve();
+  }
+
+  #find(reference: string): ImageInfo | undefined {
+    const ref = parseReference(reference);
+    const exact = this.#images.get(normalizeReference(reference));
+    if (exact || !ref.digest) return exact;
+    return [...this.#images.values()].find(
+      (image) => image.digest === ref.digest && repositoryOf(parseReference(image.name)) === repositoryOf(ref),
+    );
+  }
+
+  #emit(event: RuntimeEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  async #called(verb: string, subject?: string): Promise<void> {
+    this.calls.push(subject ? `${verb} ${subject}` : verb);
+    // As with the real one, nothing is done before the caller's own turn ends.
+    await Promise.resolve();
+    const at = this.#failures.findIndex((failure) => failure.verb === verb);
+    if (at >= 0) throw this.#failures.splice(at, 1)[0]?.error;
+  }
+}
+
+const fakeDigest = (name: string): string => digestOf(Buffer.from(name));
+
+/** A main process: what it does is known beforehand. */
+class FakeProcess {
+  readonly #program: FakeProgram;
+  readonly #onExit: (exitCode: number, at: number) => void;
+  readonly #pid = ++lastPid;
+  readonly exited: Promise<number>;
+  #resolve: (code: number) => void = () => undefined;
+  #state: 'created' | 'running' | 'stopped' = 'created';
+  #timer: NodeJS.Timeout | undefined;
+  #end: { exitCode: number; exitedAt: number } | undefined;
+
+  constructor(program: FakeProgram, onExit: (exitCode: number, at: number) => void) {
+    this.#program = program;
+    this.#onExit = onExit;
+    this.exited = new Promise((resolve) => (this.#resolve = resolve));
+  }
+
+  info(): Pick<ContainerInfo, 'state' | 'pid' | 'exitCode' | 'exitedAt'> {
+    return this.#end ? { state: 'stopped', ...this.#end } : { state: this.#state, pid: this.#pid };
+  }
+
+  start(): number {
+    if (this.#state !== 'created') throw new WeftError('RUNTIME', { what: 'cannot start the container', why: `it is ${this.#state}` });
+    this.#state = 'running';
+    const { runsMs, exitCode } = this.#program;
+    if (runsMs !== Infinity) this.#timer = setTimeout(() => this.end(exitCode), runsMs);
+    return this.#pid;
+  }
+
+  end(exitCode: number): void {
+    if (this.#end) return;
+    clearTimeout(this.#timer);
+    this.#state = 'stopped';
+    this.#end = { exitCode, exitedAt: Date.now() };
+    this.#resolve(exitCode);
+    this.#onExit(exitCode, this.#end.exitedAt);
+  }
+
+  async stop(signal: number, graceMs: number): Promise<number> {
+    if (this.#end) return this.#end.exitCode;
+    const handled = this.#program.onSignal[signal];
+    if (this.#state === 'running' && signal !== SIGKILL) {
+      if (handled !== undefined) this.end(handled);
+      else {
+        let timer: NodeJS.Timeout | undefined;
+        await Promise.race([this.exited, new Promise((resolve) => (timer = setTimeout(resolve, graceMs)))]);
+        clearTimeout(timer);
+      }
+    }
+    this.end(128 + SIGKILL);
+    return this.exited;
+  }
+}
+
+function fakeSession(request: ExecRequest): ExecSession {
+  const program = programOf(request.argv);
+  const stdout = new PassThrough();
+  let finish: (code: number) => void = () => undefined;
+  const exited = new Promise<number>((resolve) => (finish = resolve));
+  let timer: NodeJS.Timeout | undefined;
+  const end = (code: number) => {
+    clearTimeout(timer);
+    stdout.end();
+    finish(code);
+  };
+  if (program.stdout) stdout.write(program.stdout);
+  const stdin = new Writable({
+    write: (chunk: Buffer, _encoding, done) => {
+      if (program.echoesInput) stdout.write(chunk);
+      done();
+    },
+    final: (done) => {
+      if (program.echoesInput) end(0);
+      done();
+    },
+  });
+  if (!program.echoesInput && program.runsMs !== Infinity) timer = setTimeout(() => end(program.exitCode), program.runsMs);
+  return {
+    stdin,
+    stdout,
+    stderr: Readable.from([]),
+    resize: () => Promise.resolve(),
+    signal: (name) => Promise.resolve(end(128 + signalNumber(name))),
+    exited,
+  };
+}
