@@ -31,7 +31,7 @@ export interface FollowTiming {
  * etcd sends unsynced watchers their backlog in a loop of 100 ms, and before 3.4.25/3.5.8 may answer a progress request
  * before that backlog (etcd issue 15220): hence `catchUpMs`.
  */
-export const FOLLOW_TIMING: FollowTiming = { beatMs: 1_500, answerMs: 2_500, retryMs: 500, auditMs: 60_000, catchUpMs: 300 };
+export const FOLLOW_TIMING: FollowTiming = { beatMs: 1_000, answerMs: 2_500, retryMs: 500, auditMs: 60_000, catchUpMs: 300 };
 
 /** The feed must start again with a listing; anything else that breaks it may be resumed. */
 class MustRelist extends WeftError {
