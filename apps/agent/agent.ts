@@ -141,7 +141,7 @@ async function compose(options: AgentOptions, layout: Layout, parts: AgentParts,
   stops.push('log keeper', () => keeper.stop());
   stops.push('runtime', () => runtime.close());
   const nodeName = options.name;
-  const runner = new TaskRunner({ runtime, keeper, network, layout, nodeName, inTurn: turns(AT_ONCE), log });
+  const runner = new TaskRunner({ runtime, keeper, network, layout, nodeName, inTurn: turns(AT_ONCE), clock, log });
   const loop = new TasksLoop({ runtime, runner, store, board, ledger, isConfirmed: () => believer.isConfirmed, clock, log });
   late.tasks = loop;
   await loop.start(signal);

@@ -1,4 +1,5 @@
 /** Carries out one operation on one task's container: the order of steps, and nothing about when. */
+import type { Clock } from '#base/clock.js';
 import type { Log } from '#base/log.js';
 import type { Task } from '#model/task.js';
 import type { LogKeeperVerbs } from '#logs/keeper-client.js';
@@ -30,6 +31,7 @@ export interface RunnerDeps {
   nodeName: string;
   /** Runs the part that costs CPU and disk when its turn has come. */
   inTurn: <T>(work: () => Promise<T>) => Promise<T>;
+  clock: Clock;
   log: Log;
 }
 
@@ -45,9 +47,10 @@ export class TaskRunner {
    * `onStep` hears how far it is; 'created' comes before its process begins.
    */
   async run(task: Task, onStep: (step: 'preparing' | 'starting' | 'created') => void): Promise<void> {
-    const { runtime, keeper, network, layout, nodeName, inTurn } = this.#d;
+    const { runtime, keeper, network, layout, nodeName, inTurn, clock, log } = this.#d;
     const stdio = layout.stdio(task.id);
     onStep('preparing');
+    const began = clock.monotonic();
     const [image, netnsPath, mounts] = await allSettledOrThrow([
       ensureImage(runtime, task.container, nodeName),
       network.ready(task.id, NETWORK_TIMEOUT_MS),
@@ -55,12 +58,20 @@ export class TaskRunner {
       keeper.open({ container: task.id, ...stdio, file: layout.logFile(task.id) }),
     ]);
     onStep('starting');
+    const ready = clock.monotonic();
+    let turn = ready;
     await inTurn(async () => {
+      turn = clock.monotonic();
       await runtime.remove(task.id);
       await runtime.create(containerSpec(task, { image, mounts, netnsPath, stdio }));
       onStep('created');
       await runtime.start(task.id);
     });
+    const ms = (from: number, to: number) => Math.round(to - from);
+    log.debug(
+      { task: task.name, preparedMs: ms(began, ready), waitedMs: ms(ready, turn), startedMs: ms(turn, clock.monotonic()) },
+      'made a container',
+    );
   }
 
   /** Puts the log keeper right for a container that runs already. */

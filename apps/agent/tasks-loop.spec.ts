@@ -62,6 +62,7 @@ async function makeRig(dir: string, runtime: FakeRuntime): Promise<Rig> {
     layout: paths,
     nodeName: 'n1',
     inTurn: turns(8),
+    clock: systemClock,
     log: silentLog,
   });
   const loop = new TasksLoop({

@@ -18,6 +18,9 @@ import type { TaskNetwork } from '../task-runner.js';
 
 const COALESCE_MS = 10;
 const REPAIR_MS = 5_000;
+/** Looking for drift takes time that grows with the tasks: of the time between, at most this share. */
+const REPAIR_SHARE = 0.05;
+const REPAIR_MOST_MS = 30_000;
 const RETRY = { initialMs: 200, maxMs: 5_000 };
 
 /** libs/linux `KernelReconciler`. */
@@ -54,6 +57,7 @@ export class NetworkLoop implements TaskNetwork {
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
   #delayMs = 0;
+  #repairing: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #dirty = false;
   #stopped = false;
@@ -64,11 +68,11 @@ export class NetworkLoop implements TaskNetwork {
 
   start(): void {
     if (this.#stops.length > 0) return;
-    const repairing = setInterval(() => this.#begin(() => this.#repair()), REPAIR_MS);
     this.#stops.push(
       this.#o.store.onChange(() => this.kick()),
-      () => clearInterval(repairing),
+      () => clearTimeout(this.#repairing),
     );
+    this.#repairIn(REPAIR_MS);
     this.kick();
   }
 
@@ -115,24 +119,27 @@ export class NetworkLoop implements TaskNetwork {
     });
   }
 
-  /** One piece of work at a time; a change that comes meanwhile is taken up afterwards. */
-  #begin(work: () => Promise<void>): void {
-    if (this.#running || this.#stopped) return;
+  /** One piece of work at a time; a change that comes meanwhile is taken up afterwards. false: something else is under way. */
+  #begin(work: () => Promise<void>): boolean {
+    if (this.#running || this.#stopped) return false;
     this.#running = work().finally(() => {
       this.#running = undefined;
       if (this.#dirty && !this.#timer) this.kick();
     });
+    return true;
   }
 
   async #set(): Promise<void> {
-    const { kernel, store, host, onTasks, mayProgram, log } = this.#o;
+    const { kernel, store, host, onTasks, mayProgram, clock, log } = this.#o;
     this.#dirty = false;
     if (!store.isKnown || !mayProgram()) return;
     const view = store.byKind;
     const tasks = view.tasks.filter((t) => t.nodeId === host.nodeId).map((t) => t.id);
     try {
       await onTasks(tasks);
-      const { failed } = await kernel.set(nodeKernel(view, host));
+      const began = clock.monotonic();
+      const { failed, operations } = await kernel.set(nodeKernel(view, host));
+      log.debug({ tookMs: Math.round(clock.monotonic() - began), operations: operations.length, first: operations.slice(0, 5).map(describe) }, 'set the network');
       this.#finish(tasks, failed);
       if (failed.length === 0) {
         this.#failures = 0;
@@ -163,6 +170,18 @@ export class NetworkLoop implements TaskNetwork {
       this.#waiters.delete(waiter);
       waiter.resolve(pathOf(waiter.taskId));
     }
+  }
+
+  #repairIn(ms: number): void {
+    this.#repairing = setTimeout(() => {
+      const began = this.#o.clock.monotonic();
+      const isBusy = !this.#begin(async () => {
+        await this.#repair();
+        const tookMs = this.#o.clock.monotonic() - began;
+        if (!this.#stopped) this.#repairIn(Math.min(REPAIR_MOST_MS, Math.max(REPAIR_MS, tookMs / REPAIR_SHARE)));
+      });
+      if (isBusy && !this.#stopped) this.#repairIn(REPAIR_MS);
+    }, ms);
   }
 
   async #repair(): Promise<void> {
