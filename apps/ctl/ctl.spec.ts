@@ -78,6 +78,7 @@ async function ctl(line: string | string[], input = '', env: Record<string, stri
     cwd: dir,
     clock: fastClock,
     setExitCode: (code) => void (passedOn = code),
+    setRaw: () => undefined,
     onSignal: () => () => undefined,
   };
   const texts = Promise.all([readAll(streams.stdout), readAll(streams.stderr)]);

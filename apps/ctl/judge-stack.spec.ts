@@ -94,7 +94,10 @@ describe('up', () => {
 });
 
 describe('failed', () => {
-  const broken = state({ web: 1, db: 1 }, [row('web', 1), row('db', 1, { state: 'failed', message: 'no such program' })]);
+  const broken = state({ web: 1, db: 1 }, [
+    row('web', 1),
+    row('db', 1, { state: 'failed', message: 'no such program; trying again in 0.4 s' }),
+  ]);
 
   it('is a stack whose troubles have lasted', () => {
     const j = judge();
@@ -109,7 +112,7 @@ describe('failed', () => {
     let verdict = j.judge(ended, 0);
     for (let now = 500; now <= 2 * SETTLE_MS && verdict.kind === 'wait'; now += 500)
       verdict = j.judge(now % 1000 === 0 ? running : ended, now);
-    expect(verdict).toEqual({ kind: 'failed', reasons: ['s-db-1 on n1: restarting: ended with exit code 1'] });
+    expect(verdict).toEqual({ kind: 'failed', reasons: ['s-db-1 on n1: restarting: exited with code 1'] });
   });
 
   it('is one that cannot be placed', () => {

@@ -113,12 +113,15 @@ const tasksIn = (service: ServiceState, rows: readonly TaskRow[]): TaskRow[] => 
 
 export const runningIn = (service: ServiceState, rows: readonly TaskRow[]): number => tasksIn(service, rows).filter(isRunning).length;
 
+/** What an agent adds about its next try: it changes with each, and is no part of the trouble. */
+const NEXT_TRY = /; (trying again|restarting) in [\d.]+ ?\w+$/;
+
 /** One line about a task that does not run as it should; undefined for one that is on its way. */
 export function troubleOf(row: TaskRow): string | undefined {
   const { task, status } = row;
   if (!task || !status || (status.state !== 'failed' && status.state !== 'restarting')) return undefined;
-  const exit = status.exitCode === undefined ? '' : `ended with exit code ${status.exitCode}`;
-  const why = [exit, status.message].filter((part) => part !== '').join(': ');
+  const exit = status.exitCode === undefined ? '' : `exited with code ${status.exitCode}`;
+  const why = status.message.replace(NEXT_TRY, '') || exit;
   return `${task.name} on ${row.nodeName}: ${status.state}${why ? `: ${why}` : ''}`;
 }
 

@@ -6,8 +6,11 @@ import { printable } from './render/printable.js';
 import type { Output } from './shell.js';
 
 export interface LiveLines {
-  /** Sets the line of one thing. `transient`: worth a redraw on a terminal but no line elsewhere (a count of bytes). */
-  set(key: string, text: string, options?: { transient?: boolean }): void;
+  /**
+   * Sets the line of one thing. `plain`: what counts as a change where nothing can be redrawn, '' for nothing (a count of
+   * bytes, say); the text itself if left out.
+   */
+  set(key: string, text: string, plain?: string): void;
   /** Forgets a thing's line. */
   drop(key: string): void;
   /** Leaves what is drawn where it is, and begins anew below. */
@@ -23,10 +26,10 @@ export const liveLines = (output: Output): LiveLines => (output.isTTY ? redrawn(
 function appended(output: Output): LiveLines {
   const last = new Map<string, string>();
   return {
-    set(key, text, options) {
-      if (options?.transient || last.get(key) === text) return;
-      last.set(key, text);
-      output.write(`${printable(text)}\n`);
+    set(key, text, plain = text) {
+      if (plain === '' || last.get(key) === plain) return;
+      last.set(key, plain);
+      output.write(`${printable(plain)}\n`);
     },
     drop: (key) => void last.delete(key),
     finish: () => last.clear(),

@@ -72,7 +72,8 @@ async function wantedImage(shell: Shell, reference: string, refresh: boolean): P
 function showProgress(lines: ReturnType<typeof liveLines>, p: ImageProgress): void {
   if (p.node === '') return;
   const amount = p.totalBytes > 0 ? ` ${bytes(p.doneBytes)} of ${bytes(p.totalBytes)}` : p.doneBytes > 0 ? ` ${bytes(p.doneBytes)}` : '';
-  lines.set(`${p.node}/${p.reference}`, `image ${p.reference} on ${p.node}: ${p.message}${amount}`, { transient: amount !== '' });
+  const text = `image ${p.reference} on ${p.node}: ${p.message}`;
+  lines.set(`${p.node}/${p.reference}`, text + amount, amount === '' ? text : '');
 }
 
 /** Without asking any registry: what the nodes have. @throws IMAGE_UNKNOWN unless every node has it, one and the same */

@@ -1,4 +1,5 @@
 /** What a command has around it: streams, environment, directory. Handed in, so that commands run in tests as they do in a terminal. */
+import { spawnSync } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { systemClock, type Clock } from '#base/clock.js';
 
@@ -10,7 +11,6 @@ export interface Output extends Writable {
 
 export interface Input extends Readable {
   isTTY?: boolean;
-  setRawMode?(on: boolean): unknown;
 }
 
 export interface Shell {
@@ -24,6 +24,8 @@ export interface Shell {
   clock: Clock;
   /** For a command that ends with another program's exit code. */
   setExitCode(code: number): void;
+  /** Raw: keys come one by one and unseen, output goes out as it is. Only on a terminal. */
+  setRaw(on: boolean): void;
   /** Runs `handler` at each of these signals until the returned function is called. */
   onSignal(signals: readonly NodeJS.Signals[], handler: (signal: NodeJS.Signals) => void): () => void;
 }
@@ -37,6 +39,7 @@ export function processShell(setExitCode: (code: number) => void): Shell {
     cwd: process.cwd(),
     clock: systemClock,
     setExitCode,
+    setRaw,
     onSignal(signals, handler) {
       for (const signal of signals) process.on(signal, handler);
       return () => {
@@ -44,6 +47,13 @@ export function processShell(setExitCode: (code: number) => void): Shell {
       };
     },
   };
+}
+
+function setRaw(on: boolean): void {
+  process.stdin.setRawMode(on);
+  // Node's raw mode still turns LF into CR LF, which the terminal in the container has done already: an editor's screen
+  // would come out of order. Off again, Node puts back what was there before.
+  if (on) spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
 }
 
 export const say = (shell: Shell, line: string): void => void shell.stderr.write(`${line}\n`);

@@ -114,7 +114,9 @@ function show(lines: LiveLines, state: StackState): void {
   for (const service of state.services) {
     const running = runningIn(service, state.tasks);
     const waiting = running < service.wanted && service.waiting ? `: ${service.waiting}` : '';
-    lines.set(service.name, `${running >= service.wanted ? '✔' : '…'} ${service.name} ${running}/${service.wanted} running${waiting}`);
+    const text = `${running >= service.wanted ? '✔' : '…'} ${service.name} ${running}/${service.wanted} running`;
+    // Where lines cannot be redrawn only the count is worth one; troubles have their own below.
+    lines.set(service.name, text + waiting, text);
   }
   for (const row of state.tasks) {
     const trouble = troubleOf(row);

@@ -133,8 +133,8 @@ function attachTerminal(
   shell.stdout.on('resize', resize);
   const undo = [() => void shell.stdout.off('resize', resize)];
   if (input && shell.stdin.isTTY) {
-    shell.stdin.setRawMode?.(true);
-    undo.push(() => void shell.stdin.setRawMode?.(false));
+    shell.setRaw(true);
+    undo.push(() => void shell.setRaw(false));
   }
   return undo;
 }

@@ -99,7 +99,7 @@ async function send(shell: Shell, { api, target }: Connection, archive: Archive)
   let unreadable: unknown;
   const sending = sendChunks(archive, stream.send, (done) => {
     const of = archive.sizeBytes > 0 ? ` of ${bytes(archive.sizeBytes)}` : '';
-    lines.set('sent', `${archive.name}: sent ${bytes(done)}${of}`, { transient: true });
+    lines.set('sent', `${archive.name}: sent ${bytes(done)}${of}`, '');
   }).then(
     () => stream.end(),
     (error: unknown) => {
@@ -115,7 +115,9 @@ async function send(shell: Shell, { api, target }: Connection, archive: Archive)
         failures.push(`${node || 'the cluster'}: ${fromDetail(error).message}`);
       }
       if (image) images.set(image.name, { name: image.name, digest: image.digest, sizeBytes: image.sizeBytes });
-      if (node !== '') lines.set(node, `${node}: ${image ? `${image.name} ` : ''}${message}`, { transient: !image && !error });
+      if (node === '') continue;
+      const text = `${node}: ${image ? `${image.name} ` : ''}${message}`;
+      lines.set(node, text, image || error ? text : '');
     }
     await sending;
   } catch (error) {

@@ -8,7 +8,7 @@ import { NodeFacts, NodeRecord } from '#rpc/gen/weft/v1/types.js';
 import { withApi } from '../connection.js';
 import { contextOption, flagsOf, listingOptions, type CommonFlags } from '../options.js';
 import { nodeColumns, nodeRow } from '../render/nodes.js';
-import { json, listing } from '../render/table.js';
+import { inOrder, json, listing } from '../render/table.js';
 import { print, say, type Shell } from '../shell.js';
 
 export function nodeCommand(shell: Shell): Command {
@@ -27,7 +27,7 @@ function lsCommand(shell: Shell): Command {
     const flags = flagsOf<CommonFlags>(command);
     await withApi(shell, flags.context, async ({ api, target }) => {
       const { nodes } = await callUnary(api, 'listNodes', {}, { target });
-      const rows = nodes.map(nodeRow).sort((a, b) => a.index - b.index);
+      const rows = nodes.map(nodeRow).sort((a, b) => inOrder(a.name, b.name));
       for (const row of rows)
         if (row.quarantine)
           say(shell, `node ${row.name} is quarantined: ${row.quarantine} (release it with \`ctl node accept ${row.name}\`)`);

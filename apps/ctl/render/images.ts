@@ -1,7 +1,7 @@
 /** Images as rows: one for each name and digest, with the nodes that have it. */
 import type { NodeImages } from '#rpc/gen/weft/v1/api.js';
 import { bytes } from './quantity.js';
-import type { Column } from './table.js';
+import { inOrder, type Column } from './table.js';
 
 export interface ImageListRow extends Readonly<Record<string, string | number>> {
   name: string;
@@ -13,7 +13,7 @@ export interface ImageListRow extends Readonly<Record<string, string | number>> 
 
 export function imageRows(nodes: readonly NodeImages[]): ImageListRow[] {
   const rows = new Map<string, ImageListRow>();
-  for (const node of nodes) {
+  for (const node of [...nodes].sort((a, b) => inOrder(a.node, b.node))) {
     for (const image of node.images) {
       const key = `${image.name} ${image.digest}`;
       const known = rows.get(key);

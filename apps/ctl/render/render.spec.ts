@@ -80,7 +80,8 @@ describe('progress', () => {
     const lines = liveLines(stream);
     lines.set('a', 'a 1');
     lines.set('a', 'a 1');
-    lines.set('a', 'a 1, 5 bytes', { transient: true });
+    lines.set('a', 'a 1, 5 bytes', '');
+    lines.set('a', 'a 1: waiting', 'a 1');
     lines.set('b', 'b 1');
     lines.set('a', 'a 2');
     lines.finish();

@@ -11,6 +11,9 @@ export interface Column<R> {
   align?: 'right';
 }
 
+/** Names as people order them: node2 before node10. */
+export const inOrder = (a: string, b: string): number => a.localeCompare(b, 'en', { numeric: true });
+
 const GAP = '   ';
 
 /** Title line and a line a row; columns as wide as their longest cell. */
