@@ -25,14 +25,16 @@ export function exchangeUdp(exchange: Exchange): Promise<Buffer | undefined> {
   const socket = createSocket({ type: family === 6 ? 'udp6' : 'udp4', lookup: (host, _options, done) => done(null, host, family) });
   return once(
     exchange,
-    () => socket.close(),
+    () => socket.removeAllListeners('connect').close(),
     (finish) => {
       socket.on('error', () => finish(undefined));
       socket.on('message', (bytes) => {
         if (accepts(bytes)) finish(bytes);
       });
       // An unbound socket that connects gets a random port from the kernel; a connected one takes packets of its peer only.
-      socket.connect(server.port, server.address, () => socket.send(query, () => undefined));
+      // Not by connect's callback: it is also called with an error (no route), and then nothing can be sent.
+      socket.once('connect', () => socket.send(query, (error) => error && finish(undefined)));
+      socket.connect(server.port, server.address);
     },
   );
 }

@@ -84,7 +84,7 @@ export class Forwarder {
   }
 
   #askOnce(ask: OutsideQuestion, transport: Transport): Promise<Buffer | undefined> {
-    const key = `${transport} ${encodeOutsideQuery(ask, 0).toString()}`;
+    const key = `${transport} ${Buffer.from(encodeOutsideQuery(ask, 0)).toString('latin1')}`;
     const known = this.#underWay.get(key);
     if (known) return known;
     const asking = this.#tryServers(ask, transport).finally(() => this.#underWay.delete(key));

@@ -1,3 +1,4 @@
+import { jest } from '@jest/globals';
 import { createSocket, type Socket } from 'node:dgram';
 import { connect, createServer, type Socket as TcpSocket } from 'node:net';
 import { systemClock } from '#base/clock.js';
@@ -19,6 +20,7 @@ const INSIDE_CLIENT = '127.78.0.20';
 const UPSTREAM = '127.79.0.53';
 const DEADLINE_MS = 5_000;
 
+jest.setTimeout(20_000);
 const stops: (() => void)[] = [];
 afterEach(() => {
   for (const stop of stops.splice(0).reverse()) stop();
@@ -285,19 +287,19 @@ describe('over TCP', () => {
 
   it('lets stuck clients block nobody, and ends them', async () => {
     const front = network(await freePort());
-    await start(configOf([front]), { tcp: { idleMs: 600, maxPerClient: 4 } });
+    await start(configOf([front]), { tcp: { idleMs: 2_000, maxPerClient: 4 } });
     const request = framed(query('web'));
     const stuck = Array.from({ length: 6 }, () => openTcp(CLIENT, front));
     const closed = stuck.map((socket) => new Promise<void>((resolve) => socket.once('close', () => resolve())));
     for (const socket of stuck) socket.write(request.subarray(0, 5));
-    // One that sends a byte now and then, so that it is never idle.
-    const drip = setInterval(() => stuck[0]?.writable && stuck[0].write(request.subarray(5, 6)), 100);
+    // One that sends a byte now and then, so that it is never idle, but too few to be a request in time.
+    const drip = setInterval(() => stuck[0]?.writable && stuck[0].write(request.subarray(5, 6)), 400);
     stops.push(() => clearInterval(drip));
-    await Promise.race(closed);
-    const startedAt = systemClock.monotonic();
+    const open = (): number => stuck.filter((socket) => !socket.closed).length;
+    await eventually(() => open() === 4);
     expect(addresses(await askTcp(OTHER_CLIENT, front, query('web')))).toEqual(['10.1.0.200']);
     expect(addresses(await askUdp(CLIENT, front, query('web')))).toEqual(['10.1.0.200']);
-    expect(systemClock.monotonic() - startedAt).toBeLessThan(500);
+    expect(open()).toBe(4);
     await Promise.all(closed);
     expect(addresses(await askTcp(CLIENT, front, query('web')))).toEqual(['10.1.0.200']);
   });
@@ -352,11 +354,12 @@ describe('names from outside', () => {
     await startUpstream(port, (request) => failureReply(request, Rcode.SERVFAIL), '127.79.0.2');
     await startUpstream(port, (request) => outsideAnswer(request, 3), '127.79.0.3');
     const upstreams = ['127.79.0.1', '127.79.0.2', '127.79.0.3'].map((a) => `${a}:${port}`);
-    const server = await start(configOf([front], upstreams), { forwarder: { timeoutMs: 150 } });
+    const server = await start(configOf([front], upstreams), { forwarder: { timeoutMs: 600 } });
     expect(addresses(await askUdp(CLIENT, front, query('a.example.com')))).toEqual(['192.0.2.3']);
     expect(addresses(await askUdp(CLIENT, front, query('b.example.com')))).toEqual(['192.0.2.3']);
     expect(silent).toHaveLength(1);
-    server.set(configOf([front], [`127.79.0.9:${port}`, `127.79.0.3:${port}`]));
+    // Nobody listens at the first, and the kernel lets nobody connect to the second.
+    server.set(configOf([front], [`127.79.0.9:${port}`, `255.255.255.255:${port}`, `127.79.0.3:${port}`]));
     expect(addresses(await askUdp(CLIENT, front, query('c.example.com')))).toEqual(['192.0.2.3']);
     server.set(configOf([front], [`127.79.0.2:${port}`]));
     expect((await askUdp(CLIENT, front, query('d.example.com'))).rcode).toBe(Rcode.SERVFAIL);
@@ -378,7 +381,7 @@ describe('names from outside', () => {
     const port = await freePort();
     const front = network(port);
     const seen = await startUpstream(port, () => undefined);
-    await start(configOf([front], [`${UPSTREAM}:${port}`]), { forwarder: { timeoutMs: 300, maxPerClient: 2 } });
+    await start(configOf([front], [`${UPSTREAM}:${port}`]), { forwarder: { timeoutMs: 1_500, maxPerClient: 2 } });
     const startedAt = systemClock.monotonic();
     const first = [
       askUdp(CLIENT, front, query('a.example.com')),
@@ -387,7 +390,7 @@ describe('names from outside', () => {
     ];
     await eventually(() => seen.length === 2);
     expect((await askUdp(CLIENT, front, query('c.example.com'))).rcode).toBe(Rcode.SERVFAIL);
-    expect(systemClock.monotonic() - startedAt).toBeLessThan(300);
+    expect(systemClock.monotonic() - startedAt).toBeLessThan(1_500);
     expect((await Promise.all(first)).map((m) => m.rcode)).toEqual([Rcode.SERVFAIL, Rcode.SERVFAIL, Rcode.SERVFAIL]);
     expect(seen).toHaveLength(2);
   });
