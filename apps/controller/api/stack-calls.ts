@@ -22,7 +22,7 @@ import { stackState } from './rows.js';
 /** Something unrelated changed what a plan was made on (a subnet was taken, say): plan again so many times. */
 const TRIES = 5;
 /** Least time between two states of one watcher, in milliseconds. */
-const WATCH_GATHER_MS = 100;
+const WATCH_GATHER_MS = 50;
 const WATCH_FIRST_MS = 5;
 
 const newId = (): string => randomBytes(8).toString('hex');

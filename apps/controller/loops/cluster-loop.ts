@@ -11,9 +11,10 @@ import type { LeaderLoop } from '../cluster/leader.js';
 import type { Term } from '../cluster/term.js';
 import type { ControllerOptions } from '../options.js';
 import type { Pki } from '../pki.js';
-import { REPLAN_MS, runMarked, type LoopTools } from './leader-loop.js';
+import { Replan, runMarked, type LoopTools } from './leader-loop.js';
 
 export function clusterLoop(tools: LoopTools, pki: Pki, options: Pick<ControllerOptions, 'pools' | 'subnetPrefix'>): LeaderLoop {
+  const replan = new Replan();
   const tick = async (term: Term): Promise<number | undefined> => {
     const { follower, log, clock } = tools;
     if (!follower.current) return undefined;
@@ -36,7 +37,8 @@ export function clusterLoop(tools: LoopTools, pki: Pki, options: Pick<Controller
       writes: [{ put: keys.cluster(), value: encode(cluster) }],
     };
     const { refused } = await term.apply([unit]);
-    if (refused.length > 0) return REPLAN_MS;
+    const againMs = replan.after(refused);
+    if (againMs !== undefined) return againMs;
     if (lost)
       log.error(
         { cluster: cluster.id },

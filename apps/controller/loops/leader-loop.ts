@@ -28,5 +28,17 @@ export async function runMarked(
   }
 }
 
-/** After a refused write, in milliseconds: what it was planned on has changed, plan again. */
+/** After refused writes, in milliseconds: what they were planned on has changed, plan again. */
 export const REPLAN_MS = 20;
+const MAX_REPLAN_MS = 1_000;
+
+/** Longer and longer pauses while writes go on being refused: something is wrong then, and haste does not help. */
+export class Replan {
+  #refusals = 0;
+
+  /** @returns when to tick again, undefined when nothing was refused */
+  after(refused: readonly string[]): number | undefined {
+    this.#refusals = refused.length > 0 ? this.#refusals + 1 : 0;
+    return this.#refusals === 0 ? undefined : Math.min(MAX_REPLAN_MS, REPLAN_MS * 2 ** (this.#refusals - 1));
+  }
+}

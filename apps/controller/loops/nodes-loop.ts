@@ -5,9 +5,10 @@
 import { planNodeStates } from '#planner/plan-nodes.js';
 import { NODE_TTL_MS } from '../api/node-sessions.js';
 import type { LeaderLoop } from '../cluster/leader.js';
-import { REPLAN_MS, runMarked, type LoopTools } from './leader-loop.js';
+import { Replan, runMarked, type LoopTools } from './leader-loop.js';
 
 export function nodesLoop(tools: LoopTools): LeaderLoop {
+  const replan = new Replan();
   const { follower, log, clock } = tools;
   return async (term, signal) => {
     let doubtUntil = clock.monotonic() + NODE_TTL_MS;
@@ -21,7 +22,8 @@ export function nodesLoop(tools: LoopTools): LeaderLoop {
       if (units.length > 0) {
         const { refused } = await term.apply(units);
         log.info({ units: units.map((u) => u.what), refused }, 'node states changed');
-        if (refused.length > 0) return REPLAN_MS;
+        const againMs = replan.after(refused);
+        if (againMs !== undefined) return againMs;
       }
       return doubtMs > 0 ? doubtMs : undefined;
     };

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { planServices } from '#planner/plan-services.js';
 import type { LeaderLoop } from '../cluster/leader.js';
 import type { Term } from '../cluster/term.js';
-import { REPLAN_MS, runMarked, type LoopTools } from './leader-loop.js';
+import { Replan, runMarked, type LoopTools } from './leader-loop.js';
 
 const COLLECTIONS = [
   'stacks',
@@ -24,6 +24,7 @@ const WAITING_MS = 1_000;
 const newId = (): string => randomBytes(16).toString('hex');
 
 export function servicesLoop(tools: LoopTools): LeaderLoop {
+  const replan = new Replan();
   const tick = async (term: Term): Promise<number | undefined> => {
     const { follower, log, clock } = tools;
     if (!follower.current || !follower.model.cluster) return undefined;
@@ -31,7 +32,8 @@ export function servicesLoop(tools: LoopTools): LeaderLoop {
     if (units.length > 0) {
       const { refused } = await term.apply(units);
       log.info({ units: units.map((u) => u.what), refused }, 'services reconciled');
-      if (refused.length > 0) return REPLAN_MS;
+      const againMs = replan.after(refused);
+      if (againMs !== undefined) return againMs;
     }
     return waiting.size > 0 ? WAITING_MS : undefined;
   };

@@ -139,9 +139,10 @@ export class TestController {
     const log = openSync(join(this.dir, 'log'), 'a');
     this.#child = spawn(process.execPath, ['--enable-source-maps', MAIN, ...this.#argv()], { stdio: ['ignore', log, log] });
     closeSync(log);
-    await eventually(async () => (await this.readiness()).ok, 'the controller is ready', 30_000).catch((error: Error) => {
-      throw new Error(`${error.message}\n${this.log().slice(-3000)}`);
-    });
+    const child = this.#child;
+    const ended = () => child.exitCode !== null || child.signalCode !== null;
+    await eventually(async () => ended() || (await this.readiness()).ok, 'the controller is ready', 30_000);
+    if (ended()) throw new Error(`the controller ended: ${this.log().slice(-3000)}`);
   }
 
   async readiness(): Promise<{ ok: boolean; checks: Record<string, { ok: boolean; detail: string }> }> {

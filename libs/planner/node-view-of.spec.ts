@@ -1,0 +1,101 @@
+import { byKind, applySnapshot, type ViewByKind } from '#model/view-state.js';
+import { keys } from '#model/keys.js';
+import { diffViews } from './diff-views.js';
+import { viewOf } from './node-view-of.js';
+import { stackOf, World } from './spec-kit.js';
+
+const kinds = (world: World, node: string): ViewByKind =>
+  byKind(applySnapshot({ clusterId: 'c', revision: 1, resources: viewOf(world.model, world.nodeId(node)), tombstones: [] }));
+const names = (view: ViewByKind): Record<string, string[]> => Object.fromEntries(view.names.map((n) => [n.name, n.addresses]));
+
+describe('the view of a node', () => {
+  const world = new World(['a', 'b', 'c']);
+  world.setFacts('b', { underlayMtu: 9000 });
+  world.setFacts('c', { underlayMtu: 1400 });
+  const stack = stackOf(
+    's',
+    {
+      Web: { replicas: 2, networks: { default: { aliases: ['www', 'Site'] } }, container: { image: 'i', hostname: 'front' } },
+      db: { replicas: 1, networks: { back: {} } },
+    },
+    { networks: { default: { key: 'default', name: 's_default' }, back: { key: 'back', name: 's_back', internal: true } } },
+  );
+  world.up(stack);
+  world.settle();
+  const [a, c] = [kinds(world, 'a'), kinds(world, 'c')];
+
+  it('has its own tasks, and only networks it has tasks on', () => {
+    expect(a.tasks.map((t) => t.name)).toEqual(['s-Web-1']);
+    expect(a.networks.map((n) => n.name)).toEqual(['s_default']);
+    expect(c.networks.map((n) => [n.name, n.internal])).toEqual([['s_back', true]]);
+    expect(new Set([...a.endpoints, ...a.names, ...a.vips].map((r) => r.networkId))).toEqual(new Set([a.networks[0]?.id]));
+  });
+
+  it('has the endpoints of all nodes there, with addresses that can be recomputed', () => {
+    expect(a.endpoints.filter((e) => e.taskId).map((e) => [e.ipv4, e.mac, e.vtep])).toEqual([
+      ['10.128.0.2', '02:42:0a:80:00:02', '192.0.2.1'],
+      ['10.128.0.3', '02:42:0a:80:00:03', '192.0.2.2'],
+    ]);
+    expect(a.endpoints.filter((e) => !e.taskId)).toHaveLength(2);
+    expect(a.endpoints.find((e) => !e.taskId && e.vtep === '192.0.2.1')?.ipv4).toBe(a.networks[0]?.nodeAddress);
+  });
+
+  it('has the smallest MTU of the cluster less the encapsulation, all members, and the guarded ports', () => {
+    expect([a.networks[0]?.mtu, c.networks[0]?.mtu]).toEqual([1350, 1350]);
+    world.write({
+      put: keys.controller('c0ffee01'),
+      value: JSON.stringify({ id: 'c0ffee01', name: 'k', address: '192.0.2.9', port: 7700, guardedPorts: [7704, 7701] }),
+    });
+    const view = kinds(world, 'a');
+    expect(view.members.map((m) => m.name)).toEqual(['a', 'b', 'c', 'k']);
+    expect(view.settings).toEqual({ vxlanPort: 4789, guardedTcpPorts: [7700, 7701, 7702, 7704] });
+  });
+
+  it('names: service, alias and service.stack are the VIP, tasks.service the running tasks, a task by its names itself', () => {
+    const vip = a.vips[0]?.ipv4 ?? '';
+    const id = a.tasks[0]?.id.slice(0, 12) ?? '';
+    expect(names(a)).toMatchObject({
+      web: [vip],
+      'web.s': [vip],
+      www: [vip],
+      site: [vip],
+      'tasks.web': ['10.128.0.2', '10.128.0.3'],
+      's-web-1': ['10.128.0.2'],
+      's-web-2': ['10.128.0.3'],
+      front: ['10.128.0.2', '10.128.0.3'],
+      [id]: ['10.128.0.2'],
+    });
+    expect(names(a)).not.toHaveProperty('db');
+    expect(a.vips).toEqual([{ networkId: a.networks[0]?.id, service: 'Web', ipv4: vip, backends: ['10.128.0.2', '10.128.0.3'] }]);
+  });
+
+  it('a task that does not run is no backend and not in tasks.service, but keeps its endpoint and own name', () => {
+    const task = world.model.tasksOfService('s', 'Web').find((t) => t.slot === 2);
+    const before = diffViews(new Map(), viewOf(world.model, world.nodeId('a')));
+    world.report(task?.id ?? '', 'restarting');
+    const next = viewOf(world.model, world.nodeId('a'));
+    const delta = diffViews(before.sent, next);
+    expect(delta.upserts.map((r) => r.kind).sort()).toEqual(['name', 'vip']);
+    expect(delta.removals).toEqual([]);
+    const view = kinds(world, 'a');
+    expect(view.vips[0]?.backends).toEqual(['10.128.0.2']);
+    expect(names(view)['tasks.web']).toEqual(['10.128.0.2']);
+    expect(names(view)['s-web-2']).toEqual(['10.128.0.3']);
+    expect(view.endpoints).toHaveLength(4);
+    world.report(task?.id ?? '', 'running');
+    expect(
+      diffViews(diffViews(new Map(), viewOf(world.model, world.nodeId('a'))).sent, viewOf(world.model, world.nodeId('a'))),
+    ).toMatchObject({ upserts: [], removals: [] });
+  });
+
+  it('a bridge network knows only what is on the node itself', () => {
+    const local = new World(['a', 'b']);
+    local.up(stackOf('s', { web: 2 }, { networks: { default: { key: 'default', name: 's_default', driver: 'bridge' } } }));
+    local.settle();
+    const view = kinds(local, 'b');
+    expect(view.endpoints.map((e) => e.vtep)).toEqual(['192.0.2.2', '192.0.2.2']);
+    expect(view.vips[0]?.backends).toEqual(['10.128.0.3']);
+    expect(names(view)['tasks.web']).toEqual(['10.128.0.3']);
+    expect(view.networks[0]?.mtu).toBe(1500);
+  });
+});
