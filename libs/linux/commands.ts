@@ -28,6 +28,7 @@ export function toolOf(o: Operation): Tool {
     case 'setSysctl':
       return 'sysctl';
     case 'forgetFlows':
+    case 'forgetDoor':
       return 'conntrack';
     default:
       return 'ip';
@@ -93,7 +94,9 @@ function rawLines(o: Operation): Line[] {
     case 'removeTable':
       return [];
     case 'forgetFlows':
-      return [{ text: `-D --reply-src ${o.address}`, optional: true }];
+      return [{ text: `-D --reply-src ${o.address}` }];
+    case 'forgetDoor':
+      return [{ text: `-D -p udp --orig-port-dst ${o.port}` }];
   }
 }
 

@@ -9,7 +9,7 @@ import type { Entry } from './enter.js';
 /** There was nothing to forget. */
 const EXIT_NONE_FOUND = 1;
 
-/** Runs `operations` (all forgetFlows, of one namespace) with one `conntrack`. @throws COMMAND_FAILED */
+/** Runs `operations` (all forgetFlows or forgetDoor, of one namespace) with one `conntrack`. @throws COMMAND_FAILED */
 export async function forgetFlows(entry: Entry, ns: string, operations: readonly Operation[]): Promise<void> {
   // conntrack opens its standard input by path, which a socket (what node hands on) does not allow: so a file.
   const directory = await mkdtemp(join(tmpdir(), 'weft-conntrack-'));

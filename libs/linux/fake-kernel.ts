@@ -21,8 +21,8 @@ export class FakeKernel implements Kernel {
     const namespaces = Object.fromEntries(
       names.flatMap((ns) => {
         const space = seen.namespaces[ns];
-        const flows = (like.namespaces[ns] ?? emptyNamespace()).flows;
-        return space ? [[ns, { ...space, flows }]] : [];
+        const { flows, doors } = like.namespaces[ns] ?? emptyNamespace();
+        return space ? [[ns, { ...space, flows, doors }]] : [];
       }),
     );
     return Promise.resolve({ namespaces });

@@ -15,9 +15,12 @@ export interface ObserveOptions {
 export interface Kernel {
   /**
    * Everything of ours. `like` tells what to ask for where the kernel keeps no list: a sysctl belongs to nobody, so only
-   * those that `like` names are read, and tracked flows are taken as `like` has them.
+   * those that `like` names are read, and `flows` and `doors` are taken as `like` has them.
    */
   observe(like: KernelState, options?: ObserveOptions): Promise<KernelState>;
-  /** Applies all of `operations` in order, going on after a failure where that is safe. */
+  /**
+   * Applies all of `operations` in order, going on after a failure where that is safe. A namespace that it made wants to be
+   * observed next: that reading is what later ones are compared with.
+   */
   apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }>;
 }

@@ -50,10 +50,13 @@ export class LinuxKernel implements Kernel {
   async apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }> {
     // A namespace of that name is another one from here on.
     for (const o of operations) if (o.op === 'removeNamespace' || o.op === 'addNamespace') this.#nft.forget(o.ns);
+    const fresh = new Set(operations.flatMap((o) => (o.op === 'addNamespace' ? [o.ns] : [])));
     const failed: Failure[] = [];
     const stages = stagesOf(operations);
     for (const [n, stage] of stages.entries()) {
-      const failures = (await mapLimit([...stage.byNamespace], PARALLEL, ([ns, list]) => this.#run(stage.tool, ns, list))).flat();
+      const failures = (
+        await mapLimit([...stage.byNamespace], PARALLEL, ([ns, list]) => this.#run(stage.tool, ns, list, fresh.has(ns)))
+      ).flat();
       failed.push(...failures);
       // Fail closed: without the node's firewall no device comes up.
       if (!failures.some((f) => f.operation.op === 'putTable' && f.operation.ns === NODE_NAMESPACE)) continue;
@@ -71,24 +74,24 @@ export class LinuxKernel implements Kernel {
       this.#nft.observe(NODE_NAMESPACE),
       seeSysctls(this.#entry, NODE_NAMESPACE, wanted.sysctls, (name) => node.links.some((l) => l.ifname === name)),
     ]);
-    return { ...rowsOf(node, fdb), links: nodeLinks(node, tasks), nft, sysctls, flows: wanted.flows };
+    return { ...rowsOf(node, fdb), links: nodeLinks(node, tasks), nft, sysctls, flows: wanted.flows, doors: wanted.doors };
   }
 
   async #taskState(ns: string, seen: Seen, like: KernelState): Promise<NamespaceState> {
     const wanted = like.namespaces[ns] ?? emptyNamespace();
     const nft = await this.#nft.observe(ns);
     const sysctls = await seeSysctls(this.#entry, ns, wanted.sysctls, () => true);
-    return { ...rowsOf(seen, []), links: taskLinks(seen), nft, sysctls, flows: wanted.flows };
+    return { ...rowsOf(seen, []), links: taskLinks(seen), nft, sysctls, flows: wanted.flows, doors: wanted.doors };
   }
 
-  async #run(tool: Tool, ns: string, operations: readonly Operation[]): Promise<Failure[]> {
+  async #run(tool: Tool, ns: string, operations: readonly Operation[], fresh: boolean): Promise<Failure[]> {
     try {
       switch (tool) {
         case 'ip':
         case 'bridge':
           return await this.#batch(tool, ns, operations);
         case 'nft':
-          await this.#nft.load(ns, operations as TableOperation[]);
+          await this.#nft.load(ns, operations as TableOperation[], !fresh);
           return [];
         case 'sysctl': {
           const settings = operations.flatMap((o) => (o.op === 'setSysctl' ? [`${o.key}=${o.value}`] : []));

@@ -1,7 +1,8 @@
 /** Loading and reading back nft tables of ours. A table is replaced as a whole, in one transaction: no packet sees half of it. */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { OUR_TABLES } from '#overlay/names.js';
+import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
+import { OUR_TABLES, TASK_TABLE } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
 import type { Entry } from './enter.js';
 
@@ -23,18 +24,22 @@ export function script(operations: readonly TableOperation[]): string {
 /** Remembers, for each table it loaded, what reading it back gave: another reading later is drift. */
 export class NftTables {
   readonly #entry: Entry;
-  readonly #loaded = new Map<string, { text: string; digest: string }>();
+  readonly #loaded = new Map<string, { text: string; digest: string | undefined }>();
 
   constructor(entry: Entry) {
     this.#entry = entry;
   }
 
-  /** Loads all of `operations`, which are of one namespace, in one transaction. @throws COMMAND_FAILED; then nothing changed */
-  async load(ns: string, operations: readonly TableOperation[]): Promise<void> {
+  /**
+   * Loads all of `operations`, which are of one namespace, in one transaction.
+   * @param readBack false if the namespace is about to be observed anyway: then that reading counts
+   * @throws COMMAND_FAILED; then nothing changed
+   */
+  async load(ns: string, operations: readonly TableOperation[], readBack: boolean): Promise<void> {
     await this.#entry.exec(ns, ['nft', '-f', '-'], { input: script(operations) });
     for (const o of operations) {
       if (o.op === 'removeTable') this.#loaded.delete(`${ns}|${o.table}`);
-      else this.#loaded.set(`${ns}|${o.table}`, { text: o.text, digest: (await this.#read(ns, o.table)) ?? '' });
+      else this.#loaded.set(`${ns}|${o.table}`, { text: o.text, digest: readBack ? ((await this.#read(ns, o.table)) ?? '') : undefined });
     }
   }
 
@@ -48,12 +53,15 @@ export class NftTables {
     for (const table of await this.#list(ns)) {
       const digest = await this.#read(ns, table);
       const loaded = this.#loaded.get(`${ns}|${table}`);
+      if (loaded) loaded.digest ??= digest;
       if (digest !== undefined) tables[table] = loaded?.digest === digest ? loaded.text : FOREIGN_TEXT;
     }
     return tables;
   }
 
   async #list(ns: string): Promise<string[]> {
+    // A task's namespace has one table of ours: reading it tells whether it is there.
+    if (ns !== NODE_NAMESPACE) return [TASK_TABLE];
     const { stdout } = await this.#entry.exec(ns, ['nft', 'list', 'tables']);
     const there = new Set(stdout.split('\n').map((line) => line.trim()));
     return OUR_TABLES.filter((table) => there.has(`table ${table}`));

@@ -88,7 +88,9 @@ export class KernelReconciler {
 
   /** What is left to do after failures. Flows are the one thing that cannot be read back. */
   async #again(desired: KernelState, failures: readonly Failure[]): Promise<Operation[]> {
-    const flows = failures.map((f) => f.operation).filter((o) => o.op === 'forgetFlows' && desired.namespaces[o.ns]);
+    const flows = failures
+      .map((f) => f.operation)
+      .filter((o) => (o.op === 'forgetFlows' || o.op === 'forgetDoor') && desired.namespaces[o.ns]);
     return [...diff(desired, await this.#kernel.observe(desired)), ...flows];
   }
 

@@ -72,6 +72,9 @@ function applyInside(state: KernelState, space: NamespaceState, o: Inside, refus
     case 'forgetFlows':
       space.flows = space.flows.filter((a) => a !== o.address);
       return;
+    case 'forgetDoor':
+      space.doors = [...space.doors, o.port];
+      return;
   }
 }
 

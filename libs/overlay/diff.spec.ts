@@ -15,7 +15,7 @@ function applied(from: KernelState, to: KernelState): KernelState {
 
 /** Sysctls stay when they are no longer asked for, and a wish says nothing of flows to come: leave both out. */
 const comparable = (state: KernelState) =>
-  Object.fromEntries(Object.entries(state.namespaces).map(([ns, s]) => [ns, { ...s, sysctls: {}, flows: [] }]));
+  Object.fromEntries(Object.entries(state.namespaces).map(([ns, s]) => [ns, { ...s, sysctls: {}, flows: [], doors: [] }]));
 
 describe('diff', () => {
   it('leads from any state to any other, each step possible when it comes', () => {

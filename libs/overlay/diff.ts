@@ -158,7 +158,10 @@ function diffSpace(ns: string, desired: KernelState, observed: KernelState, link
     rows: isNode ? rows : [],
     bridged: fdb.puts.map(([, row]): Operation => ({ op: 'putFdb', ns, row })),
     inside: isNode ? [] : [...(links.inside.get(ns) ?? []), ...rows],
-    flows: missing(have.flows, want.flows).map((address): Operation => ({ op: 'forgetFlows', ns, address })),
+    flows: [
+      ...missing(have.flows, want.flows).map((address): Operation => ({ op: 'forgetFlows', ns, address })),
+      ...missing(want.doors, have.doors).map((port): Operation => ({ op: 'forgetDoor', ns, port })),
+    ],
   };
 }
 
@@ -188,8 +191,8 @@ function filterRecord<T>(record: Record<string, T>, keep: (item: T) => boolean):
   return kept.length === entries.length ? record : Object.fromEntries(kept);
 }
 
-/** Members of sorted `before` that `after` lacks. */
-function missing(before: readonly string[], after: readonly string[]): string[] {
+/** Members of `before` that `after` lacks. */
+function missing<T>(before: readonly T[], after: readonly T[]): T[] {
   if (before === after) return [];
   const there = new Set(after);
   return before.filter((a) => !there.has(a));

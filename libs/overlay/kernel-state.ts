@@ -31,6 +31,8 @@ export interface NamespaceState {
   nft: Record<string, string>;
   /** Addresses that connection tracking may have bound flows to; when one leaves, its flows are forgotten. Sorted. */
   flows: readonly string[];
+  /** Published UDP ports. When one is new, flows to it from before are forgotten: tracked as untranslated, they would never end. Sorted. */
+  doors: readonly number[];
 }
 
 export type Link = LoopbackLink | BridgeLink | VxlanLink | VethLink | TaskLink;
@@ -129,7 +131,7 @@ export const fdbKey = (f: FdbRow): string => `${f.dev} ${f.mac} ${f.vtep === und
 export const deviceOfSysctl = (key: string): string | undefined => /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1];
 
 export function emptyNamespace(): NamespaceState {
-  return { links: {}, addresses: {}, routes: {}, rules: {}, neighbours: {}, fdb: {}, sysctls: {}, nft: {}, flows: [] };
+  return { links: {}, addresses: {}, routes: {}, rules: {}, neighbours: {}, fdb: {}, sysctls: {}, nft: {}, flows: [], doors: [] };
 }
 
 export const emptyKernel = (): KernelState => ({ namespaces: { [NODE_NAMESPACE]: emptyNamespace() } });

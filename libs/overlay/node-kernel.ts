@@ -98,6 +98,7 @@ function taskInterfaces(task: Task, index: Index): TaskInterface[] {
 
 function nodeNamespace(view: ViewByKind, host: HostInput, index: Index, tasks: readonly PlacedTask[]): NamespaceState {
   const networks = [...index.networks.values()];
+  const published = publications(tasks, host);
   const remote = networks.filter((n) => n.driver === 'overlay').flatMap((n) => remoteEndpoints(n, host, index));
   return {
     ...emptyNamespace(),
@@ -116,8 +117,9 @@ function nodeNamespace(view: ViewByKind, host: HostInput, index: Index, tasks: r
       fdbKey,
     ),
     sysctls: nodeSysctls(networks),
-    nft: nodeTables(view, host, index, tasks),
+    nft: nodeTables(view, host, index, tasks, published),
     flows: mergeSorted([...index.flows.values()]),
+    doors: [...new Set(published.flatMap((p) => (p.protocol === 'udp' ? [p.published] : [])))].sort((a, b) => a - b),
   };
 }
 
@@ -195,7 +197,13 @@ function nodeSysctls(networks: readonly NetworkView[]): Record<string, string> {
   return sysctls;
 }
 
-function nodeTables(view: ViewByKind, host: HostInput, index: Index, tasks: readonly PlacedTask[]): Record<string, string> {
+function nodeTables(
+  view: ViewByKind,
+  host: HostInput,
+  index: Index,
+  tasks: readonly PlacedTask[],
+  published: readonly Publication[],
+): Record<string, string> {
   const ports = tasks.flatMap(({ task, interfaces }) =>
     interfaces.map((i) => ({ veth: vethName(task.id, i.network.id), ipv4: i.ipv4, mac: i.mac })),
   );
@@ -204,7 +212,7 @@ function nodeTables(view: ViewByKind, host: HostInput, index: Index, tasks: read
   return {
     [FIREWALL_TABLE]: firewallTable({
       networks: [...index.networks.values()],
-      publications: publications(tasks, host),
+      publications: published,
       vteps: nodes,
       members: [host.address, ...view.members.map((m) => m.address)],
       vxlanPort: view.settings.vxlanPort,

@@ -20,7 +20,8 @@ export type Operation =
   | { op: 'setSysctl'; ns: string; key: string; value: string }
   | { op: 'putTable'; ns: string; table: string; text: string }
   | { op: 'removeTable'; ns: string; table: string }
-  | { op: 'forgetFlows'; ns: string; address: string };
+  | { op: 'forgetFlows'; ns: string; address: string }
+  | { op: 'forgetDoor'; ns: string; port: number };
 
 /** One line for people: what the operation does. */
 export function describe(o: Operation): string {
@@ -64,6 +65,8 @@ export function describe(o: Operation): string {
       return `remove nft table ${o.table}${where}`;
     case 'forgetFlows':
       return `forget tracked flows to ${o.address}${where}`;
+    case 'forgetDoor':
+      return `forget tracked flows to UDP port ${o.port}${where}`;
   }
 }
 

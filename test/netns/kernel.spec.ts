@@ -107,7 +107,7 @@ describe.each(['fake', 'linux'])('kernel contract: %s', (kind) => {
     expect(failed).toEqual([]);
     const left = await kernel.observe(stateOf(cluster, n1));
     expect(Object.keys(left.namespaces)).toEqual(['']);
-    expect({ ...left.namespaces[''], sysctls: {}, flows: [] }).toEqual({
+    expect({ ...left.namespaces[''], sysctls: {}, flows: [], doors: [] }).toEqual({
       links: {},
       addresses: {},
       routes: {},
@@ -117,6 +117,7 @@ describe.each(['fake', 'linux'])('kernel contract: %s', (kind) => {
       sysctls: {},
       nft: {},
       flows: [],
+      doors: [],
     });
   });
 });
@@ -284,6 +285,26 @@ describe('reconciling a real kernel', () => {
     expect((await r1.set(stateOf(cluster, n1))).failed).toEqual([]);
   });
 
+  it('translates a UDP flow that was there before the port was published', async () => {
+    // One socket, one source port: the first datagrams go to the node itself, and are tracked so.
+    const chatter = `
+      const s = require('node:dgram').createSocket('udp4');
+      s.on('message', (m) => process.stdout.write(m));
+      s.on('error', () => undefined);
+      setInterval(() => s.send('x', 8181, '${n1.address}'), 50);`;
+    const client = lab.background(out, [process.execPath, '-e', chatter]);
+    const answer = new Promise<string>((resolve) => client.stdout?.once('data', (data: Buffer) => resolve(data.toString().trim())));
+    await until(async () => (await lab.exec(h1, ['conntrack', '-L', '-p', 'udp', '--orig-port-dst', '8181'])).includes('8181'));
+    const published = Object.assign(new ClusterModel(), cluster);
+    published.tasks = cluster.tasks.map((t) =>
+      t.name === 'web' ? { ...t, ports: [{ target: 81, published: 8181, protocol: 'udp' as const }] } : t,
+    );
+    expect((await r1.set(stateOf(published, n1))).failed).toEqual([]);
+    expect(await answer).toBe('web 192.168.77.100');
+    client.kill('SIGKILL');
+    expect((await r1.set(stateOf(cluster, n1))).failed).toEqual([]);
+  });
+
   it('fails closed: no device comes up when the firewall cannot be loaded', async () => {
     const wish = structuredClone(stateOf(cluster, n1));
     const space = wish.namespaces[''];
@@ -310,6 +331,14 @@ describe('reconciling a real kernel', () => {
     expect(namespaces).toContain(ns('far'));
   });
 });
+
+async function until(holds: () => Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 100; i++) {
+    if (await holds()) return;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  throw new Error('it did not come to hold');
+}
 
 /** A TCP connection from outside through published port 8080 to an echo server in the task; it lives across restarts. */
 async function longConnection(lab: NetnsLab, task: string, from: string, address: string) {

@@ -47,6 +47,8 @@ describe.each([0, 1])('overlay with bridge-nf-call-iptables=%d', (brnf) => {
     stranger = await lab.host('bad', STRANGER);
     const controller = await lab.host('ctrl', CONTROLLER);
     await Promise.all(cluster.nodes.map(apply));
+    await count(lab, ns('web1'), '10.90.0.99');
+    await count(lab, ns('web2'), '10.90.0.77');
     await Promise.all([
       ...cluster.tasks.map((t) => lab.whoami(taskNamespace(t.id), t.name, 80)),
       ...cluster.nodes.map((n) => lab.whoami(hostNs(n), n.name, 7702, 7753, 2222)),
@@ -63,7 +65,6 @@ describe.each([0, 1])('overlay with bridge-nf-call-iptables=%d', (brnf) => {
   const addressOf = (task: string, network: string) => cluster.addressOf(task, network);
 
   it('joins tasks of one network across nodes, each seen with its own address', async () => {
-    expect(await lab.tcp(ns('web1'), addressOf('api', 'back'), 80)).toBe('');
     expect(await lab.tcp(ns('web1'), addressOf('api', 'front'), 80)).toBe(`api ${addressOf('web1', 'front')}`);
     expect(await lab.tcp(ns('api'), addressOf('db', 'back'), 80)).toBe(`db ${addressOf('api', 'back')}`);
     expect(await lab.udp(ns('api'), addressOf('db', 'back'), 80)).toBe(`db ${addressOf('api', 'back')}`);
@@ -73,13 +74,17 @@ describe.each([0, 1])('overlay with bridge-nf-call-iptables=%d', (brnf) => {
   });
 
   it('keeps networks apart', async () => {
-    expect(await lab.pings(ns('web1'), addressOf('db', 'back'))).toBe(false);
-    expect(await lab.tcp(ns('db'), addressOf('web1', 'front'), 80)).toBe('');
-    // On one node too, where both networks have a bridge.
-    expect(await lab.pings(ns('dark1'), addressOf('web1', 'front'))).toBe(false);
-    expect(await lab.pings(ns('web1'), addressOf('dark1', 'dark'))).toBe(false);
-    expect(await lab.pings(ns('web1'), '10.92.0.1')).toBe(false);
-    expect(await lab.pings(ns('web1'), '10.92.0.251')).toBe(false);
+    await silent({
+      'to a task elsewhere': lab.pings(ns('web1'), addressOf('db', 'back')),
+      'to a task of both networks, by the other': lab.tcp(ns('web1'), addressOf('api', 'back'), 80),
+      back: lab.tcp(ns('db'), addressOf('web1', 'front'), 80),
+      // On one node too, where both networks have a bridge.
+      'from an internal network': lab.pings(ns('dark1'), addressOf('web1', 'front')),
+      'to an internal network': lab.pings(ns('web1'), addressOf('dark1', 'dark')),
+      'to a bridge network': lab.tcp(ns('web1'), addressOf('loc1', 'local'), 80),
+      'to its gateway': lab.pings(ns('web1'), '10.92.0.1'),
+      'to its node address': lab.pings(ns('web1'), '10.92.0.251'),
+    });
   });
 
   it('answers on the gateway, locally, and reaches tasks from any node with the node address', async () => {
@@ -120,26 +125,28 @@ describe.each([0, 1])('overlay with bridge-nf-call-iptables=%d', (brnf) => {
 
   it('lets nobody in from outside by a route', async () => {
     await lab.batch(out, [`route replace 10.90.0.0/24 via ${n1.address}`, `route replace 10.92.0.0/24 via ${n1.address}`]);
-    expect(await lab.pings(out, addressOf('web1', 'front'))).toBe(false);
-    expect(await lab.tcp(out, addressOf('web1', 'front'), 80)).toBe('');
-    expect(await lab.tcp(out, addressOf('dark1', 'dark'), 80)).toBe('');
-    expect(await lab.udp(out, '10.90.0.1', 7753)).toBe('');
-    expect(await lab.udp(out, '10.90.0.1', 53)).toBe('');
-    expect(await lab.tcp(out, '10.90.0.200', 80)).toBe('');
+    await silent({
+      ping: lab.pings(out, addressOf('web1', 'front')),
+      'a port that is not published': lab.tcp(out, addressOf('web1', 'front'), 80),
+      'an internal network': lab.tcp(out, addressOf('dark1', 'dark'), 80),
+      'the resolver': lab.udp(out, '10.90.0.1', 7753),
+      'the resolver by its usual port': lab.udp(out, '10.90.0.1', 53),
+      'the resolver by the node': lab.tcp(out, '10.90.0.251', 7753),
+      'a virtual address': lab.tcp(out, '10.90.0.200', 80),
+    });
   });
 
   it('keeps guarded ports of every member out of reach for tasks, and other ports within it', async () => {
     expect(await lab.tcp(hostNs(n2), n1.address, 7702)).toBe(`n1 ${n2.address}`);
-    for (const [address, port] of [
+    const guarded = [
       [n1.address, 7702],
       ['10.90.0.1', 7702],
       ['10.90.0.251', 7702],
       ['10.90.0.252', 7702],
       [n2.address, 7702],
       [CONTROLLER, 7700],
-    ] as const) {
-      expect([address, await lab.tcp(ns('web1'), address, port)]).toEqual([address, '']);
-    }
+    ] as const;
+    await silent(Object.fromEntries(guarded.map(([address, port]) => [`${address}:${port}`, lab.tcp(ns('web1'), address, port)])));
     expect(await lab.tcp(ns('web1'), CONTROLLER, 2222)).toBe(`ctrl ${n1.address}`);
     expect(await lab.tcp(ns('web1'), n1.address, 2222)).toBe(`n1 ${addressOf('web1', 'front')}`);
   });
@@ -153,11 +160,31 @@ describe.each([0, 1])('overlay with bridge-nf-call-iptables=%d', (brnf) => {
     expect(await lab.udp(ns('web1'), '10.90.0.1', 53)).toBe(`n1 ${addressOf('web1', 'front')}`);
     expect(await lab.tcp(ns('web1'), '10.90.0.1', 53)).toBe(`n1 ${addressOf('web1', 'front')}`);
     // Not another network's, and not the node's own.
-    expect(await lab.udp(ns('web1'), '10.92.0.1', 53)).toBe('');
-    expect(await lab.udp(ns('web1'), n1.address, 7753)).toBe('');
-    // A neighbour does not get into a task's loopback.
-    await lab.batch(ns('web2'), [`route replace 127.0.0.11/32 via ${addressOf('web1', 'front')} dev eth0 table 7`]);
-    expect(await lab.udp(out, OUTSIDE, 53)).toBe(`out ${OUTSIDE}`);
+    await silent({
+      "another network's": lab.udp(ns('web1'), '10.92.0.1', 53),
+      "another network's, by its own port": lab.udp(ns('web1'), '10.92.0.1', 7753),
+      "the node's": lab.udp(ns('web1'), n1.address, 7753),
+    });
+  });
+
+  it('keeps neighbours out of a task’s loopback', async () => {
+    await lab.whoami(ns('web2'), 'inner', 9000);
+    await lab.batch(ns('web1'), [
+      `route add 127.0.0.99/32 via ${addressOf('web2', 'front')} dev eth0 table 7`,
+      'rule add to 127.0.0.99 lookup 7 priority 0',
+    ]);
+    // Without the rule of ours that drops it, the neighbour answers: the test can fail.
+    await lab.batch(ns('web1'), [
+      'rule del priority 0',
+      'rule add from all lookup local priority 10',
+      'rule add to 127.0.0.99 lookup 7 priority 5',
+    ]);
+    expect(await lab.udp(ns('web1'), '127.0.0.99', 9000)).toBe('');
+    await lab.exec(ns('web2'), ['nft', 'flush', 'chain', 'ip', 'weft', 'loopback_guard']);
+    expect(await lab.udp(ns('web1'), '127.0.0.99', 9000)).toMatch(/^inner/);
+    await lab.batch(ns('web1'), ['rule add from all lookup local priority 0', 'rule del priority 5', 'rule del priority 10']);
+    const { repaired } = await (hosts.get(n1.id) as Host).reconciler.repair();
+    expect(repaired).toEqual([expect.stringContaining('load nft table ip weft')]);
   });
 
   it('balances a virtual address in the client, keeps the source, and refuses when nothing is behind it', async () => {
@@ -188,15 +215,15 @@ describe.each([0, 1])('overlay with bridge-nf-call-iptables=%d', (brnf) => {
         `neigh add ${addressOf('web1', 'front')} lladdr 02:42:0a:5a:00:0a dev inj nud permanent`,
       ]);
       await lab.exec(from, ['bridge', 'fdb', 'append', '02:42:0a:5a:00:0a', 'dev', 'inj', 'dst', n1.address]);
-      const before = await received(lab, ns('web1'));
-      await lab.attempt(from, ['ping', '-c3', '-i', '0.1', '-W', '1', '-I', 'inj', addressOf('web1', 'front')]);
+      const before = await received(lab, ns('web1'), '10.90.0.99');
+      await lab.attempt(from, ['ping', '-c3', '-i', '0.05', '-W', '0.3', '-I', 'inj', addressOf('web1', 'front')]);
       await lab.batch(from, ['link del inj']);
-      return (await received(lab, ns('web1'))) - before;
+      return (await received(lab, ns('web1'), '10.90.0.99')) - before;
     };
     expect(await frame(stranger, STRANGER)).toBe(0);
     // The same frame from a member's address arrives: the test above can fail.
     await lab.batch(stranger, [`addr add ${n3.address}/32 dev eth0`]);
-    expect(await frame(stranger, n3.address)).toBeGreaterThanOrEqual(3);
+    expect(await frame(stranger, n3.address)).toBe(3);
     await lab.batch(stranger, [`addr del ${n3.address}/32 dev eth0`]);
     // Neither through a task: masqueraded, it would look like a member.
     expect(await frame(ns('web2'), addressOf('web2', 'front'))).toBe(0);
@@ -204,21 +231,32 @@ describe.each([0, 1])('overlay with bridge-nf-call-iptables=%d', (brnf) => {
   });
 
   it('lets a task send nothing but its own addresses', async () => {
-    const before = await received(lab, ns('web2'));
     await lab.batch(ns('web1'), ['addr add 10.90.0.77/32 dev eth0']);
     expect(await lab.pings(ns('web1'), addressOf('web2', 'front'), '-I', '10.90.0.77')).toBe(false);
     await lab.batch(ns('web1'), ['addr del 10.90.0.77/32 dev eth0', 'link set eth0 address 02:42:0a:5a:00:77']);
     expect(await lab.pings(ns('web1'), addressOf('web2', 'front'))).toBe(false);
     await lab.batch(ns('web1'), ['link set eth0 address 02:42:0a:5a:00:0a']);
     expect(await lab.pings(ns('web1'), addressOf('web2', 'front'))).toBe(true);
-    expect((await received(lab, ns('web2'))) - before).toBeLessThanOrEqual(3);
+    expect(await received(lab, ns('web2'), '10.90.0.77')).toBe(0);
+  });
+
+  it('is still as it was wished after all that', async () => {
+    for (const { reconciler } of hosts.values()) expect(await reconciler.repair()).toEqual({ repaired: [], failed: [] });
   });
 });
 
-/** Packets that eth0 of a task received. */
-async function received(lab: NetnsLab, ns: string): Promise<number> {
-  const links = JSON.parse(await lab.exec(ns, ['ip', '-j', '-s', 'link', 'show', 'eth0'])) as { stats64: { rx: { packets: number } } }[];
-  return links[0]?.stats64.rx.packets ?? 0;
+/** Counts packets that come in at a task from the given addresses. */
+async function count(lab: NetnsLab, ns: string, ...from: string[]): Promise<void> {
+  const rules = from.map((address) => `  ip saddr ${address} counter\n`).join('');
+  await lab.exec(ns, ['nft', '-f', '-'], `table ip seen {\n chain c {\n  type filter hook prerouting priority -310\n${rules} }\n}\n`);
+}
+
+/** Packets from `address` so far. */
+async function received(lab: NetnsLab, ns: string, address: string): Promise<number> {
+  const text = await lab.exec(ns, ['nft', 'list', 'table', 'ip', 'seen']);
+  const packets = new RegExp(`saddr ${address.replaceAll('.', '\\.')} counter packets (\\d+)`).exec(text)?.[1];
+  if (packets === undefined) throw new Error(`nothing counts ${address}: ${text}`);
+  return Number(packets);
 }
 
 function makeCluster(salt: number): ClusterModel {
@@ -258,6 +296,12 @@ function makeCluster(salt: number): ClusterModel {
     { network: 'front', octet: 201, service: 'none', tasks: [] },
   ];
   return c;
+}
+
+/** None of the probes got an answer. They run at the same time, since each waits its time out. */
+async function silent(probes: Record<string, Promise<string | boolean>>): Promise<void> {
+  const answers = await Promise.all(Object.entries(probes).map(async ([name, probe]) => [name, await probe] as const));
+  expect(answers.filter(([, answer]) => answer !== '' && answer !== false)).toEqual([]);
 }
 
 describe('the lab', () => {
