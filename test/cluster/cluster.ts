@@ -19,6 +19,7 @@ export interface TaskLine {
   service: string;
   node: string;
   state: string;
+  /** Network key → address. */
   addresses: Record<string, string>;
 }
 
@@ -119,8 +120,12 @@ export class TestCluster {
       .join('\n');
   }
 
-  tasks(stack: string): Promise<TaskLine[]> {
-    return this.json<TaskLine[]>('ps', '-p', stack);
+  async tasks(stack: string): Promise<TaskLine[]> {
+    const rows = await this.json<(Omit<TaskLine, 'addresses'> & { addresses: string })[]>('ps', '-p', stack);
+    return rows.map((row) => ({
+      ...row,
+      addresses: Object.fromEntries(row.addresses.split(',').map((pair) => pair.split('=') as [string, string])),
+    }));
   }
 
   /** Runs in a node's network namespace. */

@@ -71,6 +71,15 @@ function removeCgroups(l: DevLayout): void {
   }
 }
 
+/** What was being started while its parents were ended: looked for until a look finds nothing. */
+async function endLateComers(l: DevLayout, dirs: string[]): Promise<void> {
+  for (let sweep = 0; sweep < 10; sweep++) {
+    const late = [...processesOf(dirs), ...containerProcesses(l)];
+    if (late.length === 0) return;
+    await endProcesses(late, 'SIGKILL', 0);
+  }
+}
+
 /** @returns false when there was no such cluster */
 export async function devDown(name: string, say: Say): Promise<boolean> {
   const l = readLayout(name);
@@ -87,8 +96,7 @@ export async function devDown(name: string, say: Say): Promise<boolean> {
   await endProcesses(findProcesses(containerd), 'SIGTERM', 3_000);
   const shims = findProcesses((argv) => /containerd-shim/.test(argv[0] ?? '') && argv.includes(l.containerdSocket));
   await endProcesses(shims, 'SIGTERM', 1_000);
-  // Whatever was being started meanwhile.
-  await endProcesses([...processesOf(dirs), ...containerProcesses(l)], 'SIGKILL', 0);
+  await endLateComers(l, dirs);
   say(`processes   ${weft.length + shims.length} ended`);
 
   await unmountBelow(dirs);
