@@ -9,6 +9,8 @@ import { mergeAsTheyCome } from './merge-streams.js';
 import type { NodeClients, Reach } from './node-clients.js';
 
 const LIST_TIMEOUT_MS = 5_000;
+/** Characters of a digest that a person needs to tell it from another: `sha256:` and twelve. */
+const SHOWN_DIGEST = 19;
 
 const line = (parts: Partial<ImageProgress>): ImageProgress => ({
   node: '',
@@ -149,11 +151,11 @@ function agreed(tally: Tally, reference: string, reaches: readonly Reach[]): Ima
       what: `image ${reference} is not on every node`,
       why: `it is missing on ${missing.join(', ')}`,
     });
-  const byDigest = new Map([...row].map(([node, image]) => [image.digest, node]));
-  if (byDigest.size > 1) {
+  const digests = new Set([...row.values()].map((image) => image.digest));
+  if (digests.size > 1) {
     throw new WeftError('CONFLICT', {
       what: `image ${reference} is not the same on all nodes`,
-      why: [...byDigest].map(([digest, node]) => `${node} has ${digest.slice(0, 19)}…`).join(', '),
+      why: reaches.map(({ node }) => `${node.name} has ${row.get(node.name)?.digest.slice(0, SHOWN_DIGEST)}…`).join(', '),
       hint: 'Load it again with `ctl image load`, or name it by digest.',
     });
   }
