@@ -31,6 +31,7 @@ export class NameServer {
   readonly #answerer: Answerer;
   readonly #listeners = new Map<string, Listener>();
   #config: NameConfig = EMPTY_NAME_CONFIG;
+  #text = JSON.stringify(EMPTY_NAME_CONFIG);
 
   constructor(options: NameServerOptions = {}) {
     this.#log = options.log ?? silentLog;
@@ -41,7 +42,9 @@ export class NameServer {
 
   /** Makes the zone and the listeners match `config`. What is equal stays as it is: open sockets, connections, kept answers. */
   set(config: NameConfig): void {
-    const isSame = JSON.stringify(config) === JSON.stringify(this.#config);
+    const text = JSON.stringify(config);
+    const isSame = text === this.#text;
+    this.#text = text;
     this.#config = config;
     if (!isSame) {
       this.#forwarder.setUpstreams(config.upstreams);

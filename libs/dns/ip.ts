@@ -6,14 +6,29 @@ export interface Prefix {
   bits: number;
 }
 
+const DIGIT_ZERO = 0x30;
 const DECIMAL_OCTET = /^(0|[1-9]\d{0,2})$/;
 const HEX_GROUP = /^[0-9a-fA-F]{1,4}$/;
 const IPV6_GROUPS = 8;
 
+/** Character by character: a large zone has very many of them, and names wait while it is read. */
 function parseIpv4(text: string): Uint8Array | undefined {
-  const octets = text.split('.');
-  if (octets.length !== 4 || !octets.every((o) => DECIMAL_OCTET.test(o) && Number(o) <= 255)) return undefined;
-  return Uint8Array.from(octets, Number);
+  const bytes = new Uint8Array(4);
+  let octet = 0;
+  let value = -1;
+  for (let i = 0; i <= text.length; i++) {
+    const digit = text.charCodeAt(i) - DIGIT_ZERO;
+    if (digit >= 0 && digit <= 9) {
+      if (value === 0) return undefined;
+      value = value < 0 ? digit : value * 10 + digit;
+      if (value > 255) return undefined;
+    } else {
+      if (value < 0 || octet > 3 || (i < text.length && text[i] !== '.')) return undefined;
+      bytes[octet++] = value;
+      value = -1;
+    }
+  }
+  return octet === 4 ? bytes : undefined;
 }
 
 /** The 16-bit groups of one side of `::`; undefined if it has a group that is none. A dotted IPv4 address at the end of all gives two groups. */
@@ -48,7 +63,7 @@ export function parseAddress(text: string): Uint8Array | undefined {
 
 /** The canonical text (RFC 5952): lower case, the first longest run of zero groups shortened. */
 export function formatAddress(bytes: Uint8Array): string {
-  if (bytes.length === 4) return bytes.join('.');
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`;
   const groups = Array.from({ length: IPV6_GROUPS }, (_, i) => ((bytes[2 * i] ?? 0) << 8) | (bytes[2 * i + 1] ?? 0));
   let [start, length] = [0, 1];
   for (let i = 0; i < IPV6_GROUPS; i++) {
@@ -85,7 +100,7 @@ export function prefixContains(outer: Prefix, inner: Prefix): boolean {
 
 /** `7.0.1.10.in-addr.arpa` for 10.1.0.7 (RFC 1035 §3.5), 32 nibbles under `ip6.arpa` for IPv6 (RFC 3596 §2.5). */
 export function reverseNameOf(bytes: Uint8Array): string {
-  if (bytes.length === 4) return `${[...bytes].reverse().join('.')}.in-addr.arpa`;
+  if (bytes.length === 4) return `${bytes[3]}.${bytes[2]}.${bytes[1]}.${bytes[0]}.in-addr.arpa`;
   const nibbles = [...bytes].flatMap((b) => [b >> 4, b & 15]).reverse();
   return `${nibbles.map((n) => n.toString(16)).join('.')}.ip6.arpa`;
 }

@@ -14,6 +14,9 @@ const POINTER_BITS = 0xc0;
 /** A compression pointer has 14 bits. */
 const MAX_POINTER = 0x3fff;
 
+/** What nearly all names are: the quick way to say that one is fine. */
+const PLAIN_NAME = /^[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*$/;
+
 const LABEL_TEXT = Array.from({ length: 256 }, (_, byte) => {
   const char = String.fromCharCode(byte);
   if (byte <= 0x20 || byte >= 0x7f || char === '.' || char === '\\') return `\\${String(byte).padStart(3, '0')}`;
@@ -111,7 +114,7 @@ export function normalName(text: string): string {
 
 /** Whether `text` (normal form) can be written on the wire. */
 export function isWireName(text: string): boolean {
-  if (text === '') return true;
+  if (text === '' || (PLAIN_NAME.test(text) && text.length <= MAX_NAME_BYTES - 2)) return true;
   let total = 1;
   for (const label of text.split('.')) {
     const length = labelBytes(label).length;
