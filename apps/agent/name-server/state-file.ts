@@ -1,5 +1,5 @@
 /** The last configuration, kept so that a restarted name server answers before the agent has spoken. */
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { WeftError, messageOf } from '#base/errors.js';
 import { decodeNameConfig, type NameConfig } from '#dns/name-config.js';
@@ -22,15 +22,12 @@ export async function readState(path: string): Promise<NameConfig | undefined> {
   }
 }
 
-/** Written beside, synced, and renamed: a reader finds the old one or the new one whole. */
+/**
+ * Written beside and renamed: a reader finds the old one or the new one whole. Not synced to disk: it has to survive the end of
+ * the process, not of the machine, after which the agent says everything again.
+ */
 export async function writeState(path: string, config: NameConfig): Promise<void> {
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const file = await open(`${path}.new`, 'w', 0o600);
-  try {
-    await file.writeFile(JSON.stringify(config));
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await writeFile(`${path}.new`, JSON.stringify(config), { mode: 0o600 });
   await rename(`${path}.new`, path);
 }
