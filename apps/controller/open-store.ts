@@ -28,7 +28,8 @@ export async function openStore(options: ControllerOptions, pki: Pki, log: Log):
     clientUrl,
     peerUrl: `https://127.0.0.1:${options.etcdPeerPort}`,
     logFile: join(options.dataDir, 'etcd.log'),
-    tls: pki.etcd,
+    // Nodes and admins hold certificates of the same CA: etcd serves controllers only.
+    tls: { ...pki.etcd, allowedName: 'controller.weft' },
     log,
   });
   return { store: await openEtcdStore({ ...clientOptions({ clientUrl, tls: pki.etcd }), log }), detach: () => etcd.detach() };

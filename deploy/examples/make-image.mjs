@@ -20,6 +20,13 @@ printf 'Content-Type: text/plain\\r\\n\\r\\n'
 printf '%s saw %s\\n' "$(hostname)" "$REMOTE_ADDR"
 `;
 
+/** The first process of a container gets no default signal handlers: this one ends when told to, and its server with it. */
+const START = `#!/bin/sh
+httpd -f -p 0.0.0.0:80 -h /www &
+trap 'kill $!; exit 0' TERM INT
+wait $!
+`;
+
 /** Entries of one layer → tar bytes. */
 async function tar(entries) {
   const stream = pack();
@@ -42,6 +49,7 @@ function rootfs() {
     dir('tmp', 0o1777),
     file('bin/busybox', readFileSync(BUSYBOX), 0o755),
     ...applets.filter((a) => a !== 'busybox').map((a) => ({ name: `bin/${a}`, type: 'symlink', mode: 0o777, link: 'busybox' })),
+    file('bin/web', START, 0o755),
     file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000:web:/home/web:/bin/sh\n'),
     file('etc/group', 'root:x:0:\nweb:x:1000:\n'),
     file('www/cgi-bin/index.cgi', INDEX_CGI, 0o755),
@@ -57,7 +65,7 @@ export async function makeImage(reference, config = {}) {
     architecture: process.arch === 'arm64' ? 'arm64' : 'amd64',
     os: 'linux',
     created: EPOCH.toISOString(),
-    config: { Env: ['PATH=/bin'], User: 'web', WorkingDir: '/home/web', Cmd: ['httpd', '-f', '-p', '0.0.0.0:80', '-h', '/www'], ...config },
+    config: { Env: ['PATH=/bin'], User: 'web', WorkingDir: '/home/web', Cmd: ['/bin/web'], ...config },
     rootfs: { type: 'layers', diff_ids: [`sha256:${sha256(layer)}`] },
     history: [{ created: EPOCH.toISOString(), created_by: 'make-image' }],
   };

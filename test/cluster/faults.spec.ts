@@ -1,5 +1,5 @@
 /** Processes die while traffic flows: running containers lose no packet, and soon everything agrees again. */
-import { eventually, PingFlood, TestCluster, type TaskLine } from './cluster.js';
+import { eventually, pause, PingFlood, TestCluster, type TaskLine } from './cluster.js';
 
 const cluster = new TestCluster('fa');
 let a: TaskLine;
@@ -37,6 +37,8 @@ async function withoutLoss(fault: () => Promise<void>): Promise<void> {
   const back = new PingFlood(cluster.taskNetns(b.id), Object.values(a.addresses)[0] as string);
   try {
     await fault();
+    // Long enough after the fault for a late consequence to show.
+    await pause(1_500);
   } finally {
     const [x, y] = await Promise.all([there.stop(), back.stop()]);
     expect(x.sent).toBeGreaterThan(50);

@@ -1,0 +1,137 @@
+/** Bad input gets one clear error, of at most a few lines, and changes nothing. */
+import { TestCluster } from './cluster.js';
+
+const cluster = new TestCluster('ba');
+const service = (extra: string): string => `name: bad\nservices:\n  web:\n    image: weft-demo\n${extra}`;
+
+beforeAll(async () => {
+  await cluster.up(2);
+  cluster.write('good.yaml', 'name: good\nservices:\n  web:\n    image: weft-demo\n    ports: ["8080:80"]\n');
+  await cluster.ctl('up', '-f', 'good.yaml');
+}, 180_000);
+afterAll(() => cluster.down(), 60_000);
+
+/** `up` of this text fails with exit 1, says all of `words` on stderr without a stack trace, and leaves no stack behind. */
+async function refused(text: string, ...words: (string | RegExp)[]): Promise<void> {
+  cluster.write('bad.yaml', text);
+  const { code, stderr, stdout } = await cluster.tryCtl(['up', '-f', 'bad.yaml', '--timeout', '15']);
+  expect({ code, stderr }).toMatchObject({ code: 1 });
+  for (const word of words) expect(stderr).toMatch(word);
+  expect(stderr + stdout).not.toMatch(/\n\s+at .*\.(js|ts):\d/);
+  expect((await cluster.json<{ name: string }[]>('ls')).map((s) => s.name)).toEqual(['good']);
+  expect((await cluster.json<{ name: string }[]>('network', 'ls')).map((n) => n.name)).toEqual(['good_default']);
+}
+
+it.each([
+  ['YAML that does not parse', 'name: bad\nservices: {web: [}\n', [/bad\.yaml:2:\d+/]],
+  ['an unknown key, with the nearest one', service('    imagee: x\n'), [/bad\.yaml:5:5/, /image/]],
+  ['a key of Compose that is not supported yet', service('    privileged: true\n'), [/bad\.yaml:5:5/, /privileged/]],
+  ['a name with a newline', 'name: "ba\\nd"\nservices:\n  web:\n    image: weft-demo\n', [/bad\.yaml:1:\d+/]],
+  ['a service name with a newline', 'name: bad\nservices:\n  "we\\nb":\n    image: weft-demo\n', [/bad\.yaml:3:\d+/]],
+  [
+    'an alias that is an nft injection',
+    service('    networks:\n      default:\n        aliases: ["x; flush ruleset"]\n'),
+    [/bad\.yaml:7:\d+/],
+  ],
+  ['an unknown image', 'name: bad\nservices:\n  web:\n    image: 127.0.0.1:1/nosuch:1\n', [/nosuch/]],
+  ['a port that another stack publishes, with its holder', service('    ports: ["8080:80"]\n'), [/8080/, /good/]],
+  ['a port of the cluster itself', service('    ports: ["7702:80"]\n'), [/7702/]],
+  [
+    'a subnet that clashes with another network',
+    service('networks:\n  default:\n    ipam:\n      config: [{subnet: 10.128.0.0/24}]\n'),
+    [/10\.128\.0\.0/, /good_default/],
+  ],
+  [
+    'a subnet too small for the replicas',
+    service('    deploy: {replicas: 20}\nnetworks:\n  default:\n    ipam:\n      config: [{subnet: 172.31.7.0/29}]\n'),
+    [/172\.31\.7\.0\/29|bad_default/],
+  ],
+  ['an undeclared network', service('    networks: [nowhere]\n'), [/bad\.yaml:5:\d+/, /nowhere/]],
+  ['replicas below zero', service('    deploy: {replicas: -1}\n'), [/bad\.yaml:5:\d+/]],
+] as [string, string, RegExp[]][])('up refuses %s', async (_what, text, words) => refused(text, ...words), 60_000);
+
+it('up refuses a subnet that clashes with a route of a node, naming node and route', async () => {
+  expect(cluster.onNode('node2', 'ip', 'route', 'add', '172.30.0.0/16', 'dev', 'eth0').code).toBe(0);
+  try {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await refusedEventually(
+      service('networks:\n  default:\n    ipam:\n      config: [{subnet: 172.30.5.0/24}]\n'),
+      /172\.30\.0\.0\/16/,
+      /node2/,
+    );
+  } finally {
+    cluster.onNode('node2', 'ip', 'route', 'del', '172.30.0.0/16', 'dev', 'eth0');
+  }
+}, 120_000);
+
+it('up refuses a port that something on a node listens on, naming node and process', async () => {
+  // A listener in the node's own namespace: busybox httpd, started and ended by this test.
+  const started = cluster.onNode('node1', 'busybox', 'httpd', '-p', '9191', '-h', '/tmp');
+  expect(started.code).toBe(0);
+  try {
+    await refusedEventually(service('    ports: ["9191:80"]\n'), /9191/, /node1/);
+  } finally {
+    cluster.onNode('node1', 'busybox', 'pkill', '-f', 'httpd -p 9191');
+  }
+}, 120_000);
+
+/** Facts of nodes travel every so often: retry while the controller does not know yet. Nothing must ever have been created. */
+async function refusedEventually(text: string, ...words: RegExp[]): Promise<void> {
+  cluster.write('bad.yaml', text);
+  const deadline = Date.now() + 60_000;
+  for (;;) {
+    const { code, stderr } = await cluster.tryCtl(['up', '-f', 'bad.yaml', '--dry-run']);
+    if (code === 1) {
+      for (const word of words) expect(stderr).toMatch(word);
+      break;
+    }
+    if (Date.now() > deadline) throw new Error('it was never refused');
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
+  await refused(text, ...words);
+}
+
+it('an archive that is no image is refused', async () => {
+  cluster.write('noise.tar', 'this is not a tar archive, and no image either\n'.repeat(500));
+  const { code, stderr } = await cluster.tryCtl(['image', 'load', 'noise.tar']);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/noise\.tar|archive|image/);
+  expect((await cluster.tryCtl(['image', 'load', 'nosuchfile.tar'])).stderr).toMatch(/nosuchfile\.tar/);
+}, 30_000);
+
+it.each([
+  [['down', '-p', 'nosuch'], 1, /nosuch/],
+  [['logs', '-p', 'nosuch'], 1, /nosuch/],
+  [['exec', '-T', '-p', 'nosuch', 'web', 'true'], 1, /nosuch/],
+  [['exec', '-T', '-p', 'good', 'nosuch', 'true'], 1, /nosuch/],
+  [['network', 'inspect', 'nosuch'], 1, /nosuch/],
+  [['node', 'inspect', 'nosuch'], 1, /nosuch/],
+  [['up', '-f', 'nosuchfile.yaml'], 1, /nosuchfile\.yaml/],
+  [['up', '-p', 'Bad\nName', '-f', 'good.yaml'], [1, 2], /name/i],
+  [['nosuchcommand'], 2, /nosuchcommand/],
+  [['ps', '--nosuchflag'], 2, /nosuchflag/],
+  [['ps', '--format', 'yaml'], 2, /format/],
+] as [string[], number | number[], RegExp][])(
+  'ctl %j says what is wrong',
+  async (args, expected, words) => {
+    const { code, stderr, stdout } = await cluster.tryCtl(args);
+    expect({ args, code, stderr }).toMatchObject({ args, code: Array.isArray(expected) ? expect.any(Number) : expected });
+    expect([expected].flat()).toContain(code);
+    expect(stderr).toMatch(words);
+    expect(stdout).toBe('');
+  },
+  30_000,
+);
+
+it('a failed up says what is running and what is not', async () => {
+  cluster.write(
+    'half.yaml',
+    'name: half\nservices:\n  ok:\n    image: weft-demo\n  broken:\n    image: weft-demo\n    command: ["/nosuchprogram"]\n',
+  );
+  const { code, stderr } = await cluster.tryCtl(['up', '-f', 'half.yaml', '--timeout', '10']);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/broken/);
+  expect(stderr).toMatch(/nosuchprogram/);
+  expect(stderr).toMatch(/ok/);
+  await cluster.ctl('down', '-p', 'half');
+}, 90_000);
