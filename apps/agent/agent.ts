@@ -73,108 +73,153 @@ async function stopAll(stops: StopStack, log: Log): Promise<void> {
   for (const { name, error } of await stops.stopAll()) log.warn({ part: name, error: messageOf(error) }, 'a part did not end in order');
 }
 
+/** What all parts share, once it is there. */
+interface Base {
+  options: AgentOptions;
+  layout: Layout;
+  parts: AgentParts;
+  stops: StopStack;
+  nodeId: string;
+  store: DesiredStore;
+  ledger: Ledger;
+  board: StatusBoard;
+  believer: Believer;
+  /** Parts that come up later than those that speak to them. */
+  late: { tasks?: TasksLoop; hub?: Hub };
+}
+
 async function compose(options: AgentOptions, layout: Layout, parts: AgentParts, stops: StopStack, signal: AbortSignal): Promise<number> {
-  const { membership, clock, log } = parts;
-  const { identity } = membership;
-  const nodeId = identity.id;
-  const { dataDir, runDir } = layout;
-  for (const dir of [dataDir, runDir, layout.tasks, dirname(layout.stdio('x').stdout)]) await mkdir(dir, { recursive: true, mode: 0o700 });
+  const { clock, log } = parts;
+  const base = await openBase(options, layout, parts, stops);
+  await startNames(base);
+  const network = makeNetwork(base);
+  const facts = makeFacts(base, network);
+  await facts.start();
+  stops.push('hub', () => base.late.hub?.stop());
 
-  const store = await DesiredStore.open(dataDir, log);
-  const ledger = await Ledger.open(dataDir, log);
+  // A node that knows what it should be does not wait for its runtime to be one.
+  const early = setTimeout(() => {
+    network.start();
+    if (base.store.isKnown) attach(base, facts);
+  }, LOOK_FIRST_MS);
+  stops.push('waiting', () => clearTimeout(early));
+  const context = { clock, log, signal };
+  const [keeper, runtime] = await Promise.all([
+    untilItWorks('the log keeper', parts.openLogKeeper, context),
+    untilItWorks('the container runtime', parts.openRuntime, context),
+  ]);
+  stops.push('log keeper', () => keeper.stop());
+  stops.push('runtime', () => runtime.close());
+  const loop = await startTasks(base, { network, keeper, runtime }, signal);
+  clearTimeout(early);
+  network.start();
+  const port = await startServer(base, { loop, keeper, runtime });
+  attach(base, facts);
+  return port;
+}
+
+async function openBase(options: AgentOptions, layout: Layout, parts: AgentParts, stops: StopStack): Promise<Base> {
+  const { clock, log, membership } = parts;
+  const nodeId = membership.identity.id;
+  const dirs = [layout.dataDir, layout.runDir, layout.tasks, dirname(layout.stdio('x').stdout)];
+  for (const dir of dirs) await mkdir(dir, { recursive: true, mode: 0o700 });
+  const store = await DesiredStore.open(layout.dataDir, log);
+  const ledger = await Ledger.open(layout.dataDir, log);
   stops.push('files', async () => void (await Promise.all([store.flush(), ledger.flush()])));
-  const board = new StatusBoard(nodeId, clock);
-  // Parts that come up later than those that speak to them.
-  const late: { tasks?: TasksLoop; hub?: Hub } = {};
-  const believer: Believer = new Believer(
-    store,
-    () => late.tasks?.containerIds() ?? [],
-    () => {
-      late.hub?.factsChanged();
-      late.tasks?.kick();
-    },
-    log,
-  );
+  const late: Base['late'] = {};
+  const onQuarantine = () => {
+    late.hub?.factsChanged();
+    late.tasks?.kick();
+  };
+  const believer = new Believer(store, () => late.tasks?.containerIds() ?? [], onQuarantine, log);
+  return { options, layout, parts, stops, nodeId, store, ledger, board: new StatusBoard(nodeId, clock), believer, late };
+}
 
-  const names = await startNames(parts, options, store, nodeId, stops);
+function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, believer, late }: Base): NetworkLoop {
+  const unknown = (id: string) => !store.hasTask(id);
   const network = new NetworkLoop({
     kernel: parts.kernel,
     store,
     host: { nodeId, address: options.address },
-    mayProgram: () => believer.isConfirmed || !(late.tasks?.containerIds() ?? []).some((id) => !store.hasTask(id)),
-    // Also how others know which namespaces are this agent's.
+    mayProgram: () => believer.isConfirmed || !(late.tasks?.containerIds() ?? ledger.liveIds()).some(unknown),
+    // On record before the namespaces are: it is also how others know which of them are this agent's.
     onTasks: async (ids) => {
       for (const id of ids) await mkdir(layout.taskDir(id), { recursive: true, mode: 0o755 });
     },
     onDrift: () => late.hub?.factsChanged(),
-    clock,
-    log,
+    clock: parts.clock,
+    log: parts.log,
   });
+  stops.push('network', () => network.stop());
+  return network;
+}
 
+function makeFacts({ parts, stops, nodeId, believer, late }: Base, network: NetworkLoop): FactsLoop {
   const facts = new FactsLoop({
     nodeId,
-    readHost: async () => ({ ...(await parts.readHost()), hostname: options.name }),
+    readHost: parts.readHost,
     agentPart: () => ({ quarantine: believer.quarantine, driftRepairs: network.driftRepairs }),
     onNews: () => late.hub?.factsChanged(),
-    clock,
-    log,
+    clock: parts.clock,
+    log: parts.log,
   });
-  await facts.start();
   stops.push('facts', () => facts.stop());
+  return facts;
+}
 
-  const attach = () => {
-    const controllers = () => membership.controllers;
-    late.hub ??= startHub({ controllers, identity, store, believer, board, facts: () => facts.current(), clock, log });
-  };
-  stops.push('hub', () => late.hub?.stop());
+function attach({ parts, store, board, believer, late }: Base, facts: FactsLoop): void {
+  const { identity, controllers } = parts.membership;
+  const { clock, log } = parts;
+  late.hub ??= startHub({ controllers: () => controllers, identity, store, believer, board, facts: () => facts.current(), clock, log });
+}
 
-  const context = { clock, log, signal };
-  const opening = untilItWorks('the log keeper', parts.openLogKeeper, context);
-  const runtimeOpening = untilItWorks('the container runtime', parts.openRuntime, context);
-  // A node that knows what it should be does not wait for the runtime to be one.
-  const early = setTimeout(() => {
-    network.start();
-    if (store.isKnown) attach();
-  }, LOOK_FIRST_MS);
-  stops.push('waiting', () => clearTimeout(early));
-  const [keeper, runtime] = await Promise.all([opening, runtimeOpening]);
-  stops.push('log keeper', () => keeper.stop());
-  stops.push('runtime', () => runtime.close());
-  const nodeName = options.name;
-  const runner = new TaskRunner({ runtime, keeper, network, layout, nodeName, inTurn: turns(AT_ONCE), clock, log });
+interface Machine {
+  keeper: Awaited<ReturnType<AgentParts['openLogKeeper']>>;
+  runtime: Runtime;
+}
+
+async function startTasks(
+  base: Base,
+  { network, keeper, runtime }: Machine & { network: NetworkLoop },
+  signal: AbortSignal,
+): Promise<TasksLoop> {
+  const { options, layout, parts, stops, store, ledger, board, believer } = base;
+  const { clock, log } = parts;
+  const runner = new TaskRunner({ runtime, keeper, network, layout, nodeName: options.name, inTurn: turns(AT_ONCE), clock, log });
   const loop = new TasksLoop({ runtime, runner, store, board, ledger, isConfirmed: () => believer.isConfirmed, clock, log });
-  late.tasks = loop;
-  await loop.start(signal);
-  clearTimeout(early);
-  network.start();
-  stops.push('network', () => network.stop());
+  base.late.tasks = loop;
   stops.push('tasks', () => loop.stop());
+  await loop.start(signal);
   stops.push('images', startImagesLoop({ runtime, store, usesFile: layout.imageUsesFile, root: options.containerdRoot, clock, log }));
   const isAlive = (id: string) => store.hasTask(id) || loop.container(id) !== undefined || loop.isBusy(id);
   stops.push('cleaning', startCleaning({ ledger, layout, keeper, isAlive, clock, log }));
-  const taskName = (id: string) => store.task(id)?.name ?? ledger.get(id)?.name;
-  const flush = async (id: string) => void (await keeper.flush(id));
+  return loop;
+}
+
+async function startServer(base: Base, { loop, keeper, runtime }: Machine & { loop: TasksLoop }): Promise<number> {
+  const { options, layout, parts, stops, nodeId, store, ledger } = base;
+  const { address, name } = options;
+  const { identity, controllers } = parts.membership;
   const server = await startNodeServer(
-    { address: options.address, port: options.listenPort, identity },
-    { runtime, nodeName, log, taskName, logFile: layout.logFile, flush, container: (id) => loop.container(id) },
+    { address, port: options.listenPort, identity },
+    {
+      runtime,
+      nodeName: name,
+      log: parts.log,
+      taskName: (id) => store.task(id)?.name ?? ledger.get(id)?.name,
+      logFile: layout.logFile,
+      // A keeper that does not answer is no reason not to show what is in the file.
+      flush: async (id) => void (await keeper.flush(id).catch(() => undefined)),
+      container: (id) => loop.container(id),
+    },
   );
   stops.push('node service', () => server.stop());
-  attach();
-  names.kick();
-  log.info(
-    { node: nodeId, name: nodeName, address: options.address, port: server.port, controllers: membership.controllers },
-    'the agent is up',
-  );
+  parts.log.info({ node: nodeId, name, address, port: server.port, controllers }, 'the agent is up');
   return server.port;
 }
 
-async function startNames(
-  parts: AgentParts,
-  options: AgentOptions,
-  store: DesiredStore,
-  nodeId: string,
-  stops: StopStack,
-): Promise<NamesLoop<NameConfig>> {
+/** Follows the host's name servers and the view; speaks to the name server as soon as there is one. */
+async function startNames({ options, parts, stops, nodeId, store }: Base): Promise<void> {
   const { clock, log } = parts;
   let upstreams: string[] = [];
   let set: ((config: NameConfig) => Promise<void>) | undefined;
@@ -189,26 +234,29 @@ async function startNames(
     isKnown: () => store.isKnown,
     log,
   });
-  stops.push(
-    'upstreams',
-    await followUpstreams(options.resolvConf, (servers) => {
-      upstreams = servers;
-      names.kick();
-    }),
-  );
+  const follow = (servers: string[]) => {
+    upstreams = servers;
+    names.kick();
+  };
+  stops.push('upstreams', await followUpstreams(options.resolvConf, follow));
   const stopping = new AbortController();
   stops.push('names', () => {
     stopping.abort();
     names.stop();
   });
-  void untilItWorks('the name server', () => parts.openNameServer(() => names.cameUp()), { clock, log, signal: stopping.signal }).then(
-    (server) => {
+  const opening = untilItWorks('the name server', () => parts.openNameServer(() => names.cameUp()), {
+    clock,
+    log,
+    signal: stopping.signal,
+  });
+  const opened = opening.then(
+    async (server) => {
       set = (config) => server.set(config);
       stops.push('name server', () => server.stop());
-      if (stopping.signal.aborted) void server.stop();
-      names.start();
+      if (stopping.signal.aborted) await server.stop();
+      else names.start();
     },
     () => undefined,
   );
-  return names;
+  opened.catch((error: unknown) => log.warn({ error: messageOf(error) }, 'the name server could not be let go'));
 }

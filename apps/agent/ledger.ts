@@ -60,6 +60,11 @@ export class Ledger {
     return [...this.#tasks.keys()];
   }
 
+  /** Tasks whose containers were not removed for good. */
+  liveIds(): string[] {
+    return [...this.#tasks].filter(([, entry]) => entry.removedAt === undefined).map(([id]) => id);
+  }
+
   note(taskId: string, entry: LedgerEntry): void {
     this.#tasks.set(taskId, entry);
     this.#file.touch();

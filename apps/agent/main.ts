@@ -3,6 +3,7 @@
  * agent alone: containers, networks, name server and log keeper go on, and the next agent finds them.
  */
 import { mkdir } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '#base/clock.js';
@@ -70,7 +71,11 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
         ensureLogKeeper({ mainPath: here('./log-keeper/main.js'), control: paths.logKeeperSocket, state: paths.logKeeperState, log }),
       readHost: async () => {
         const host = await readHostFacts({ address: options.address });
-        return { ...host, versions: { ...host.versions, agent: weftVersion(), node: process.versions.node, containerd } };
+        return {
+          ...host,
+          hostname: hostname(),
+          versions: { ...host.versions, agent: weftVersion(), node: process.versions.node, containerd },
+        };
       },
       clock: systemClock,
       log,

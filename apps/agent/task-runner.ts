@@ -44,9 +44,9 @@ export class TaskRunner {
 
   /**
    * Makes and starts the container in its finished network; what is left of an earlier one goes first.
-   * `onStep` hears how far it is; 'created' comes before its process begins.
+   * `isFirst`: there is no earlier one. `onStep` hears how far it is; 'created' comes before its process begins.
    */
-  async run(task: Task, onStep: (step: 'preparing' | 'starting' | 'created') => void): Promise<void> {
+  async run(task: Task, isFirst: boolean, onStep: (step: 'preparing' | 'starting' | 'created') => void): Promise<void> {
     const { runtime, keeper, network, layout, nodeName, inTurn, clock, log } = this.#d;
     const stdio = layout.stdio(task.id);
     onStep('preparing');
@@ -62,7 +62,7 @@ export class TaskRunner {
     let turn = ready;
     await inTurn(async () => {
       turn = clock.monotonic();
-      await runtime.remove(task.id);
+      if (!isFirst) await runtime.remove(task.id);
       await runtime.create(containerSpec(task, { image, mounts, netnsPath, stdio }));
       onStep('created');
       await runtime.start(task.id);

@@ -35,6 +35,9 @@ const NETWORK = { id: testId(0xf), key: 'default', base: '10.191.0' };
 /** Everything up to a running container, on a slow machine. */
 const PATIENCE_MS = 30_000;
 
+const COMPANIONS = ['name-server/name-server.pid', 'log-keeper/log-keeper.pid'];
+const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
+
 const dir = { data: '', run: '' };
 const lab = new NetnsLab();
 const crossing = new NetnsCrossing();
@@ -178,6 +181,17 @@ async function exec(t: Task, argv: string[], input?: string): Promise<{ stdout: 
   return out;
 }
 
+/** What the client gets from the server, by name; tried until it gets something. */
+async function fetchByName(): Promise<string> {
+  const deadline = Date.now() + PATIENCE_MS;
+  let fetched = '';
+  while (fetched === '' && Date.now() < deadline) {
+    fetched = (await exec(client, ['wget', '-qO-', 'http://t1/']).catch(() => undefined))?.stdout ?? '';
+    if (fetched === '') await sleep(50);
+  }
+  return fetched;
+}
+
 async function loadImage(): Promise<ImageProgress[]> {
   const archive = await makeBusyboxArchive({ name: 'busybox:test', format: 'docker' });
   const stream = openBidi<LoadImageRequest, ImageProgress>(node.loadImage());
@@ -225,7 +239,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await killAgent('SIGKILL');
-  for (const file of ['name-server/name-server.pid', 'log-keeper/log-keeper.pid']) {
+  for (const file of COMPANIONS) {
     const path = join(dir.data, file);
     if (existsSync(path)) process.kill(Number(readFileSync(path, 'utf8')), 'SIGKILL');
   }
@@ -346,16 +360,46 @@ describe('an agent', () => {
       const before = await pidOf(client);
       process.kill((await pidOf(server)) as number, 'SIGKILL');
       startAgent();
-      const deadline = Date.now() + PATIENCE_MS;
-      let fetched = '';
-      while (fetched !== 'hello\n' && Date.now() < deadline)
-        fetched = (await exec(client, ['wget', '-qO-', 'http://t1/']).catch(() => undefined))?.stdout ?? '';
-      expect(fetched).toBe('hello\n');
+      expect(await fetchByName()).toBe('hello\n');
       expect(await pidOf(client)).toBe(before);
       await controller.start(await issue(ca, { role: 'controller', id: 'k1', clusterId: CLUSTER }));
       await until(() => last(server)?.restarts === 2, PATIENCE_MS);
     },
     3 * PATIENCE_MS,
+  );
+
+  it(
+    'makes everything anew after a reboot, the network first',
+    async () => {
+      const restarts = last(client)?.restarts ?? 0;
+      await killAgent('SIGKILL');
+      for (const t of [server, client]) {
+        process.kill((await pidOf(t)) as number, 'SIGKILL');
+        await lab.exec(ns, ['ip', 'netns', 'del', `weft-${t.id.slice(0, 12)}`]);
+      }
+      startAgent();
+      await until(() => last(client)?.state === 'running' && (last(client)?.restarts ?? 0) > restarts, PATIENCE_MS);
+      await until(() => last(server)?.state === 'running', PATIENCE_MS);
+      expect(await fetchByName()).toBe('hello\n');
+    },
+    2 * PATIENCE_MS,
+  );
+
+  it(
+    'brings its companions back when they are killed',
+    async () => {
+      const pids = () => COMPANIONS.map((file) => Number(readFileSync(join(dir.data, file), 'utf8')));
+      const before = pids();
+      for (const pid of before) process.kill(pid, 'SIGKILL');
+      expect(await fetchByName()).toBe('hello\n');
+      const lines = (await logLines(server)).length;
+      process.kill((await pidOf(server)) as number, 'SIGKILL');
+      const deadline = Date.now() + PATIENCE_MS;
+      while ((await logLines(server).catch(() => [])).length <= lines && Date.now() < deadline) await sleep(100);
+      expect((await logLines(server)).at(-1)).toBe('stdout: from the server');
+      expect(pids().some((pid) => before.includes(pid))).toBe(false);
+    },
+    2 * PATIENCE_MS,
   );
 
   it(
@@ -407,9 +451,7 @@ describe('an agent', () => {
   it(
     'ends alone: its companions stay',
     async () => {
-      const companions = ['name-server/name-server.pid', 'log-keeper/log-keeper.pid'].map((file) =>
-        Number(readFileSync(join(dir.data, file), 'utf8')),
-      );
+      const companions = COMPANIONS.map((file) => Number(readFileSync(join(dir.data, file), 'utf8')));
       const weights = [agent.pid as number, ...companions].map(pssMiB);
       process.stdout.write(`      PSS of agent, name server, log keeper: ${weights.join(' + ')} MiB\n`);
       await killAgent('SIGTERM');

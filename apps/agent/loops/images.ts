@@ -1,5 +1,6 @@
 /** Removes images that were long unused, when the disk is nearly full (collect-images.ts decides). */
 import { statfs } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { z } from 'zod';
 import type { Clock } from '#base/clock.js';
 import type { Stop } from '#base/dispose.js';
@@ -18,7 +19,7 @@ export interface ImagesLoopOptions {
   store: DesiredStore;
   /** Keeps when each image was last used. */
   usesFile: string;
-  /** Any path on the file system that holds the images. */
+  /** Any path on the file system that holds the images; that of `usesFile` counts if it does not exist. */
   root: string;
   clock: Clock;
   log: Log;
@@ -37,7 +38,7 @@ export async function collectOnce({ runtime, store, usesFile, root, clock, log }
   const images = await runtime.listImages();
   const inUse = await usedImages(runtime, store);
   const lastUsed = await noteUses(usesFile, images, inUse, now);
-  const { blocks, bfree, bsize } = await statfs(root);
+  const { blocks, bfree, bsize } = await statfs(root).catch(() => statfs(dirname(usesFile)));
   const disk = { usedBytes: (blocks - bfree) * bsize, totalBytes: blocks * bsize };
   const names = imagesToRemove({ images, inUse, lastUsed, disk, now });
   for (const name of names) {

@@ -139,7 +139,10 @@ export class NetworkLoop implements TaskNetwork {
       await onTasks(tasks);
       const began = clock.monotonic();
       const { failed, operations } = await kernel.set(nodeKernel(view, host));
-      log.debug({ tookMs: Math.round(clock.monotonic() - began), operations: operations.length, first: operations.slice(0, 5).map(describe) }, 'set the network');
+      log.debug(
+        { tookMs: Math.round(clock.monotonic() - began), operations: operations.length, first: operations.slice(0, 5).map(describe) },
+        'set the network',
+      );
       this.#finish(tasks, failed);
       if (failed.length === 0) {
         this.#failures = 0;

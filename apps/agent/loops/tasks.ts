@@ -79,7 +79,10 @@ export class TasksLoop {
     this.#stopped = true;
     clearTimeout(this.#wake);
     for (const stop of this.#stops.splice(0)) await stop();
-    await Promise.race([Promise.allSettled(this.#busy.values()), this.#o.clock.sleep(graceMs)]);
+    const over = new AbortController();
+    const enough = this.#o.clock.sleep(graceMs, over.signal).catch(() => undefined);
+    await Promise.race([Promise.allSettled(this.#busy.values()), enough]);
+    over.abort();
   }
 
   /** Ids of the containers here. */
@@ -210,7 +213,9 @@ export class TasksLoop {
     const { runner, clock, log } = this.#o;
     this.#note(task);
     const isFirstTry = this.#recall(task.id).attempts === 0;
-    await runner.run(task, (step) => {
+    // A try that failed may have left anything.
+    const isFirst = isFirstTry && this.#observed.get(task.id) === undefined;
+    await runner.run(task, isFirst, (step) => {
       if (step === 'created') this.#created(task);
       // Later tries leave what went wrong to be read, until it is right.
       else if (isFirstTry) this.#say(task, step, '');
