@@ -16,6 +16,9 @@ const DIRECTORY_FLAGS = O_PATH | constants.O_DIRECTORY | constants.O_NOFOLLOW;
 /** A FIFO or device must not make us wait. */
 const FILE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
 
+/** Not there, or not what its name would need to be. */
+const ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO']);
+
 /** The file's text, or undefined if it is absent, not a regular file, too large, or reached through a loop of symlinks. */
 export async function readFileBelow(root: string, path: string): Promise<string | undefined> {
   const handles: FileHandle[] = [await open(root, O_PATH | constants.O_DIRECTORY)];
@@ -42,7 +45,7 @@ export async function readFileBelow(root: string, path: string): Promise<string 
     }
     return undefined;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO'].includes(String(error.code))) return undefined;
+    if (ABSENT.has((error as NodeJS.ErrnoException).code ?? '')) return undefined;
     throw error;
   } finally {
     await Promise.all(handles.map((h) => h.close()));

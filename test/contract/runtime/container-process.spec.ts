@@ -1,4 +1,5 @@
 /** What a container's process sees and may do: real containerd only. */
+import { jest } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -8,6 +9,9 @@ import { makeBusyboxArchive } from './busybox-archive.js';
 import type { ArchiveOptions } from './busybox-archive.js';
 import { netnsOf } from './containerd-process.js';
 import { RealHarness, chunked } from './real-harness.js';
+
+/** Each case starts real processes, on a machine that may be busy. */
+jest.setTimeout(60_000);
 
 let h: RealHarness;
 beforeAll(async () => {

@@ -26,6 +26,7 @@ describeRuntime('containerd', async () => {
       await client.call(ContainersService.create, { container });
       client.close();
     },
+    ready: (id) => h.output(id).waitFor('ready'),
     archive: async (name) => chunked(await makeBusyboxArchive({ name, format: 'oci', files: { name } })),
     destroy: () => h.destroy(),
   };

@@ -1,5 +1,6 @@
 /** What every runtime does, real or fake. A run of it is a spec file that hands in how to make one. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { jest } from '@jest/globals';
 import type { ContainerInfo, ContainerSpec, ExecSession, Runtime, RuntimeEvent } from '#runtime/runtime.js';
 import { until } from './containerd-process.js';
 
@@ -8,6 +9,8 @@ export interface Subject {
   spec(changes?: Partial<ContainerSpec>): ContainerSpec;
   /** Leaves a container as a crash does: its record made, nothing further. */
   leaveHalfMade(spec: ContainerSpec): Promise<void>;
+  /** Waits until the container has printed a line `ready`. */
+  ready(id: string): Promise<void>;
   /** An archive that the runtime takes, of an image with this name. */
   archive(name: string): Promise<AsyncIterable<Uint8Array>>;
   destroy(): Promise<void>;
@@ -23,6 +26,8 @@ export async function textOf(stream: NodeJS.ReadableStream): Promise<string> {
 }
 
 export function describeRuntime(name: string, make: () => Promise<Subject>): void {
+  // Real containers are real processes, on a machine that may be busy.
+  jest.setTimeout(60_000);
   let subject: Subject;
   let runtime: Runtime;
   beforeAll(async () => {
@@ -101,13 +106,10 @@ export function describeRuntime(name: string, make: () => Promise<Subject>): voi
   });
 
   describe(`${name}: stop`, () => {
-    const TRAPS = 'trap "exit 5" TERM; trap "exit 6" QUIT; while true; do sleep 0.02; done';
-    /** A shell needs a moment until its traps are set. */
-    const settle = () => sleep(200);
-
+    const TRAPS = 'trap "exit 5" TERM; trap "exit 6" QUIT; echo ready; while true; do sleep 0.02; done';
     test('a process that listens ends with its own code', async () => {
       const id = await run(['sh', '-c', TRAPS]);
-      await settle();
+      await subject.ready(id);
       expect(await runtime.stop(id, { graceMs: 20_000 })).toBe(5);
       expect(await find(id)).toMatchObject({ state: 'stopped', exitCode: 5 });
     });
@@ -115,7 +117,7 @@ export function describeRuntime(name: string, make: () => Promise<Subject>): voi
     test('the container has its own stop signal, the caller may have another', async () => {
       const first = await run(['sh', '-c', TRAPS], { stopSignal: 'SIGQUIT' });
       const second = await run(['sh', '-c', TRAPS], { stopSignal: 'SIGUSR2' });
-      await settle();
+      await Promise.all([subject.ready(first), subject.ready(second)]);
       expect(await runtime.stop(first, { graceMs: 20_000 })).toBe(6);
       expect(await runtime.stop(second, { signal: 'QUIT', graceMs: 20_000 })).toBe(6);
     });

@@ -1,4 +1,5 @@
 /** Processes added to a running container: real containerd only. */
+import { jest } from '@jest/globals';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ExecRequest } from '#runtime/runtime.js';
@@ -6,6 +7,9 @@ import { makeBusyboxArchive } from './busybox-archive.js';
 import { until } from './containerd-process.js';
 import { textOf } from './contract.js';
 import { RealHarness, chunked } from './real-harness.js';
+
+/** Each case starts real processes, on a machine that may be busy. */
+jest.setTimeout(60_000);
 
 let h: RealHarness;
 let id: string;

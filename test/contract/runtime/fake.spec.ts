@@ -19,6 +19,7 @@ describeRuntime('fake', () => {
       ...changes,
     }),
     leaveHalfMade: (spec) => Promise.resolve(runtime.leaveHalfMade(spec)),
+    ready: () => Promise.resolve(),
     archive: async (name) => {
       await Promise.resolve();
       return (async function* () {

@@ -1,9 +1,13 @@
 /** Images from archives: real containerd only. */
+import { jest } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { gzipSync } from 'node:zlib';
 import { makeBusyboxArchive, makeBusyboxImage, tarOf } from './busybox-archive.js';
 import type { ArchiveOptions, Entry } from './busybox-archive.js';
 import { RealHarness, chunked } from './real-harness.js';
+
+/** Each case starts real processes, on a machine that may be busy. */
+jest.setTimeout(60_000);
 
 let h: RealHarness;
 beforeAll(async () => {
@@ -14,7 +18,7 @@ afterAll(() => h?.destroy(), 60_000);
 const load = (bytes: Buffer, chunk?: number) => h.runtime.importImage(chunked(bytes, chunk));
 const json = (value: unknown) => JSON.stringify(value);
 const ctr = (...args: string[]): string =>
-  execFileSync('ctr', ['-a', h.containerd.socket, '-n', h.namespace, ...args], { encoding: 'utf8' });
+  execFileSync('ctr', ['-a', h.containerd.socket, '-n', h.namespace, ...args], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
 
 describe('archives that are images', () => {
   const shapes: [string, Partial<ArchiveOptions> & Pick<ArchiveOptions, 'format'>][] = [
@@ -231,10 +235,6 @@ test('an image whose layers are here but not unpacked is unpacked for its first 
       .slice(1)
       .map((line) => line.split(' ')[0] as string);
   const image = await h.runtime.resolveImage('packed:1');
-  const top = ctr('content', 'ls')
-    .split('\n')
-    .find((line) => line.includes('gc.ref.snapshot') && !line.includes('none'));
-  expect(top).toBeDefined();
   const before = snapshots();
   // Only this image's own layer can be removed: the others have children or containers.
   for (const key of before) {

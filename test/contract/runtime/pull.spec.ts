@@ -1,4 +1,5 @@
 /** Images from a registry: real containerd, real docker-registry with a password, on loopback. */
+import { jest } from '@jest/globals';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -8,6 +9,9 @@ import type { PullProgress } from '#runtime/runtime.js';
 import { RealHarness } from './real-harness.js';
 import { freePort, startRegistry } from './registry-process.js';
 import type { RegistryProcess } from './registry-process.js';
+
+/** Each case starts real processes, on a machine that may be busy. */
+jest.setTimeout(60_000);
 
 let h: RealHarness;
 let registry: RegistryProcess;

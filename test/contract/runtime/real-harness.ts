@@ -35,15 +35,21 @@ export class RealHarness {
     const namespace = `weft-test-${unique}`;
     const netns = `weftrt-${unique}`;
     execFileSync('ip', ['netns', 'add', netns]);
-    const runtime = await openContainerd({
-      socket: containerd.socket,
-      namespace,
-      stateDir: `${containerd.directory}/weft`,
-      log: silentLog,
-    });
-    const harness = new RealHarness(containerd, runtime, namespace, netns);
-    await runtime.importImage(chunked(await makeBusyboxArchive({ name: 'busybox:test', format: 'docker' })));
-    return harness;
+    try {
+      const runtime = await openContainerd({
+        socket: containerd.socket,
+        namespace,
+        stateDir: `${containerd.directory}/weft`,
+        log: silentLog,
+      });
+      const harness = new RealHarness(containerd, runtime, namespace, netns);
+      await runtime.importImage(chunked(await makeBusyboxArchive({ name: 'busybox:test', format: 'docker' })));
+      return harness;
+    } catch (error) {
+      await containerd.destroy();
+      execFileSync('ip', ['netns', 'delete', netns]);
+      throw error;
+    }
   }
 
   /** A container spec that runs in the test's network namespace and whose output is kept. */

@@ -1,9 +1,13 @@
 /** containerd killed and back, shims killed, our own connection new: real containerd only. */
+import { jest } from '@jest/globals';
 import { openContainerd } from '#runtime/containerd.js';
 import { silentLog } from '#base/log.js';
 import type { RuntimeEvent } from '#runtime/runtime.js';
 import { mountsBelow, shimsOf, until } from './containerd-process.js';
 import { RealHarness } from './real-harness.js';
+
+/** Each case starts real processes, on a machine that may be busy. */
+jest.setTimeout(60_000);
 
 let h: RealHarness;
 beforeAll(async () => {
