@@ -8,6 +8,7 @@ interface Wanted {
   desired?: string;
   nodeState?: string;
   exitCode?: number;
+  specHash?: string;
 }
 
 function row(service: string, slot: number, w: Wanted = {}): TaskRow {
@@ -22,7 +23,7 @@ function row(service: string, slot: number, w: Wanted = {}): TaskRow {
       slot,
       nodeId: 'n',
       name: `s-${service}-${slot}`,
-      specHash: '',
+      specHash: w.specHash ?? '',
       container: undefined,
       ports: [],
       endpoints: [],
@@ -83,6 +84,20 @@ describe('up', () => {
     j.judge(both, 0);
     expect(j.judge(both, 60_000).kind).toBe('wait');
     expect(j.judge(state({ web: 1 }, [row('web', 2)]), 60_001)).toEqual({ kind: 'up' });
+  });
+
+  it('is not one that is still being rolled out, however long old tasks take to end', () => {
+    const j = judge(1, 'web1', 'web2');
+    const stopping = state({ web: 2 }, [row('web', 1, { desired: 'stop' }), row('web', 2)], 'stopping (the service changed)');
+    j.judge(stopping, 0);
+    expect(j.judge(stopping, 100 * SETTLE_MS)).toMatchObject({ kind: 'wait' });
+    const half = state({ web: 2 }, [row('web', 2), row('web', 3)]);
+    expect(j.judge(half, 100 * SETTLE_MS)).toMatchObject({ kind: 'wait' });
+    expect(j.betterAt).toBe(100 * SETTLE_MS);
+    const mixed = judge();
+    const rows = [row('web', 1, { specHash: 'old' }), row('web', 2, { specHash: 'new' })];
+    mixed.judge(state({ web: 2 }, rows), 0);
+    expect(mixed.judge(state({ web: 2 }, rows), SETTLE_MS)).toEqual({ kind: 'wait' });
   });
 
   it('does not wait for what a dead node still has', () => {

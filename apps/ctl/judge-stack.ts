@@ -30,11 +30,16 @@ export class StackJudge {
   readonly #runningSince = new Map<string, number>();
   /** Task name or service → what was last told of it; forgotten once it runs. */
   readonly #troubles = new Map<string, string>();
-  #best = -1;
+  #best = -Infinity;
   #betterAt = 0;
 
   constructor(expected: Expectation) {
     this.#expected = expected;
+  }
+
+  /** When something last got better: one more task ran, or one that was in the way was gone. Monotonic milliseconds. */
+  get betterAt(): number {
+    return this.#betterAt;
   }
 
   /** @param now monotonic milliseconds */
@@ -42,30 +47,37 @@ export class StackJudge {
     if (!state.exists || state.removing) return { kind: 'failed', reasons: ['the stack is being removed by somebody else'] };
     if (state.generation < this.#expected.generation) return { kind: 'wait' };
     const fresh = state.tasks.filter((row) => row.task && !this.#expected.stale.has(row.task.id));
+    const leaving = state.tasks.filter((row) => this.#isLeaving(row));
     this.#noteRunning(fresh, now);
+    this.#noteProgress(state, fresh, leaving, now);
     const missing = state.services.filter((service) => runningIn(service, fresh) < service.wanted);
-    // What a dead node still has cannot be waited for.
-    const leftOver = state.tasks.some(
-      (row) => row.nodeState !== 'down' && (row.task?.desired === 'stop' || this.#expected.stale.has(row.task?.id ?? '')),
-    );
-    if (missing.length === 0) return leftOver ? { kind: 'wait' } : this.#confirm(fresh, now);
-    return this.#weigh(missing, fresh, now);
+    if (missing.length > 0) return this.#weigh(missing, fresh, leaving, now);
+    const mixed = state.services.some((service) => madeOf(service, fresh).size > 1);
+    return leaving.length > 0 || mixed ? { kind: 'wait' } : this.#confirm(fresh, now);
+  }
+
+  /** Has to go before the stack is up. What a dead node still has cannot be waited for. */
+  #isLeaving(row: TaskRow): boolean {
+    return row.nodeState !== 'down' && (row.task?.desired === 'stop' || this.#expected.stale.has(row.task?.id ?? ''));
   }
 
   #noteRunning(rows: readonly TaskRow[], now: number): void {
-    let running = 0;
     for (const row of rows) {
       const id = row.task?.id ?? '';
       if (!isRunning(row)) {
         this.#runningSince.delete(id);
         continue;
       }
-      running++;
       if (!this.#runningSince.has(id)) this.#runningSince.set(id, now);
       if ((row.status?.restarts ?? 0) === 0) this.#troubles.delete(row.task?.name ?? '');
     }
-    if (running <= this.#best) return;
-    this.#best = running;
+  }
+
+  #noteProgress(state: StackState, fresh: readonly TaskRow[], leaving: readonly TaskRow[], now: number): void {
+    const running = state.services.reduce((sum, service) => sum + Math.min(service.wanted, runningIn(service, fresh)), 0);
+    const score = running - leaving.length;
+    if (score <= this.#best) return;
+    this.#best = score;
     this.#betterAt = now;
   }
 
@@ -79,7 +91,7 @@ export class StackJudge {
     return waitMs > 0 ? { kind: 'wait', askAgainMs: waitMs } : { kind: 'up' };
   }
 
-  #weigh(missing: readonly ServiceState[], rows: readonly TaskRow[], now: number): Verdict {
+  #weigh(missing: readonly ServiceState[], rows: readonly TaskRow[], leaving: readonly TaskRow[], now: number): Verdict {
     let unexplained = false;
     const reasons: string[] = [];
     for (const service of missing) {
@@ -92,9 +104,9 @@ export class StackJudge {
         if (trouble === undefined) unexplained = true;
         else reasons.push(trouble);
       }
-      // Fewer tasks than wanted: the leader cannot place them, or has not come to it yet.
+      // Fewer tasks than wanted: the leader cannot place them, has not come to it yet, or lets an old one end first.
       if (tasksIn(service, rows).length < service.wanted) {
-        if (service.waiting === '' || service.waiting === NOT_PLACED) unexplained = true;
+        if (service.waiting === '' || service.waiting === NOT_PLACED || tasksIn(service, leaving).length > 0) unexplained = true;
         else reasons.push(`${service.name}: ${service.waiting}`);
       }
     }
@@ -108,6 +120,14 @@ export class StackJudge {
 const NOT_PLACED = 'not placed yet';
 
 const isRunning = (row: TaskRow): boolean => row.task?.desired === 'run' && row.status?.state === 'running' && row.nodeState !== 'down';
+
+/** What the tasks of a service are made of: more than one thing while a change is being rolled out. */
+const madeOf = (service: ServiceState, rows: readonly TaskRow[]): Set<string> =>
+  new Set(
+    tasksIn(service, rows)
+      .filter((row) => row.task?.desired === 'run')
+      .map((row) => row.task?.specHash ?? ''),
+  );
 
 const tasksIn = (service: ServiceState, rows: readonly TaskRow[]): TaskRow[] => rows.filter((row) => row.task?.service === service.name);
 

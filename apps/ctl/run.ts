@@ -83,7 +83,9 @@ export async function run(argv: readonly string[], shell: Shell): Promise<number
 /** Commander prints the help that a bare `ctl node` gets by itself: nothing to add. */
 function usageError(error: CommanderError): WeftError | undefined {
   if (error.code === 'commander.help') return undefined;
-  return new WeftError('USAGE', error.message.replace(/^error: /, '').replace(/\s+/g, ' '));
+  // "option … is invalid. It must be …": what, then why.
+  const [what = '', ...why] = error.message.replace(/^error: /, '').split(/\.\s+|\n/);
+  return new WeftError('USAGE', { what, why: why.join('. ') || undefined });
 }
 
 async function buildProgram(argv: readonly string[], shell: Shell): Promise<Command> {

@@ -10,10 +10,6 @@ import type { Shell } from './shell.js';
 /** Before a broken watch is opened again, in milliseconds: a controller that restarts must not fail an `up`. */
 const REOPEN_MS = 500;
 
-export interface Watched {
-  state: StackState;
-}
-
 /** Resolves with the state in which the stack is up. @throws DEPLOY_FAILED, TIMEOUT */
 export async function watchUntilUp(
   shell: Shell,
@@ -25,10 +21,7 @@ export async function watchUntilUp(
   const judge = new StackJudge(expected);
   const lines = liveLines(shell.stderr);
   try {
-    return await follow(shell, connection, stack, timeoutMs, (state) => {
-      show(lines, state);
-      return judge.judge(state, shell.clock.monotonic());
-    });
+    return await follow(shell, connection, stack, timeoutMs, judge, (state) => show(lines, state, expected.stale));
   } finally {
     lines.finish();
   }
@@ -39,22 +32,26 @@ async function follow(
   connection: Connection,
   stack: string,
   timeoutMs: number,
-  judge: (state: StackState) => Verdict,
+  judge: StackJudge,
+  onState: (state: StackState) => void,
 ): Promise<StackState> {
   const { clock } = shell;
-  const deadline = clock.monotonic() + timeoutMs;
+  const began = clock.monotonic();
   const done = new AbortController();
   let latest: StackState | undefined;
   // The stream feeds the latest state; the loop looks at it at every change, and when a verdict asked to be asked again.
   const feed = feedOf(shell, connection, stack, done.signal, (state) => (latest = state));
   try {
     for (;;) {
-      const leftMs = deadline - clock.monotonic();
-      if (leftMs <= 0) throw tooLate(stack, latest, timeoutMs);
-      const verdict: Verdict = latest ? judge(latest) : { kind: 'wait' };
+      if (latest) onState(latest);
+      const verdict: Verdict = latest ? judge.judge(latest, clock.monotonic()) : { kind: 'wait' };
       if (latest && verdict.kind === 'up') return latest;
       if (verdict.kind === 'failed') throw failed(stack, latest, verdict.reasons);
-      await feed.changed(Math.min(leftMs, verdict.kind === 'wait' ? (verdict.askAgainMs ?? leftMs) : leftMs));
+      // A rollout over many tasks takes its time: only time in which nothing gets better counts.
+      const leftMs = Math.max(began, judge.betterAt) + timeoutMs - clock.monotonic();
+      if (leftMs <= 0) throw tooLate(stack, latest, timeoutMs);
+      const askAgainMs = verdict.kind === 'wait' ? verdict.askAgainMs : undefined;
+      await feed.changed(Math.min(leftMs, askAgainMs ?? leftMs));
     }
   } finally {
     done.abort();
@@ -110,9 +107,11 @@ function feedOf(shell: Shell, connection: Connection, stack: string, signal: Abo
 const isPassing = (error: unknown): boolean =>
   error instanceof WeftError && ['UNAVAILABLE', 'NOT_LEADER', 'STORE', 'TIMEOUT'].includes(error.code);
 
-function show(lines: LiveLines, state: StackState): void {
+/** Counts what is as it shall be: tasks that are to be replaced do not count. */
+function show(lines: LiveLines, state: StackState, stale: ReadonlySet<string>): void {
+  const fresh = state.tasks.filter((row) => !stale.has(row.task?.id ?? ''));
   for (const service of state.services) {
-    const running = runningIn(service, state.tasks);
+    const running = runningIn(service, fresh);
     const waiting = running < service.wanted && service.waiting ? `: ${service.waiting}` : '';
     const text = `${running >= service.wanted ? '✔' : '…'} ${service.name} ${running}/${service.wanted} running`;
     // Where lines cannot be redrawn only the count is worth one; troubles have their own below.
@@ -139,7 +138,7 @@ function failed(stack: string, state: StackState | undefined, reasons: readonly 
 
 function tooLate(stack: string, state: StackState | undefined, timeoutMs: number): WeftError {
   return new WeftError('DEPLOY_FAILED', {
-    what: `stack ${stack} is not up after ${Math.round(timeoutMs / 1000)} s`,
+    what: `stack ${stack} is not up, and nothing has got better for ${Math.round(timeoutMs / 1000)} s`,
     why: state ? [...openReasons(state), `running now: ${runningSummary(state)}`].join('\n') : 'the controller told nothing of it',
     hint: `${RUNS_ON} It may still come up: look at \`ctl ps -p ${stack}\`; give more time with --timeout.`,
   });

@@ -47,7 +47,7 @@ export function upCommand(shell: Shell): Command {
     .option('--dry-run', 'print what would be done and change nothing')
     .option('-d, --detach', 'do not wait until it runs')
     .addOption(
-      new Option('--timeout <seconds>', 'give up waiting after this long; what runs is left running')
+      new Option('--timeout <seconds>', 'give up when nothing has got better for this long; what runs is left running')
         .argParser(wholeNumber)
         .default(DEFAULT_TIMEOUT_S),
     )
