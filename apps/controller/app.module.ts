@@ -131,11 +131,12 @@ export class AppModule implements OnApplicationBootstrap, BeforeApplicationShutd
     this.#stops.push('node clients', () => this.clients.stop());
     this.recorder.start();
     this.#stops.push('recorder', () => this.recorder.stop());
-    this.leader.start();
-    // Resigning needs the store, and comes before the listeners go: another replica leads while this one says goodbye.
+    // Before leading: a second process on the same data directory fails here, at the port, and harms nothing.
     await this.servers.start();
     this.#stops.push('listeners', () => this.servers.stop());
     this.#stops.push('agent hub', () => this.hub.stop());
+    this.leader.start();
+    // Resigning needs the store, and comes before the listeners go: another replica leads while this one says goodbye.
     this.#stops.push('leader', () => this.leader.stop());
   }
 

@@ -49,8 +49,11 @@ export class Leader {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
+    let isFirst = true;
     while (!signal.aborted) {
       try {
+        if (isFirst) await this.#dropFormerSelf();
+        isFirst = false;
         await this.#stand(signal);
       } catch (error) {
         if (signal.aborted) return;
@@ -58,6 +61,17 @@ export class Leader {
         await this.#tools.clock.sleep(RETRY_MS, signal).catch(() => undefined);
       }
     }
+  }
+
+  /**
+   * A leader key of ours at the start is from before we were killed: waiting for its lease would only cost time. Should that
+   * process live after all, the fence refuses what it writes.
+   */
+  async #dropFormerSelf(): Promise<void> {
+    const { store, controllerId } = this.#tools;
+    const entry = await store.get(keys.leader());
+    if (entry?.value !== controllerId) return;
+    await store.txn([{ key: entry.key, modRevision: entry.modRevision }], [{ delete: entry.key }]);
   }
 
   async #stand(signal: AbortSignal): Promise<void> {

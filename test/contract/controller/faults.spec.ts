@@ -1,6 +1,7 @@
-import { readFileSync, rmSync } from 'node:fs';
+import { cpSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { keys, ROOT } from '#model/keys.js';
 import { callUnary } from '#rpc/client.js';
+import { stackToWire } from '#rpc/wire.js';
 import { openEtcdStore } from '#store/etcd-store.js';
 import type { Store } from '#store/store.js';
 import { FakeAgent } from './fake-agent.js';
@@ -104,6 +105,53 @@ describe('a controller that fails', () => {
     expect(taskIds()).toEqual(before);
     expect(agents.map((a) => a.view.clusterId)).toEqual([clusterId, clusterId]);
   }, 60_000);
+
+  it('etcd restored from an older copy: nodes refuse what is older than what they have', async () => {
+    const copy = `${controller.dir}/etcd-copy`;
+    const stop = async () => {
+      await controller.end('SIGTERM');
+      await controller.killEtcd();
+    };
+    await stop();
+    cpSync(`${controller.dir}/etcd`, copy, { recursive: true });
+    await controller.run();
+    await up(await controller.api(), makeStack('shop', { web: 6 }));
+    await watchUntil(await controller.api(), 'shop', isUp);
+    const clusterId = agents[0]?.view.clusterId;
+    const before = taskIds();
+    await stop();
+    rmSync(`${controller.dir}/etcd`, { recursive: true });
+    renameSync(copy, `${controller.dir}/etcd`);
+    await controller.run();
+    for (const agent of agents)
+      await eventually(() => /is older|without a recorded reason/.test(agent.quarantine ?? ''), `${agent.name} refuses`, 20_000);
+    expect(taskIds()).toEqual(before);
+    expect((await callUnary(await controller.api(), 'getCluster', {})).id).toBe(clusterId);
+  }, 90_000);
+
+  it('etcd frozen for longer than every lease: nothing is decided meanwhile, nobody is declared dead after', async () => {
+    const before = taskIds();
+    const api = await controller.api();
+    const etcd = controller.etcdPid();
+    process.kill(etcd, 'SIGSTOP');
+    try {
+      await eventually(async () => (await controller.readiness()).checks['feed']?.ok === false, 'the feed is known to be stale', 20_000);
+      const refused = callUnary(api, 'applyStack', { stack: stackToWire(makeStack('shop', { web: 1 })), baseGeneration: 1 });
+      await expect(refused).rejects.toMatchObject({ code: expect.stringMatching(/UNAVAILABLE|OUTCOME_UNKNOWN|STORE/) });
+      // Reading goes on.
+      expect((await callUnary(api, 'listTasks', { stack: 'shop' })).tasks).toHaveLength(4);
+      await sleep(7_000);
+    } finally {
+      process.kill(etcd, 'SIGCONT');
+    }
+    await eventually(async () => (await controller.readiness()).ok, 'ready again', 30_000);
+    await eventually(async () => (await callUnary(api, 'getCluster', {})).leader === 'c1', 'it leads again');
+    // Longer than the time in which nobody is declared dead.
+    await sleep(6_000);
+    expect(controller.log()).not.toContain('is down');
+    expect(taskIds().flat().sort()).toEqual(before.flat().sort());
+    expect(agents.map((a) => a.quarantine)).toEqual([undefined, undefined]);
+  }, 90_000);
 
   it('a node that falls silent is down after its TTL, keeps its tasks and addresses, and is ready again when it speaks', async () => {
     const api = await controller.api();
