@@ -1,7 +1,7 @@
 /**
  * One gRPC channel to containerd: every call carries our namespace, has a deadline, and fails as a WeftError whose cause keeps the status.
  */
-import { Client, Metadata, credentials, status } from '@grpc/grpc-js';
+import { Client, Metadata, connectivityState, credentials, status } from '@grpc/grpc-js';
 import type { ClientDuplexStream, ClientReadableStream, MethodDefinition, ServiceError } from '@grpc/grpc-js';
 import { WeftError } from '#base/errors.js';
 
@@ -73,6 +73,11 @@ export class ContainerdClient {
       method.responseDeserialize,
       this.#metadata(options),
     );
+  }
+
+  /** True while there is a connection. */
+  get ready(): boolean {
+    return this.#client.getChannel().getConnectivityState(false) === connectivityState.READY;
   }
 
   close(): void {

@@ -12,6 +12,7 @@ import { execInContainer } from './exec.js';
 import { IntrospectionService } from './gen/services/introspection/v1/introspection.js';
 import { NamespacesService } from './gen/services/namespaces/v1/namespace.js';
 import { VersionService } from './gen/services/version/v1/version.js';
+import { ImageView } from './image-view.js';
 import { hostPlatform } from './image-config.js';
 import type { ImageContext } from './images.js';
 import { listImages, removeImage, resolveImage } from './images.js';
@@ -51,10 +52,10 @@ export async function openContainerd(options: ContainerdOptions): Promise<Runtim
     // FIFOs of commands that ran when we last went away: nobody holds their other end any more.
     await rm(execDirectory, { recursive: true, force: true });
     await mkdir(execDirectory, { recursive: true, mode: 0o700 });
-    const userFiles = new ImageUserFiles(client, snapshotter, stateDir);
-    await userFiles.clean();
+    const view = new ImageView(client, snapshotter, stateDir);
+    await view.clean();
     const images: ImageContext = { client, snapshotter, platform: hostPlatform(process.arch), log, parsed: new Map() };
-    const containers: ContainerContext = { client, images, userFiles, snapshotter, runtimeName };
+    const containers: ContainerContext = { client, images, view, userFiles: new ImageUserFiles(view), snapshotter, runtimeName };
     return assemble(containers, { client, directory: execDirectory, log });
   } catch (error) {
     client.close();

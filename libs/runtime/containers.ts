@@ -14,19 +14,23 @@ import { TasksService } from './gen/services/tasks/v1/tasks.js';
 import { Status } from './gen/types/task/task.js';
 import type { Process } from './gen/types/task/task.js';
 import { hostFacts } from './host-facts.js';
+import type { ImageView } from './image-view.js';
 import { imageToRun } from './images.js';
 import type { ImageContext, LoadedImage } from './images.js';
 import { buildOciSpec } from './oci-spec.js';
 import type { OciSpec } from './oci-spec.js';
 import { runtimeFailure } from './runtime-failure.js';
 import type { ContainerInfo, ContainerSpec, ContainerState } from './runtime.js';
+import { seedVolumes } from './seed-volumes.js';
 import { signalNumber } from './signals.js';
+import { waitForExit } from './wait.js';
 import { resolveUser } from './user.js';
 import type { ImageUserFiles } from './user-files.js';
 
 export interface ContainerContext {
   client: ContainerdClient;
   images: ImageContext;
+  view: ImageView;
   userFiles: ImageUserFiles;
   snapshotter: string;
   runtimeName: string;
@@ -62,6 +66,7 @@ export async function createContainer(ctx: ContainerContext, spec: ContainerSpec
     throw error;
   }
   try {
+    await seedVolumes(ctx.view, image.chainId, spec.mounts);
     await createTask(ctx, spec, image.chainId);
   } catch (error) {
     await removeContainer(ctx, spec.id).catch(() => undefined);
@@ -197,13 +202,8 @@ export async function stopContainer(
 }
 
 /** Waits for the end; undefined if the task is gone (or the wait is called off). */
-async function exitOf(client: ContainerdClient, id: string, signal: AbortSignal): Promise<number | undefined> {
-  try {
-    return (await client.call(TasksService.wait, { containerId: id, execId: '' }, { deadlineMs: Infinity, signal })).exitStatus;
-  } catch (error) {
-    if (isNotFound(error) || signal.aborted) return undefined;
-    throw error;
-  }
+function exitOf(client: ContainerdClient, id: string, signal: AbortSignal): Promise<number | undefined> {
+  return waitForExit(client, { containerId: id, execId: '' }, signal);
 }
 
 async function stuck(id: string, signal: AbortSignal): Promise<never> {

@@ -17,6 +17,8 @@ const OOM_TOPIC = '/tasks/oom';
 const MARKER_TOPIC = '/weft/marker';
 const MARKER_TYPE = 'weft/marker/v1';
 const MARKER_EVERY_MS = 100;
+/** Should markers not come back at all, the stream is taken to be live after this long. */
+const MARKER_PATIENCE_MS = 5000;
 
 /** Emits `resync` once the stream is live, and again after each loss of it. */
 export function watchEvents(client: ContainerdClient, log: Log, onEvent: (event: RuntimeEvent) => void): { stop(): void } {
@@ -62,7 +64,15 @@ function subscribeOnce(client: ContainerdClient, listener: Listener): { stop(): 
   const marker = randomUUID();
   let live = false;
   let over = false;
+  const goLive = () => {
+    if (live || over) return;
+    live = true;
+    clearInterval(publish);
+    listener.onLive();
+  };
+  const givenUpAt = performance.now() + MARKER_PATIENCE_MS;
   const publish = setInterval(() => {
+    if (client.ready && performance.now() > givenUpAt) return goLive();
     const event = { typeUrl: MARKER_TYPE, value: Buffer.from(marker) };
     client.call(EventsService.publish, { topic: MARKER_TOPIC, event }, { deadlineMs: 5000 }).catch(() => undefined);
   }, MARKER_EVERY_MS);
@@ -74,10 +84,7 @@ function subscribeOnce(client: ContainerdClient, listener: Listener): { stop(): 
   };
   stream.on('data', (envelope: Envelope) => {
     if (envelope.topic !== MARKER_TOPIC) return decode(envelope).forEach((event) => listener.onEvent(event));
-    if (live || envelope.event?.value.toString() !== marker) return;
-    live = true;
-    clearInterval(publish);
-    listener.onLive();
+    if (envelope.event?.value.toString() === marker) goLive();
   });
   stream.on('error', end);
   stream.on('end', () => end(new Error('the stream ended')));

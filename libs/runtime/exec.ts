@@ -20,6 +20,7 @@ import type { ExecRequest, ExecSession } from './runtime.js';
 import { signalNumber } from './signals.js';
 import { resolveUser } from './user.js';
 import { userFilesBelow } from './user-files.js';
+import { waitForExit } from './wait.js';
 
 const PROCESS_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/Process';
 const EXEC_DEADLINE_MS = 30_000;
@@ -106,18 +107,23 @@ class Exec {
       { deadlineMs: EXEC_DEADLINE_MS },
     );
     // Asked for before the start, so that the end of a short process is not missed.
-    const ended = client.call(TasksService.wait, this.#ids, { deadlineMs: Infinity });
+    const abort = new AbortController();
+    const ended = waitForExit(client, this.#ids, abort.signal);
     ended.catch(() => undefined);
-    await client.call(TasksService.start, this.#ids, { deadlineMs: EXEC_DEADLINE_MS });
+    await client.call(TasksService.start, this.#ids, { deadlineMs: EXEC_DEADLINE_MS }).catch((error: unknown) => {
+      abort.abort();
+      throw error;
+    });
     if (request.tty && request.size) await this.resize(request.size.columns, request.size.rows);
-    this.#exited = this.#finish(ended.then((answer) => answer.exitStatus));
+    this.#exited = this.#finish(ended);
     this.#exited.catch(() => undefined);
   }
 
   /** Deleting the process makes the shim copy what is left and close its ends; then our own end is the last. */
-  async #finish(ended: Promise<number>): Promise<number> {
+  async #finish(ended: Promise<number | undefined>): Promise<number> {
     try {
       const code = await ended;
+      if (code === undefined) throw new WeftError('RUNTIME', 'it went away without an exit code');
       this.#stdout?.drain();
       this.#stderr?.drain();
       // The container may be on its way out, and its shim with it: then there is nothing left to copy.

@@ -20,30 +20,44 @@ const FILE_FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBL
 const ABSENT: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENXIO']);
 
 /** The file's text, or undefined if it is absent, not a regular file, too large, or reached through a loop of symlinks. */
-export async function readFileBelow(root: string, path: string): Promise<string | undefined> {
+export function readFileBelow(root: string, path: string): Promise<string | undefined> {
+  return descend(root, path, async (handles, last) => (last === undefined ? undefined : readRegular(below(handles, last))));
+}
+
+/** Runs `use` with a path to the open directory, good for this process and its children while it runs; undefined if there is none. */
+export function withDirectoryBelow<T>(root: string, path: string, use: (directory: string) => Promise<T>): Promise<T | undefined> {
+  return descend(root, path, async (handles, last) => {
+    if (last !== undefined) handles.push(await open(below(handles, last), DIRECTORY_FLAGS));
+    return use(`/proc/${process.pid}/fd/${handles.at(-1)?.fd}`);
+  });
+}
+
+const below = (handles: FileHandle[], part: string): string => `/proc/self/fd/${handles.at(-1)?.fd}/${part}`;
+
+/** Opens directory after directory; `arrive` gets them, and the last part of the path, which is no symlink (undefined: the path ends in the last directory). */
+async function descend<T>(
+  root: string,
+  path: string,
+  arrive: (handles: FileHandle[], last: string | undefined) => Promise<T>,
+): Promise<T | undefined> {
   const handles: FileHandle[] = [await open(root, O_PATH | constants.O_DIRECTORY)];
   try {
     const pending = partsOf(path);
     let links = 0;
-    while (pending.length > 0) {
-      const part = pending.shift() as string;
+    for (let part = pending.shift(); part !== undefined; part = pending.shift()) {
       if (part === '..') {
         if (handles.length > 1) await handles.pop()?.close();
         continue;
       }
-      const here = `/proc/self/fd/${handles.at(-1)?.fd}/${part}`;
-      const target = await readlink(here).catch(() => undefined);
+      const target = await readlink(below(handles, part)).catch(() => undefined);
       if (target !== undefined) {
         if (++links > MAX_SYMLINKS) return undefined;
         if (target.startsWith('/')) await Promise.all(handles.splice(1).map((h) => h.close()));
         pending.unshift(...partsOf(target));
-      } else if (pending.length > 0) {
-        handles.push(await open(here, DIRECTORY_FLAGS));
-      } else {
-        return await readRegular(here);
-      }
+      } else if (pending.length > 0) handles.push(await open(below(handles, part), DIRECTORY_FLAGS));
+      else return await arrive(handles, part);
     }
-    return undefined;
+    return await arrive(handles, undefined);
   } catch (error) {
     if (ABSENT.has((error as NodeJS.ErrnoException).code ?? '')) return undefined;
     throw error;

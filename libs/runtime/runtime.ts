@@ -11,6 +11,8 @@ export interface Mount {
   /** Absolute path in the container. */
   target: string;
   readOnly?: boolean;
+  /** bind only: a volume that, while it is empty, is first filled with what the image has at `target`, with owners and modes (as Docker does). */
+  seed?: boolean;
   /** tmpfs only. */
   sizeBytes?: number;
   /** tmpfs only: permission bits, e.g. 0o1777. */
@@ -55,7 +57,7 @@ export interface ContainerInfo {
   labels: Record<string, string>;
   state: ContainerState;
   pid?: number;
-  /** Known once the state is `stopped`. */
+  /** Known once the state is `stopped`; absent if the process was lost (reboot, killed shim) or never made (crash in `create`). */
   exitCode?: number;
   /** Milliseconds since the epoch. */
   exitedAt?: number;
@@ -91,7 +93,10 @@ export interface ExecRequest {
   size?: { columns: number; rows: number };
 }
 
-/** A process added to a container. Streams end when it exits; with a tty everything comes on stdout. */
+/**
+ * A process added to a container. Streams end when it exits, after all its output; with a tty everything comes on stdout. A reader
+ * that is slow slows the process; destroy `stdout` and `stderr` when nobody reads any more.
+ */
 export interface ExecSession {
   stdin: NodeJS.WritableStream;
   stdout: Readable;
@@ -112,15 +117,19 @@ export interface Runtime {
   version(): Promise<string>;
   /** Containers of our own namespace, with their state. */
   list(): Promise<ContainerInfo[]>;
-  /** Creates (snapshot, container, runtime task) and does not start. @throws IMAGE_UNKNOWN, RUNTIME */
+  /**
+   * Creates (snapshot, container, runtime task) and does not start. Waits until the FIFOs have a reader. On failure nothing is left.
+   * @throws IMAGE_UNKNOWN, BAD_VALUE (user, capability, path, nothing to run), CONFLICT (the id is taken), RUNTIME
+   */
   create(spec: ContainerSpec): Promise<void>;
-  /** Starts a created container; returns its pid. */
+  /** Starts a created container; returns its pid. One that has ended is removed and created again. @throws NOT_FOUND, RUNTIME */
   start(id: string): Promise<number>;
   /** Signal, then SIGKILL after `graceMs`; resolves with the exit code once the process is gone. Idempotent. */
   stop(id: string, options: { signal?: string; graceMs: number }): Promise<number | undefined>;
   /** Removes runtime task, container and snapshot. Idempotent; kills what still runs. */
   remove(id: string): Promise<void>;
   exec(request: ExecRequest): Promise<ExecSession>;
+  /** From when it is live (told by a first `resync`) until stopped. */
   events(onEvent: (event: RuntimeEvent) => void): { stop(): void };
 
   listImages(): Promise<ImageInfo[]>;

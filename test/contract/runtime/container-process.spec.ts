@@ -164,6 +164,30 @@ describe('file systems', () => {
     expect(await readFile(join(directory, 'file'), 'utf8')).toBe('written\n');
     expect(existsSync(join(directory, 'inner/y'))).toBe(true);
   });
+  test('a new volume begins with what the image has there, owners included; one that is in use does not change', async () => {
+    const image = await load({
+      name: 'seed:1',
+      files: { 'srv/data/deep/file': 'of the image', link: { symlink: 'srv/data' }, 'srv/data/out': { symlink: '/etc/shadow' } },
+    });
+    const source = join(h.containerd.directory, 'seeded');
+    await mkdir(source);
+    const mounts = [{ type: 'bind' as const, source, target: '/link', seed: true }];
+    const { stdout } = await h.sh(
+      'cat /link/deep/file; readlink /link/out; chown guest /link; chmod 700 /link; echo changed > /link/deep/file',
+      { image, mounts },
+    );
+    expect(stdout).toBe('of the image/etc/shadow\n');
+    expect((await h.sh('cat /link/deep/file; stat -L -c "%u %a" /link', { image, mounts })).stdout).toBe('changed\n1000 700\n');
+    const away = join(h.containerd.directory, 'seeded-owner');
+    await mkdir(away);
+    const again = [{ type: 'bind' as const, source: away, target: '/tmp', seed: true }];
+    expect((await h.sh('stat -c "%u %a" /tmp; echo x > /tmp/mine && echo written', { mounts: again, user: 'guest' })).stdout).toBe(
+      '0 1777\nwritten\n',
+    );
+    const none = [{ type: 'bind' as const, source: join(h.containerd.directory, 'stdio-none'), target: '/not/in/the/image', seed: true }];
+    await mkdir(none[0]?.source as string);
+    expect((await h.sh('ls /not/in/the/image', { mounts: none })).stdout).toBe('');
+  });
   test.each(['relative/path', '/a/../b'])('the target %s is refused', async (target) => {
     await expect(h.runtime.create(h.spec({ mounts: [{ type: 'tmpfs', target }] }))).rejects.toMatchObject({ code: 'BAD_VALUE' });
   });

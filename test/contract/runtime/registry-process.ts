@@ -19,6 +19,8 @@ export interface RegistryProcess {
   requests(): Promise<string[]>;
   /** Where a blob lies on disk. */
   blobPath(digest: string): string;
+  /** With it the same registry can be served on another host's loopback too. */
+  configFile: string;
   destroy(): Promise<void>;
 }
 
@@ -46,6 +48,7 @@ export async function startRegistry(): Promise<RegistryProcess> {
     auth,
     push: (repository, tag, files) => push(`http://${host}/v2/${repository}`, headers, tag, files),
     requests: async () => (await readFile(logPath, 'utf8')).split('\n'),
+    configFile: join(directory, 'config.yml'),
     blobPath: (digest) => join(directory, 'data/docker/registry/v2/blobs/sha256', digest.slice(7, 9), digest.slice(7), 'data'),
     destroy: async () => {
       const gone = new Promise((resolve) => child.once('exit', resolve));

@@ -4,6 +4,7 @@ import { openContainerd } from '#runtime/containerd.js';
 import { silentLog } from '#base/log.js';
 import type { RuntimeEvent } from '#runtime/runtime.js';
 import { mountsBelow, shimsOf, until } from './containerd-process.js';
+import { textOf } from './contract.js';
 import { RealHarness } from './real-harness.js';
 
 /** Each case starts real processes, on a machine that may be busy. */
@@ -54,6 +55,16 @@ test('containerd killed and back: containers go on, what ended meanwhile is know
   const later = await h.run({ command: ['sh', '-c', 'exit 2'] });
   await until(() => events.some((e) => e.type === 'exit' && e.containerId === later && e.exitCode === 2), 'an event after the restart');
   watch.stop();
+});
+
+test('a command added before containerd was killed keeps its streams and its exit code', async () => {
+  const id = await h.run({ command: ['sleep', '100000'] });
+  const session = await h.runtime.exec({ containerId: id, argv: ['sh', '-c', 'read x; echo "got $x"; exit 12'], tty: false });
+  await h.containerd.kill();
+  await h.containerd.start();
+  session.stdin.write('word\n');
+  expect(await textOf(session.stdout)).toBe('got word\n');
+  expect(await session.exited).toBe(12);
 });
 
 test('a shim killed: its container is gone without an exit code or with 137, and can be removed and made again', async () => {
