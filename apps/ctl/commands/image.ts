@@ -4,12 +4,12 @@ import { stat } from 'node:fs/promises';
 import { basename, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { Command } from 'commander';
-import { WeftError } from '#base/errors.js';
+import { messageOf, WeftError } from '#base/errors.js';
 import { callUnary, openBidi } from '#rpc/client.js';
 import { fromDetail } from '#rpc/errors.js';
-import type { LoadImageRequest, NodeImages } from '#rpc/gen/weft/v1/api.js';
+import type { ImageProgress, LoadImageRequest, NodeImages } from '#rpc/gen/weft/v1/api.js';
 import { withApi, type Connection } from '../connection.js';
-import { liveLines } from '../live-lines.js';
+import { liveLines, type LiveLines } from '../live-lines.js';
 import { contextOption, flagsOf, listingOptions, type CommonFlags } from '../options.js';
 import { imageColumns, imageRows } from '../render/images.js';
 import { bytes } from '../render/quantity.js';
@@ -93,9 +93,7 @@ interface Loaded {
 async function send(shell: Shell, { api, target }: Connection, archive: Archive): Promise<Loaded[]> {
   const lines = liveLines(shell.stderr);
   const stream = openBidi(api.loadImage(), undefined, target);
-  const images = new Map<string, Loaded>();
-  const failures: string[] = [];
-  let failure: WeftError | undefined;
+  const tally: Tally = { images: new Map(), failures: [], first: undefined };
   let unreadable: unknown;
   const sending = sendChunks(archive, stream.send, (done) => {
     const of = archive.sizeBytes > 0 ? ` of ${bytes(archive.sizeBytes)}` : '';
@@ -109,35 +107,43 @@ async function send(shell: Shell, { api, target }: Connection, archive: Archive)
     },
   );
   try {
-    for await (const { node, message, image, error } of stream.messages) {
-      if (error) {
-        failure ??= fromDetail(error);
-        failures.push(`${node || 'the cluster'}: ${fromDetail(error).message}`);
-      }
-      if (image) images.set(image.name, { name: image.name, digest: image.digest, sizeBytes: image.sizeBytes });
-      if (node === '') continue;
-      const text = `${node}: ${image ? `${image.name} ` : ''}${message}`;
-      lines.set(node, text, image || error ? text : '');
-    }
+    for await (const progress of stream.messages) note(tally, lines, progress);
     await sending;
   } catch (error) {
-    if (unreadable === undefined && failure === undefined) throw error;
+    if (unreadable === undefined && tally.first === undefined) throw error;
   } finally {
     lines.finish();
   }
-  if (unreadable !== undefined) throw new WeftError('IMAGE_INVALID', { what: `cannot read ${archive.name}`, why: String(unreadable) });
-  if (failure)
-    throw new WeftError(failure.code, {
-      what: `${archive.name} is not loaded on every node`,
-      why: failures.join('\n'),
-      hint: failure.hint,
-    });
-  if (images.size === 0)
-    throw new WeftError('IMAGE_INVALID', {
-      what: `${archive.name} holds no image with a name`,
-      hint: 'Save it by name: `docker save -o FILE NAME:TAG`.',
-    });
-  return [...images.values()];
+  if (unreadable !== undefined) throw new WeftError('IMAGE_INVALID', { what: `cannot read ${archive.name}`, why: messageOf(unreadable) });
+  return loadedOf(tally, archive.name);
+}
+
+interface Tally {
+  images: Map<string, Loaded>;
+  /** `node: why` */
+  failures: string[];
+  first: WeftError | undefined;
+}
+
+function note(tally: Tally, lines: LiveLines, { node, message, image, error }: ImageProgress): void {
+  if (error) {
+    tally.first ??= fromDetail(error);
+    tally.failures.push(`${node || 'the cluster'}: ${fromDetail(error).message}`);
+  }
+  if (image) tally.images.set(image.name, { name: image.name, digest: image.digest, sizeBytes: image.sizeBytes });
+  if (node === '') return;
+  const text = `${node}: ${image ? `${image.name} ` : ''}${message}`;
+  lines.set(node, text, image || error ? text : '');
+}
+
+function loadedOf({ images, failures, first }: Tally, archive: string): Loaded[] {
+  if (first)
+    throw new WeftError(first.code, { what: `${archive} is not loaded on every node`, why: failures.join('\n'), hint: first.hint });
+  if (images.size > 0) return [...images.values()];
+  throw new WeftError('IMAGE_INVALID', {
+    what: `${archive} holds no image with a name`,
+    hint: 'Save it by name: `docker save -o FILE NAME:TAG`.',
+  });
 }
 
 async function sendChunks(
