@@ -17,6 +17,11 @@ const LEFTOVER_GRACE_MS = 10_000;
 
 export interface TaskNetwork {
   /**
+   * Path of the task's network namespace, once there is one: a container may be made for it, and not more.
+   * @throws KERNEL
+   */
+  made(taskId: string, timeoutMs: number): Promise<string>;
+  /**
    * Path of the task's network namespace, once everything in it is in place and was read back.
    * @throws KERNEL, TIMEOUT
    */
@@ -43,7 +48,8 @@ export class TaskRunner {
   }
 
   /**
-   * Makes and starts the container in its finished network; what is left of an earlier one goes first.
+   * Makes and starts the container in its finished network; what is left of an earlier one goes first. It is made while its
+   * network is still being finished (which is mostly waiting for the kernel), and started only after that.
    * `isFirst`: there is no earlier one. `onStep` hears how far it is; 'created' comes before its process begins.
    */
   async run(task: Task, isFirst: boolean, onStep: (step: 'preparing' | 'starting' | 'created') => void): Promise<void> {
@@ -51,27 +57,46 @@ export class TaskRunner {
     const stdio = layout.stdio(task.id);
     onStep('preparing');
     const began = clock.monotonic();
+    const ready = network.ready(task.id, NETWORK_TIMEOUT_MS);
+    // Heard below; until then it must not count as unhandled.
+    ready.catch(() => undefined);
     const [image, netnsPath, mounts] = await allSettledOrThrow([
       ensureImage(runtime, task.container, nodeName),
-      network.ready(task.id, NETWORK_TIMEOUT_MS),
+      network.made(task.id, NETWORK_TIMEOUT_MS),
       this.#mounts(task),
       keeper.open({ container: task.id, ...stdio, file: layout.logFile(task.id) }),
     ]);
-    onStep('starting');
-    const ready = clock.monotonic();
-    let turn = ready;
+    const prepared = clock.monotonic();
     await inTurn(async () => {
-      turn = clock.monotonic();
       if (!isFirst) await runtime.remove(task.id);
       await runtime.create(containerSpec(task, { image, mounts, netnsPath, stdio }));
       onStep('created');
-      await runtime.start(task.id);
     });
+    const created = clock.monotonic();
+    await this.#waitFor(ready, task);
+    const wired = clock.monotonic();
+    onStep('starting');
+    await inTurn(() => runtime.start(task.id));
     const ms = (from: number, to: number) => Math.round(to - from);
     log.debug(
-      { task: task.name, preparedMs: ms(began, ready), waitedMs: ms(ready, turn), startedMs: ms(turn, clock.monotonic()) },
+      {
+        task: task.name,
+        preparedMs: ms(began, prepared),
+        createdMs: ms(prepared, created),
+        wiredMs: ms(created, wired),
+        startedMs: ms(wired, clock.monotonic()),
+      },
       'made a container',
     );
+  }
+
+  async #waitFor(ready: Promise<string>, task: Task): Promise<void> {
+    try {
+      await ready;
+    } catch (error) {
+      await this.#d.runtime.remove(task.id).catch(() => undefined);
+      throw error;
+    }
   }
 
   /** Puts the log keeper right for a container that runs already. */

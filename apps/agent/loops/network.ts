@@ -2,6 +2,7 @@
  * Keeps the kernel as the view wants it: one whole desired value, set whenever the view changed, and repaired on a timer.
  * Tasks wait here for their namespace to be finished before their containers begin.
  */
+import { statfs } from 'node:fs/promises';
 import { backoffMs } from '#base/backoff.js';
 import type { Clock } from '#base/clock.js';
 import type { Stop } from '#base/dispose.js';
@@ -17,6 +18,11 @@ import type { DesiredStore } from '../desired-store.js';
 import type { TaskNetwork } from '../task-runner.js';
 
 const COALESCE_MS = 10;
+const MOST_PATIENCE_MS = 500;
+/** Between looks whether a namespace is there. */
+const LOOK_MS = 10;
+/** File system of pinned namespaces (linux/magic.h). */
+const NSFS_MAGIC = 0x6e_73_66_73;
 const REPAIR_MS = 5_000;
 /** Looking for drift takes time that grows with the tasks: of the time between, at most this share. */
 const REPAIR_SHARE = 0.05;
@@ -57,6 +63,7 @@ export class NetworkLoop implements TaskNetwork {
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
   #delayMs = 0;
+  #lastTookMs = 0;
   #repairing: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #dirty = false;
@@ -69,7 +76,7 @@ export class NetworkLoop implements TaskNetwork {
   start(): void {
     if (this.#stops.length > 0) return;
     this.#stops.push(
-      this.#o.store.onChange(() => this.kick()),
+      this.#o.store.onChange(() => this.kick(this.#patienceMs())),
       () => clearTimeout(this.#repairing),
     );
     this.#repairIn(REPAIR_MS);
@@ -84,6 +91,16 @@ export class NetworkLoop implements TaskNetwork {
     await this.#running;
   }
 
+  /**
+   * New tasks are wired at once. Other changes (a name's backends, say) may come many a second while a stack starts; gathered
+   * for as long as the last set took, they leave half of the time to the containers.
+   */
+  #patienceMs(): number {
+    const { store, host } = this.#o;
+    const isAwaited = store.byKind.tasks.some((t) => t.nodeId === host.nodeId && !this.#finished.has(t.id));
+    return isAwaited ? COALESCE_MS : Math.min(MOST_PATIENCE_MS, Math.max(COALESCE_MS, this.#lastTookMs));
+  }
+
   kick(delayMs = COALESCE_MS): void {
     this.#dirty = true;
     if (this.#stopped || (this.#timer && this.#delayMs <= delayMs)) return;
@@ -94,6 +111,17 @@ export class NetworkLoop implements TaskNetwork {
       this.#timer = undefined;
       this.#begin(() => this.#set());
     }, delayMs);
+  }
+
+  async made(taskId: string, timeoutMs: number): Promise<string> {
+    const { clock } = this.#o;
+    const deadline = clock.monotonic() + timeoutMs;
+    const path = pathOf(taskId);
+    while (!this.#finished.has(taskId) && !(await isNamespace(path))) {
+      if (clock.monotonic() > deadline) throw this.#notReady(taskId);
+      await clock.sleep(LOOK_MS);
+    }
+    return path;
   }
 
   async ready(taskId: string, timeoutMs: number): Promise<string> {
@@ -124,7 +152,7 @@ export class NetworkLoop implements TaskNetwork {
     if (this.#running || this.#stopped) return false;
     this.#running = work().finally(() => {
       this.#running = undefined;
-      if (this.#dirty && !this.#timer) this.kick();
+      if (this.#dirty && !this.#timer) this.kick(this.#patienceMs());
     });
     return true;
   }
@@ -199,6 +227,14 @@ export class NetworkLoop implements TaskNetwork {
       log.warn({ error: messageOf(error) }, 'could not look for drift in the network');
     }
   }
+}
+
+/** Whether a namespace is pinned there. `ip netns add` makes an ordinary file first. */
+async function isNamespace(path: string): Promise<boolean> {
+  return statfs(path).then(
+    ({ type }) => type === NSFS_MAGIC,
+    () => false,
+  );
 }
 
 const pathOf = (taskId: string): string => namespacePath(taskNamespace(taskId));
