@@ -8,7 +8,7 @@ import type { NetworkWish, Stack } from '#model/stack.js';
 import { gatewayOf, usableAddresses } from './allocate.js';
 import { checkSubnet, chooseSubnet, usedRanges, type UsedRange } from './choose-subnet.js';
 import type { ClusterState } from './cluster-state.js';
-import type { PlanStep } from './plan-stack.js';
+import type { PlanStep } from './plan-step.js';
 import { DEFAULT_POOLS, DEFAULT_SUBNET_PREFIX } from './pool.js';
 import { sameValue } from './spec-hash.js';
 import type { Compare, Write } from './transaction.js';

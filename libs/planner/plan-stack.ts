@@ -6,17 +6,10 @@ import type { Service, Stack, StackRecord } from '#model/stack.js';
 import { checkPorts } from './check-ports.js';
 import type { ClusterState } from './cluster-state.js';
 import { planNetworks, type NetworksPlan } from './plan-networks.js';
+import type { PlanStep } from './plan-step.js';
 import { candidates } from './schedule.js';
 import { sameValue } from './spec-hash.js';
 import type { Compare, Write } from './transaction.js';
-
-export interface PlanStep {
-  action: 'create' | 'change' | 'recreate' | 'remove' | 'keep';
-  kind: 'network' | 'service' | 'volume';
-  name: string;
-  /** What changes, or why. */
-  details: string[];
-}
 
 export interface StackPlan {
   steps: PlanStep[];

@@ -6,7 +6,7 @@ import { readStream } from '#rpc/client.js';
 import type { LogLine, LogsRequest, LogsResponse } from '#rpc/gen/weft/v1/api.js';
 import type { ClusterFollower } from '../cluster/follower.js';
 import { findTask, tasksOfStack } from './find-tasks.js';
-import { mergeAsTheyCome, mergeInOrder } from './merge-streams.js';
+import { Confluence, mergeInOrder } from './merge-streams.js';
 import type { NodeClients } from './node-clients.js';
 
 /** Lines of one message. */
@@ -27,13 +27,46 @@ export class LogCalls {
 
   /** @throws NOT_FOUND */
   async *read(request: LogsRequest, signal: AbortSignal): AsyncGenerator<LogsResponse> {
+    const select = this.#selection(request);
+    const tasks = select();
+    const streams = this.#open(tasks, request, signal);
+    if (!request.follow) yield* inBatches(mergeInOrder(streams.map(lines), (l) => l.at));
+    else if (request.tasks.length > 0) yield* this.#gather(new Confluence(streams).items(), signal);
+    else yield* this.#followStack(tasks, streams, request, signal);
+  }
+
+  #selection(request: LogsRequest): () => Task[] {
     const { model } = this.#follower;
-    const tasks =
+    return () =>
       request.tasks.length > 0 ? request.tasks.map((t) => findTask(model, t)) : tasksOfStack(model, request.stack, request.services);
-    const byNode = groupByNode(tasks);
-    const streams = [...byNode].map(([nodeId, group]) => this.#ofNode(nodeId, group, request, signal));
-    if (request.follow) yield* this.#gather(streams, signal);
-    else yield* inBatches(mergeInOrder(streams.map(lines), (l) => l.at));
+  }
+
+  #open(tasks: readonly Task[], request: LogsRequest, signal: AbortSignal): AsyncGenerator<LogsResponse>[] {
+    return [...groupByNode(tasks)].map(([nodeId, group]) => this.#ofNode(nodeId, group, request, signal));
+  }
+
+  /** Tasks that come later are followed too, from their first line, as long as the stack is there. */
+  async *#followStack(
+    tasks: readonly Task[],
+    streams: AsyncGenerator<LogsResponse>[],
+    request: LogsRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<LogsResponse> {
+    const { model } = this.#follower;
+    const confluence = new Confluence(streams);
+    const known = new Set(tasks.map((t) => t.id));
+    const isThere = () => model.stacks.has(request.stack);
+    const stop = this.#follower.listen(() => {
+      const fresh = isThere() ? [...model.tasks.values()].filter((t) => !known.has(t.id) && isOf(t, request)) : [];
+      for (const task of fresh) known.add(task.id);
+      for (const stream of this.#open(fresh, { ...request, tail: undefined }, signal)) confluence.add(stream);
+      confluence.recheck();
+    });
+    try {
+      yield* this.#gather(confluence.items(isThere, signal), signal);
+    } finally {
+      stop();
+    }
   }
 
   /** A node that does not answer costs its own lines only, and says so. */
@@ -55,8 +88,7 @@ export class LogCalls {
   }
 
   /** As lines come, in time order within what comes together. */
-  async *#gather(streams: readonly AsyncIterable<LogsResponse>[], signal: AbortSignal): AsyncGenerator<LogsResponse> {
-    const merged = mergeAsTheyCome(streams)[Symbol.asyncIterator]();
+  async *#gather(merged: AsyncGenerator<LogsResponse>, signal: AbortSignal): AsyncGenerator<LogsResponse> {
     let next = merged.next();
     try {
       for (;;) {
@@ -85,10 +117,13 @@ export class LogCalls {
       }
     } finally {
       next.catch(() => undefined);
-      void merged.return?.(undefined).catch(() => undefined);
+      void merged.return(undefined).catch(() => undefined);
     }
   }
 }
+
+const isOf = (task: Task, request: LogsRequest): boolean =>
+  task.stack === request.stack && (request.services.length === 0 || request.services.includes(task.service));
 
 function groupByNode(tasks: readonly Task[]): Map<string, Task[]> {
   const out = new Map<string, Task[]>();

@@ -92,7 +92,11 @@ class FakeNode {
   async *#logs(request: LogsRequest, signal: AbortSignal): AsyncGenerator<LogsResponse> {
     const own = this.lines.filter((l) => request.tasks.includes(l.taskId));
     for (const line of own) yield { lines: [line] };
-    while (request.follow && !signal.aborted) await sleep(10);
+    for (let sent = own.length; request.follow && !signal.aborted; await sleep(10)) {
+      const more = this.lines.filter((l) => request.tasks.includes(l.taskId)).slice(sent);
+      sent += more.length;
+      if (more.length > 0) yield { lines: more };
+    }
   }
 
   async *#exec(requests: AsyncIterable<ExecRequest>): AsyncGenerator<ExecResponse> {
@@ -215,6 +219,31 @@ describe('calls that go to the agents', () => {
     await expect(async () => {
       for await (const _ of readStream(api.logs({ stack: 'none', services: [], tasks: [], follow: false })));
     }).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  it('logs: a follower of a stack hears tasks that come later', async () => {
+    await up(api, makeStack('grow', { web: 1 }));
+    await watchUntil(api, 'grow', isUp);
+    const heard = new Set<string>();
+    const stop = new AbortController();
+    const reading = (async () => {
+      const request = { stack: 'grow', services: [], tasks: [], follow: true };
+      for await (const r of readStream(api.logs(request), stop.signal)) for (const l of r.lines) heard.add(l.taskName);
+    })();
+    const say = (task: string) => {
+      for (const [i, node] of nodes.entries()) {
+        const id = agents[i]?.task(task)?.id;
+        if (id) node.lines.push({ taskId: id, taskName: '', node: '', at: 9, stream: 'stdout', text: 'x' });
+      }
+    };
+    agents.forEach((agent) => (agent.stateOf = (task) => (task.stack === 'grow' && say(task.name), 'running')));
+    await up(api, makeStack('grow', { web: 3 }));
+    await eventually(() => heard.has('grow-web-2') && heard.has('grow-web-3'), 'the new tasks are heard');
+    agents.forEach((agent) => (agent.stateOf = () => 'running'));
+    stop.abort();
+    await reading;
+    await callUnary(api, 'removeStack', { name: 'grow' });
+    await watchUntil(api, 'grow', (s) => !s.exists);
   });
 
   it('exec: passed on to the node of the task, both ways, with its exit code', async () => {
