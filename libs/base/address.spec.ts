@@ -1,5 +1,16 @@
 import fc from 'fast-check';
-import { cidrContains, cidrLast, cidrsOverlap, formatCidr, ipToNumber, isIpv4, macOfIp, numberToIp, parseCidr, reverseName } from './address.js';
+import {
+  cidrContains,
+  cidrLast,
+  cidrsOverlap,
+  formatCidr,
+  ipToNumber,
+  isIpv4,
+  macOfIp,
+  numberToIp,
+  parseCidr,
+  reverseName,
+} from './address.js';
 import { WeftError } from './errors.js';
 
 const anyAddress = fc.integer({ min: 0, max: 2 ** 32 - 1 });
