@@ -78,7 +78,12 @@ export class TestController {
     if (settings.besides)
       execFileSync('cp', ['-r', join(settings.besides.dir, 'pki'), join(settings.besides.dir, 'admin'), controller.dir]);
     if (settings.besides) rmSync(join(controller.dir, 'pki/controller'), { recursive: true });
-    await controller.run();
+    try {
+      await controller.run();
+    } catch (error) {
+      await controller.dispose();
+      throw error;
+    }
     return controller;
   }
 
