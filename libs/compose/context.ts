@@ -30,19 +30,31 @@ export function newContext(file: string, env: Readonly<Record<string, string>>, 
 }
 
 /** Records an issue. @throws ComposeErrors at the hundredth: a file that is wrong everywhere is wrong in one way. */
-export function report(c: Context, at: Position, path: string, message: string, hint?: string): void {
+export function report(c: Context, at: Position, path: string, text: string, hint?: string): void {
+  const message = visible(text);
   // One line in the file may be reached by several paths (merge keys): its fault is told once.
   if (c.issues.some((i) => i.line === at.line && i.column === at.column && i.message === message)) return;
-  c.issues.push({ file: c.file, line: at.line, column: at.column, path, message, ...(hint === undefined ? {} : { hint }) });
+  c.issues.push({
+    file: c.file,
+    line: at.line,
+    column: at.column,
+    path: visible(path),
+    message,
+    ...(hint === undefined ? {} : { hint: visible(hint) }),
+  });
   if (c.issues.length >= MAX_ISSUES) throw failure(c);
 }
+
+/** A message may quote the file, the parser's do: no control character of it reaches a terminal or breaks the line. */
+const visible = (text: string): string => text.replace(/[\p{Cc}\u2028\u2029]/gu, '?');
 
 /** Records an issue about a value. */
 export const reject = (c: Context, field: Field, message: string, hint?: string): void =>
   report(c, field.value.at, field.path, message, hint);
 
 export function warn(c: Context, at: Position, text: string): void {
-  if (c.warnings.length < MAX_ISSUES && !c.warnings.some((w) => w.line === at.line && w.text === text)) c.warnings.push({ ...at, text });
+  if (c.warnings.length < MAX_ISSUES && !c.warnings.some((w) => w.line === at.line && w.text === visible(text)))
+    c.warnings.push({ ...at, text: visible(text) });
 }
 
 const byPlace = (a: Position, b: Position): number => a.line - b.line || a.column - b.column;

@@ -1,7 +1,7 @@
 /** Whatever the text: a stack that the model accepts, or errors that all have a place in the file. Never a crash, never a hang. */
 import fc from 'fast-check';
 import { stackSchema } from '#model/stack.js';
-import { ComposeErrors } from './issue.js';
+import { ComposeErrors, formatIssue } from './issue.js';
 import { parseCompose } from './parse-compose.js';
 
 const WHOLE = `name: shop
@@ -44,7 +44,7 @@ function check(text: string): void {
       expect(issue.line).toBeLessThanOrEqual(lines);
       expect(issue.column).toBeGreaterThanOrEqual(1);
       expect(issue.message).not.toBe('');
-      expect(issue.message).not.toMatch(/[\p{Cc}]/u);
+      expect(formatIssue(issue)).not.toMatch(/[\p{Cc}\u2028\u2029]/u);
     }
   }
   const { user, system } = process.cpuUsage(began);
@@ -110,6 +110,8 @@ const SNIPPETS = [
     '99999999999999999999',
   ],
 ];
+
+it('a control character that the parser quotes', () => check('a: |\r b: c\n'));
 
 it('the file that is mutated below is valid', () =>
   expect(() => parseCompose({ text: WHOLE, file: 'f', projectDirectory: '/srv' })).not.toThrow());
