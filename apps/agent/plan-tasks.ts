@@ -166,3 +166,9 @@ export function afterStart(memory: TaskMemory, now: number, again: boolean): Tas
 
 /** `2 s`, `0.4 s`: a delay as a person reads it. */
 export const inSeconds = (ms: number): string => `${ms < 950 ? Math.max(0.1, Math.round(ms / 100) / 10) : Math.round(ms / 1000)} s`;
+
+/** An exit status tells of SIGKILL, not of who sent it: a program killed for its memory would look like one killed by hand. */
+export function howItEnded(exitCode: number | undefined, wasOutOfMemory: boolean): string {
+  if (exitCode === undefined) return 'its container is gone';
+  return wasOutOfMemory ? `ran out of memory and exited with code ${exitCode}` : `exited with code ${exitCode}`;
+}

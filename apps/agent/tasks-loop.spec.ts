@@ -136,6 +136,20 @@ describe('the tasks loop', () => {
       expect(verbs(rig, a)).toEqual(['create', 'start', 'remove', 'create', 'start']);
     }));
 
+  it('says that a container ran out of memory, and not of the next one', () =>
+    withRig(async (rig) => {
+      rig.want(a);
+      await until(() => state(rig, a) === 'running');
+      rig.runtime.oom(a.id);
+      rig.runtime.crash(a.id, 137);
+      await until(() => state(rig, a) === 'restarting');
+      expect(rig.board.get(a.id)?.message).toMatch(/^ran out of memory and exited with code 137; restarting in /);
+      await until(() => state(rig, a) === 'running');
+      rig.runtime.crash(a.id, 137);
+      await until(() => state(rig, a) === 'restarting');
+      expect(rig.board.get(a.id)?.message).toMatch(/^exited with code 137; /);
+    }));
+
   it('sees the end of a program that ends at once', () =>
     withRig(async (rig) => {
       rig.want(withCommand(a, 'false'));

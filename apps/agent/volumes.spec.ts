@@ -4,11 +4,11 @@ import { prepareMounts } from './volumes.js';
 import { withTempDir } from './spec-kit.js';
 
 describe('mounts', () => {
-  it('make a named volume once and keep what is in it', () =>
+  it('make a named volume once, to be filled from the image while it is empty, and keep what is in it', () =>
     withTempDir(async (dir) => {
       const wish = { type: 'volume', source: 'shop_data', target: '/data', readOnly: false } as const;
       const [mount] = await prepareMounts([wish], dir, 'n1');
-      expect(mount).toEqual({ type: 'bind', source: join(dir, 'shop_data'), target: '/data', readOnly: false });
+      expect(mount).toEqual({ type: 'bind', source: join(dir, 'shop_data'), target: '/data', readOnly: false, seed: true });
       expect((await stat(join(dir, 'shop_data'))).mode & 0o777).toBe(0o755);
       await writeFile(join(dir, 'shop_data', 'kept'), '');
       await prepareMounts([wish], dir, 'n1');

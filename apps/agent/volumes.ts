@@ -1,6 +1,6 @@
 /**
  * A task's mounts on this node. A named volume is a directory under the data directory, made empty when it is first used
- * (what the image holds at that place is not copied into it, other than in Docker). Nothing here ever deletes a volume.
+ * and, while it is empty, filled by the runtime with what the image has at that place. Nothing here ever deletes a volume.
  */
 import { chmod, lstat, mkdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -23,7 +23,7 @@ async function prepareMount(wish: MountWish, volumesDir: string, nodeName: strin
     case 'tmpfs':
       return { type, target, readOnly, sizeBytes: wish.sizeBytes, mode: wish.mode };
     case 'volume':
-      return { type: 'bind', source: await volumeDir(volumesDir, source), target, readOnly };
+      return { type: 'bind', source: await volumeDir(volumesDir, source), target, readOnly, seed: true };
     case 'bind':
       await requireBindSource(source, nodeName);
       return { type, source, target, readOnly };

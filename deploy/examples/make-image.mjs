@@ -13,6 +13,8 @@ import { pack } from 'tar-stream';
 
 const BUSYBOX = '/bin/busybox';
 const EPOCH = new Date(0);
+/** Number of the user `web`. */
+const WEB = 1000;
 
 /** Answers every request with one line: who answers, and the address of the one who asked. */
 const INDEX_CGI = `#!/bin/sh
@@ -30,8 +32,8 @@ wait $!
 /** Entries of one layer → tar bytes. */
 async function tar(entries) {
   const stream = pack();
-  for (const { name, type = 'file', mode, link, body = '' } of entries) {
-    stream.entry({ name, type, mode, mtime: EPOCH, uid: 0, gid: 0, linkname: link }, type === 'file' ? body : undefined);
+  for (const { name, type = 'file', mode, owner = 0, link, body = '' } of entries) {
+    stream.entry({ name, type, mode, mtime: EPOCH, uid: owner, gid: owner, linkname: link }, type === 'file' ? body : undefined);
   }
   stream.finalize();
   const chunks = [];
@@ -45,13 +47,15 @@ const file = (name, body, mode = 0o644) => ({ name, mode, body });
 function rootfs() {
   const applets = execFileSync(BUSYBOX, ['--list'], { encoding: 'utf8' }).trim().split('\n');
   return [
-    ...['bin', 'etc', 'proc', 'sys', 'dev', 'root', 'home', 'home/web', 'www', 'www/cgi-bin'].map((name) => dir(name)),
+    ...['bin', 'etc', 'proc', 'sys', 'dev', 'root', 'home', 'www', 'www/cgi-bin'].map((name) => dir(name)),
     dir('tmp', 0o1777),
+    { ...dir('home/web'), owner: WEB },
+    { ...dir('data'), owner: WEB },
     file('bin/busybox', readFileSync(BUSYBOX), 0o755),
     ...applets.filter((a) => a !== 'busybox').map((a) => ({ name: `bin/${a}`, type: 'symlink', mode: 0o777, link: 'busybox' })),
     file('bin/web', START, 0o755),
-    file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000:web:/home/web:/bin/sh\n'),
-    file('etc/group', 'root:x:0:\nweb:x:1000:\n'),
+    file('etc/passwd', `root:x:0:0:root:/root:/bin/sh\nweb:x:${WEB}:${WEB}:web:/home/web:/bin/sh\n`),
+    file('etc/group', `root:x:0:\nweb:x:${WEB}:\n`),
     file('www/cgi-bin/index.cgi', INDEX_CGI, 0o755),
   ];
 }

@@ -15,6 +15,7 @@ import {
   afterEnd,
   afterFailure,
   afterStart,
+  howItEnded,
   inSeconds,
   NAME_LABEL,
   newMemory,
@@ -52,6 +53,8 @@ export class TasksLoop {
   readonly #holdOff = new Map<string, number>();
   /** When the present container was made: exits before that are of its predecessor. */
   readonly #createdAt = new Map<string, number>();
+  /** Present containers in which the kernel killed something because their memory was used up. */
+  readonly #outOfMemory = new Set<string>();
   #stopped = false;
   #planned = false;
   #wake: NodeJS.Timeout | undefined;
@@ -142,10 +145,15 @@ export class TasksLoop {
     if (event.type === 'resync') return void this.#lookAgain();
     const info = this.#observed.get(event.containerId);
     if (!info) return;
-    if (event.type === 'oom') return this.#o.log.warn({ task: info.labels[NAME_LABEL] }, 'ran out of memory');
+    if (event.type === 'oom') return this.#ranOutOfMemory(info);
     if (event.at < (this.#createdAt.get(event.containerId) ?? 0)) return;
     this.#observed.put({ ...info, state: 'stopped', exitCode: event.exitCode, exitedAt: event.at });
     this.kick();
+  }
+
+  #ranOutOfMemory({ id, labels }: ContainerInfo): void {
+    this.#outOfMemory.add(id);
+    this.#o.log.warn({ task: labels[NAME_LABEL] }, 'ran out of memory');
   }
 
   #pass(): void {
@@ -179,6 +187,7 @@ export class TasksLoop {
       if (wanted.has(id) || this.#busy.has(id)) continue;
       this.#memory.delete(id);
       this.#createdAt.delete(id);
+      this.#outOfMemory.delete(id);
       this.#o.board.forget(id);
     }
   }
@@ -229,6 +238,7 @@ export class TasksLoop {
 
   #created(task: Task): void {
     this.#createdAt.set(task.id, this.#o.clock.now());
+    this.#outOfMemory.delete(task.id);
     this.#observed.put(infoOf(task, 'created'));
   }
 
@@ -250,8 +260,7 @@ export class TasksLoop {
     const now = clock.now();
     const memory = afterEnd(this.#recall(task.id), end, now);
     this.#remember(task, memory);
-    const what = end.exitCode === undefined ? 'its container is gone' : `exited with code ${end.exitCode}`;
-    const message = `${what}; restarting in ${inSeconds(memory.notBefore - now)}`;
+    const message = `${howItEnded(end.exitCode, this.#outOfMemory.has(task.id))}; restarting in ${inSeconds(memory.notBefore - now)}`;
     this.#say(task, 'restarting', message);
     log.warn({ task: task.name, id: task.id, restarts: memory.restarts }, message);
   }
