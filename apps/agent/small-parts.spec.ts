@@ -8,18 +8,8 @@ import { holderOf, takeLock } from './lock.js';
 import { parseOptions } from './options.js';
 import { Observed } from './observed.js';
 import { withTempDir } from './spec-kit.js';
-import { batch, merge, mergeSorted, Queue } from '#base/streams.js';
 import { turns } from './turns.js';
 import { followUpstreams, nameServersIn } from './upstreams.js';
-
-async function* from<T>(...items: T[]): AsyncGenerator<T> {
-  yield* items;
-}
-async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
-  const out: T[] = [];
-  for await (const item of source) out.push(item);
-  return out;
-}
 
 describe('turns', () => {
   it('let no more than the limit work at once, and everyone in the end', async () => {
