@@ -26,6 +26,8 @@ const project = (displayName, testMatch, extra = {}) => ({
 });
 
 export default {
+  // A busy machine is no failure: tests wait for what they need, and this only bounds those that wait for ever. Milliseconds.
+  testTimeout: 60_000,
   projects: [
     project('unit', ['libs/**/*.spec.ts', 'apps/**/*.spec.ts', 'test/architecture/**/*.spec.ts']),
     project('contract', ['test/contract/**/*.spec.ts']),

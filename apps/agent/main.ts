@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { systemClock } from '#base/clock.js';
 import { asWeftError, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { CommandHelper } from '#linux/helper-client.js';
 import { readHostFacts } from '#linux/host-facts.js';
 import { LinuxKernel } from '#linux/linux-kernel.js';
 import { KernelReconciler } from '#linux/reconciler.js';
@@ -42,6 +43,8 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
       return code !== 'UNAVAILABLE' && code !== 'TIMEOUT' && code !== 'NOT_LEADER';
     },
   );
+  // The directory tells whose it is.
+  const helper = new CommandHelper([here('./command-helper/main.js'), '--data-dir', options.dataDir]);
   let containerd = '';
   const agent = await startAgent(
     options,
@@ -58,7 +61,7 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
         containerd = await runtime.version();
         return runtime;
       },
-      kernel: new KernelReconciler({ kernel: new LinuxKernel(), log }),
+      kernel: new KernelReconciler({ kernel: new LinuxKernel({ runner: helper.run }), log }),
       openNameServer: (onUp) =>
         ensureNameServer({
           mainPath: here('./name-server/main.js'),
@@ -70,7 +73,7 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
       openLogKeeper: () =>
         ensureLogKeeper({ mainPath: here('./log-keeper/main.js'), control: paths.logKeeperSocket, state: paths.logKeeperState, log }),
       readHost: async () => {
-        const host = await readHostFacts({ address: options.address });
+        const host = await readHostFacts({ address: options.address, runner: helper.run });
         return {
           ...host,
           hostname: hostname(),
@@ -84,6 +87,7 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
   );
   return async () => {
     await agent.stop();
+    helper.stop();
     await release();
   };
 }

@@ -8,45 +8,8 @@ import { holderOf, takeLock } from './lock.js';
 import { parseOptions } from './options.js';
 import { Observed } from './observed.js';
 import { withTempDir } from './spec-kit.js';
-import { batch, merge, mergeSorted, Queue } from './streams.js';
 import { turns } from './turns.js';
 import { followUpstreams, nameServersIn } from './upstreams.js';
-
-async function* from<T>(...items: T[]): AsyncGenerator<T> {
-  yield* items;
-}
-async function collect<T>(source: AsyncIterable<T>): Promise<T[]> {
-  const out: T[] = [];
-  for await (const item of source) out.push(item);
-  return out;
-}
-
-describe('streams', () => {
-  it('merge everything, sorted or as it comes', async () => {
-    expect((await collect(merge([from(1, 2), from(3), from<number>()]))).sort()).toEqual([1, 2, 3]);
-    expect(await collect(mergeSorted([from(1, 4, 9), from(2, 3), from<number>()], (n) => n))).toEqual([1, 2, 3, 4, 9]);
-  });
-
-  it('fail when one of them fails', async () => {
-    const bad = async function* () {
-      yield 1;
-      throw new Error('broke');
-    };
-    await expect(collect(merge<number>([bad(), new Queue<number>()]))).rejects.toThrow('broke');
-    await expect(collect(batch(bad(), 10, 5))).rejects.toThrow('broke');
-  });
-
-  it('are batched by count and by time', async () => {
-    expect(await collect(batch(from(1, 2, 3), 2, 10_000))).toEqual([[1, 2], [3]]);
-    const queue = new Queue<number>();
-    const batches = batch(queue, 100, 10)[Symbol.asyncIterator]();
-    queue.push(1);
-    expect((await batches.next()).value).toEqual([1]);
-    queue.push(2);
-    queue.end();
-    expect([await batches.next(), (await batches.next()).done]).toEqual([{ done: false, value: [2] }, true]);
-  });
-});
 
 describe('turns', () => {
   it('let no more than the limit work at once, and everyone in the end', async () => {

@@ -11,7 +11,7 @@ import type * as api from '#rpc/gen/weft/v1/api.js';
 import { ApiService, JoinService } from '#rpc/gen/weft/v1/api.js';
 import { startServer, unary } from '#rpc/server.js';
 import { createCa, issue, signCsr, type Ca } from '#trust/ca.js';
-import { caDigest } from '#trust/identity.js';
+import { caDigest, saveIdentity } from '#trust/identity.js';
 import { makeToken } from '#trust/token.js';
 import { DIGEST, handlers, Twin } from './api-twin.contract.js';
 import { saveContext, useContext } from './context.js';
@@ -383,6 +383,18 @@ describe('contexts', () => {
     } finally {
       await join_.stop();
     }
+  });
+
+  it('take up the identity that the first controller made for its own host', async () => {
+    const made = join(dir, 'made');
+    expect(await ctl(`context import local --identity ${made} --endpoint 127.0.0.1:${apiPort}`)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('there is no identity'),
+    });
+    await saveIdentity(made, await issue(ca, { role: 'admin', id: 'admin', clusterId: 'c1' }));
+    expect((await ctl(`context import local --identity ${made} --endpoint 127.0.0.1:${apiPort}`)).code).toBe(0);
+    expect((await ctl('node ls --context local')).out).toContain('node1');
+    expect((await ctl('context rm local')).code).toBe(0);
   });
 
   it('are chosen by --context, WEFT_CONTEXT and use, and forgotten by rm', async () => {

@@ -19,8 +19,8 @@ export interface Kernel {
    */
   observe(like: KernelState, options?: ObserveOptions): Promise<KernelState>;
   /**
-   * Applies all of `operations` in order, going on after a failure where that is safe. A namespace that it made wants to be
-   * observed next: that reading is what later ones are compared with.
+   * Applies all of `operations` in order, going on after a failure where that is safe. Namespaces that it made can be
+   * observed right after it for nothing, by `only`: what filled them has read them back.
    */
   apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }>;
 }

@@ -15,7 +15,7 @@ import type { Failure, Kernel, ObserveOptions } from './kernel.js';
 import type { TableOperation } from './nft.js';
 import { NftTables } from './nft.js';
 import type { Seen } from './observe.js';
-import { nodeLinks, rowsOf, see, seeFdb, seeSysctls, taskLinks } from './observe.js';
+import { nodeLinks, rowsOf, see, seeFdb, seenIn, seeSysctls, showLines, sysctlsIn, taskLinks } from './observe.js';
 import type { Run } from './runner.js';
 import { mapLimit } from './runner.js';
 
@@ -31,6 +31,8 @@ const PARALLEL = 4;
 export class LinuxKernel implements Kernel {
   readonly #entry: Entry;
   readonly #nft: NftTables;
+  /** What was read back in namespaces made by the last plan, by the very processes that filled them. */
+  readonly #fresh = new Map<string, { seen?: Seen; sysctls?: string }>();
 
   constructor(options: LinuxKernelOptions = {}) {
     this.#entry = entry(options.enter, options.runner);
@@ -38,25 +40,27 @@ export class LinuxKernel implements Kernel {
   }
 
   async observe(like: KernelState, options: ObserveOptions = {}): Promise<KernelState> {
+    const { only } = options;
+    const fresh = this.#takeFresh(only, like);
+    if (fresh) return { namespaces: fresh };
     const node = await see(this.#entry, NODE_NAMESPACE);
-    const ours = [...node.taskNamespaces.values()].filter((ns) => options.only?.includes(ns) ?? true);
+    const ours = [...node.taskNamespaces.values()].filter((ns) => only?.includes(ns) ?? true);
     const tasks = new Map(await mapLimit(ours, PARALLEL, async (ns) => [ns, await see(this.#entry, ns)] as const));
     const states = await mapLimit(ours, PARALLEL, async (ns) => [ns, await this.#taskState(ns, tasks.get(ns) as Seen, like)] as const);
     const namespaces: Record<string, NamespaceState> = Object.fromEntries(states);
-    if (options.only === undefined) namespaces[NODE_NAMESPACE] = await this.#nodeState(node, tasks, like);
+    if (only === undefined) namespaces[NODE_NAMESPACE] = await this.#nodeState(node, tasks, like);
     return { namespaces };
   }
 
   async apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }> {
     // A namespace of that name is another one from here on.
     for (const o of operations) if (o.op === 'removeNamespace' || o.op === 'addNamespace') this.#nft.forget(o.ns);
-    const fresh = new Set(operations.flatMap((o) => (o.op === 'addNamespace' ? [o.ns] : [])));
+    this.#fresh.clear();
+    for (const o of operations) if (o.op === 'addNamespace') this.#fresh.set(o.ns, {});
     const failed: Failure[] = [];
     const stages = stagesOf(operations);
     for (const [n, stage] of stages.entries()) {
-      const failures = (
-        await mapLimit([...stage.byNamespace], PARALLEL, ([ns, list]) => this.#run(stage.tool, ns, list, fresh.has(ns)))
-      ).flat();
+      const failures = (await mapLimit([...stage.byNamespace], PARALLEL, ([ns, list]) => this.#run(stage.tool, ns, list))).flat();
       failed.push(...failures);
       // Fail closed: without the node's firewall no device comes up.
       if (!failures.some((f) => f.operation.op === 'putTable' && f.operation.ns === NODE_NAMESPACE)) continue;
@@ -84,20 +88,18 @@ export class LinuxKernel implements Kernel {
     return { ...rowsOf(seen, []), links: taskLinks(seen), nft, sysctls, flows: wanted.flows, doors: wanted.doors };
   }
 
-  async #run(tool: Tool, ns: string, operations: readonly Operation[], fresh: boolean): Promise<Failure[]> {
+  async #run(tool: Tool, ns: string, operations: readonly Operation[]): Promise<Failure[]> {
     try {
       switch (tool) {
         case 'ip':
         case 'bridge':
           return await this.#batch(tool, ns, operations);
         case 'nft':
-          await this.#nft.load(ns, operations as TableOperation[], !fresh);
+          await this.#nft.load(ns, operations as TableOperation[]);
           return [];
-        case 'sysctl': {
-          const settings = operations.flatMap((o) => (o.op === 'setSysctl' ? [`${o.key}=${o.value}`] : []));
-          await this.#entry.exec(ns, ['sysctl', '-e', '-q', '-w', ...settings]);
+        case 'sysctl':
+          await this.#setSysctls(ns, operations);
           return [];
-        }
         case 'conntrack':
           await forgetFlows(this.#entry, ns, operations);
           return [];
@@ -107,15 +109,44 @@ export class LinuxKernel implements Kernel {
     }
   }
 
+  /** A namespace just made is told to read itself back in the same breath. */
+  async #setSysctls(ns: string, operations: readonly Operation[]): Promise<void> {
+    const settings = operations.flatMap((o) => (o.op === 'setSysctl' ? [o] : []));
+    const fresh = this.#fresh.get(ns);
+    const words = [...settings.map((o) => `${o.key}=${o.value}`), ...(fresh ? settings.map((o) => o.key) : [])];
+    const { stdout } = await this.#entry.exec(ns, ['sysctl', '-e', ...words]);
+    if (fresh) fresh.sysctls = (fresh.sysctls ?? '') + stdout;
+  }
+
+  /** The namespaces asked for, if the last plan made them and read them back. It holds once: later they may have changed. */
+  #takeFresh(only: readonly string[] | undefined, like: KernelState): Record<string, NamespaceState> | undefined {
+    const fresh = new Map(this.#fresh);
+    this.#fresh.clear();
+    const states = only?.flatMap((ns): [string, NamespaceState][] => {
+      const { seen, sysctls = '' } = fresh.get(ns) ?? {};
+      return seen ? [[ns, this.#freshState(ns, seen, sysctls, like)]] : [];
+    });
+    return states && states.length === only?.length ? Object.fromEntries(states) : undefined;
+  }
+
+  #freshState(ns: string, seen: Seen, printed: string, like: KernelState): NamespaceState {
+    const wanted = like.namespaces[ns] ?? emptyNamespace();
+    const sysctls = sysctlsIn(printed, wanted.sysctls, () => true);
+    return { ...rowsOf(seen, []), links: taskLinks(seen), nft: this.#nft.loaded(ns), sysctls, flows: wanted.flows, doors: wanted.doors };
+  }
+
   /** `-force` goes on after a line that fails, and says on stderr which one it was. */
   async #batch(tool: 'ip' | 'bridge', ns: string, operations: readonly Operation[]): Promise<Failure[]> {
     const lines = operations.flatMap((operation) => linesOf(operation).map((line) => ({ operation, line })));
-    const args = ['-force', '-batch', '-'];
-    const options = { input: `${lines.map((l) => l.line.text).join('\n')}\n`, accept: [1, 2] };
-    const { stderr, exitCode } =
+    const fresh = tool === 'ip' && ns !== NODE_NAMESPACE ? this.#fresh.get(ns) : undefined;
+    const args = [...(fresh ? ['-d', '-j'] : []), '-force', '-batch', '-'];
+    const texts = [...lines.map((l) => l.line.text), ...(fresh ? showLines(ns) : [])];
+    const options = { input: `${texts.join('\n')}\n`, accept: [1, 2] };
+    const { stdout, stderr, exitCode } =
       tool === 'ip' ? await this.#entry.ip(ns, args, options) : await this.#entry.exec(ns, ['bridge', ...args], options);
     const failures = batchFailures(stderr, lines);
     if (exitCode !== 0 && failures.size === 0 && !/Command failed -:\d+/.test(stderr)) throw new Error(stderr.trim());
+    if (fresh) fresh.seen = seenIn(ns, stdout);
     return [...failures].map(([operation, error]) => ({ operation, error }));
   }
 }

@@ -21,30 +21,39 @@ export function script(operations: readonly TableOperation[]): string {
     .join('');
 }
 
+/** Digests of table texts that are remembered; then it begins anew. */
+const MOST_DIGESTS = 1_000;
+
 /** Remembers, for each table it loaded, what reading it back gave: another reading later is drift. */
 export class NftTables {
   readonly #entry: Entry;
   readonly #loaded = new Map<string, { text: string; digest: string | undefined }>();
+  /** What reading back gives, by table and text: the tasks of a service have one and the same, which is read once. */
+  readonly #digests = new Map<string, Promise<string | undefined>>();
 
   constructor(entry: Entry) {
     this.#entry = entry;
   }
 
-  /**
-   * Loads all of `operations`, which are of one namespace, in one transaction.
-   * @param readBack false if the namespace is about to be observed anyway: then that reading counts
-   * @throws COMMAND_FAILED; then nothing changed
-   */
-  async load(ns: string, operations: readonly TableOperation[], readBack: boolean): Promise<void> {
+  /** Loads all of `operations`, which are of one namespace, in one transaction. @throws COMMAND_FAILED; then nothing changed */
+  async load(ns: string, operations: readonly TableOperation[]): Promise<void> {
     await this.#entry.exec(ns, ['nft', '-f', '-'], { input: script(operations) });
     for (const o of operations) {
       if (o.op === 'removeTable') this.#loaded.delete(`${ns}|${o.table}`);
-      else this.#loaded.set(`${ns}|${o.table}`, { text: o.text, digest: readBack ? ((await this.#read(ns, o.table)) ?? '') : undefined });
+      else this.#loaded.set(`${ns}|${o.table}`, { text: o.text, digest: await this.#digestOnce(ns, o.table, o.text) });
     }
   }
 
   forget(ns: string): void {
     for (const key of this.#loaded.keys()) if (key.startsWith(`${ns}|`)) this.#loaded.delete(key);
+  }
+
+  /** The tables of a namespace as they were loaded: a transaction that succeeded put them there. */
+  loaded(ns: string): Record<string, string> {
+    const prefix = `${ns}|`;
+    return Object.fromEntries(
+      [...this.#loaded].flatMap(([key, { text }]) => (key.startsWith(prefix) ? [[key.slice(prefix.length), text]] : [])),
+    );
   }
 
   /** Text of each table of ours that is there: as it was loaded, or FOREIGN_TEXT if it reads otherwise now. */
@@ -53,10 +62,22 @@ export class NftTables {
     for (const table of await this.#list(ns)) {
       const digest = await this.#read(ns, table);
       const loaded = this.#loaded.get(`${ns}|${table}`);
-      if (loaded) loaded.digest ??= digest;
       if (digest !== undefined) tables[table] = loaded?.digest === digest ? loaded.text : FOREIGN_TEXT;
     }
     return tables;
+  }
+
+  /** Of a table that was just loaded. */
+  #digestOnce(ns: string, table: string, text: string): Promise<string | undefined> {
+    const key = createHash('sha256').update(`${table}|${text}`).digest('base64');
+    const known = this.#digests.get(key);
+    if (known) return known;
+    if (this.#digests.size >= MOST_DIGESTS) this.#digests.clear();
+    const reading = this.#read(ns, table);
+    this.#digests.set(key, reading);
+    const forget = () => this.#digests.delete(key);
+    reading.then((digest) => digest ?? forget(), forget);
+    return reading;
   }
 
   async #list(ns: string): Promise<string[]> {

@@ -62,12 +62,22 @@ export interface Seen {
   taskNamespaces: Map<number, string>;
 }
 
-const SHOW = ['addr show', `route show table all proto ${ROUTE_PROTOCOL}`, 'rule show', 'neigh show nud permanent', 'netns list'];
+const SHOW = ['addr show', `route show table all proto ${ROUTE_PROTOCOL}`, 'rule show', 'neigh show nud permanent'];
+/** Only the node's namespace knows tasks' ones; listing them opens every one there is. */
+const SHOW_NODE = [...SHOW, 'netns list'];
+
+/** Lines for an `ip -d -j -batch` that make it tell what `seenIn` reads. */
+export const showLines = (ns: string): readonly string[] => (ns === NODE_NAMESPACE ? SHOW_NODE : SHOW);
 
 /** Reads namespace `ns` with one `ip`. @throws COMMAND_FAILED, CORRUPT */
 export async function see(entry: Entry, ns: string): Promise<Seen> {
-  const { stdout } = await entry.ip(ns, ['-d', '-j', '-batch', '-'], { input: `${SHOW.join('\n')}\n` });
-  const [links, routes, rules, neighbours, netns] = documents(stdout);
+  const { stdout } = await entry.ip(ns, ['-d', '-j', '-batch', '-'], { input: `${showLines(ns).join('\n')}\n` });
+  return seenIn(ns, stdout);
+}
+
+/** What the `showLines` of a batch printed. @throws KERNEL */
+export function seenIn(ns: string, stdout: string): Seen {
+  const [links, routes, rules, neighbours, netns] = documents(stdout, showLines(ns).length);
   const ours = ns === NODE_NAMESPACE ? isOurLink : isTaskLink;
   const seen = parsed(z.array(linkSchema), links);
   return {
@@ -109,6 +119,11 @@ export async function seeSysctls(
   const keys = Object.keys(wanted);
   if (keys.length === 0) return {};
   const { stdout } = await entry.exec(ns, ['sysctl', '-e', ...keys], { accept: [1, 255] });
+  return sysctlsIn(stdout, wanted, there);
+}
+
+/** What `sysctl` printed, with the rules of `seeSysctls`; of a key that it printed twice, the later value. */
+export function sysctlsIn(stdout: string, wanted: Record<string, string>, there: (device: string) => boolean): Record<string, string> {
   const waits = (key: string) => {
     const device = deviceOfSysctl(key);
     return device !== undefined && isOurLink(device) && !there(device);
@@ -198,10 +213,10 @@ function ruleOf(r: z.infer<typeof ruleSchema>): Rule[] {
 }
 
 /** `ip -j -batch` prints one document a line that has anything to say, `[]` or nothing for the others. */
-function documents(stdout: string): unknown[] {
+function documents(stdout: string, questions: number): unknown[] {
   const lines = stdout.split('\n').filter((line) => line.trim() !== '');
-  if (lines.length !== SHOW.length)
-    throw new WeftError('KERNEL', { what: 'cannot read what "ip" printed', why: `${lines.length} answers to ${SHOW.length} questions` });
+  if (lines.length !== questions)
+    throw new WeftError('KERNEL', { what: 'cannot read what "ip" printed', why: `${lines.length} answers to ${questions} questions` });
   return lines.map(json);
 }
 

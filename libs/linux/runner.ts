@@ -1,8 +1,8 @@
 /**
  * The one place that runs commands. Arguments are arrays, there is no shell, and an error says what ran, how it ended and
- * what it said.
+ * what it said. Node's own `spawn` and no library: a plan may run a hundred commands, and each costs milliseconds as it is.
  */
-import { execa } from 'execa';
+import { spawn } from 'node:child_process';
 import { WeftError } from '#base/errors.js';
 
 export interface RunOptions {
@@ -26,34 +26,64 @@ const DEFAULT_TIMEOUT_MS = 20_000;
 const MAX_OUTPUT_BYTES = 256 * 1024 * 1024;
 /** Of what a command said, in an error's text. */
 const MAX_WHY_CHARS = 500;
+/** Errors are matched and shown in English, whatever the host speaks. Copied once: reading the environment is slow. */
+const ENVIRONMENT = { ...process.env, LC_ALL: 'C' };
 
 /** Runs `argv` to its end. @throws COMMAND_FAILED with argv, exit and stderr */
 export const run: Run = async (argv, options = {}) => {
-  const [file, ...args] = argv;
-  if (file === undefined) throw new WeftError('COMMAND_FAILED', 'there is no command to run');
-  const result = await execa(file, args, {
-    input: options.input ?? '',
-    timeout: options.timeoutMs ?? DEFAULT_TIMEOUT_MS,
-    maxBuffer: MAX_OUTPUT_BYTES,
-    stripFinalNewline: false,
-    reject: false,
-    // Errors are matched and shown in English, whatever the host speaks.
-    env: { LC_ALL: 'C' },
-  });
-  const { stdout, stderr, exitCode } = result;
-  if (exitCode !== undefined && !result.timedOut && (exitCode === 0 || options.accept?.includes(exitCode)))
-    return { stdout, stderr, exitCode };
-  throw failure(
-    argv,
-    result.timedOut ? 'took too long and was stopped' : `ended with ${exitCode ?? result.signal ?? result.code}`,
-    stderr || result.message,
-  );
+  const ended = await ending(argv, options);
+  const { exitCode, stdout, stderr } = ended;
+  if (exitCode !== undefined && (exitCode === 0 || options.accept?.includes(exitCode))) return { stdout, stderr, exitCode };
+  const how = ended.how ?? `ended with ${exitCode}`;
+  const hint = /ENOENT/.test(how) ? `Install the package that has "${argv[0]}".` : undefined;
+  const why = `${how}: ${stderr.trim().slice(0, MAX_WHY_CHARS)}`;
+  throw new WeftError('COMMAND_FAILED', { what: `"${argv.join(' ').slice(0, 200)}" failed`, why, ...(hint ? { hint } : {}) });
 };
 
-function failure(argv: readonly string[], end: string, said: string | undefined): WeftError {
-  const hint = said?.includes('ENOENT') ? `Install the package that has "${argv[0]}".` : undefined;
-  const why = `${end}: ${(said ?? '').trim().slice(0, MAX_WHY_CHARS)}`;
-  return new WeftError('COMMAND_FAILED', { what: `"${argv.join(' ').slice(0, 200)}" failed`, why, ...(hint ? { hint } : {}) });
+interface Ending {
+  /** undefined: it did not exit by itself, and `how` says what happened. */
+  exitCode?: number;
+  how?: string;
+  stdout: string;
+  stderr: string;
+}
+
+function ending([file, ...args]: readonly string[], options: RunOptions): Promise<Ending> {
+  if (file === undefined) throw new WeftError('COMMAND_FAILED', 'there is no command to run');
+  return new Promise((resolve) => {
+    const child = spawn(file, args, { stdio: 'pipe', env: ENVIRONMENT });
+    let how: string | undefined;
+    const stop = (why: string) => {
+      how ??= why;
+      child.kill('SIGKILL');
+    };
+    const timer = setTimeout(() => stop('took too long and was stopped'), options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
+    const stdout = gather(child.stdout, stop);
+    const stderr = gather(child.stderr, stop);
+    // Without a file to run there is this event, and `close` after it.
+    child.once('error', (error) => (how ??= error.message));
+    child.once('close', (code, signal) => {
+      clearTimeout(timer);
+      const said = { stdout: stdout(), stderr: stderr() };
+      if (how !== undefined || code === null) resolve({ how: how ?? `ended with ${signal ?? 'no exit code'}`, ...said });
+      else resolve({ exitCode: code, ...said });
+    });
+    // A command that ends without reading its input says by its exit code whether that was right.
+    child.stdin.once('error', () => undefined);
+    child.stdin.end(options.input ?? '');
+  });
+}
+
+/** Collects a stream's text; the result gives what came. */
+function gather(stream: NodeJS.ReadableStream, stop: (why: string) => void): () => string {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  stream.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > MAX_OUTPUT_BYTES) stop('said too much and was stopped');
+    else chunks.push(chunk);
+  });
+  return () => Buffer.concat(chunks).toString('utf8');
 }
 
 /** Maps `items` with at most `limit` under way. */

@@ -1,5 +1,4 @@
 /** gRPC clients over mTLS. The server is checked by the role in its certificate (`<role>.weft`), not by its address. */
-import { once } from 'node:events';
 import type { ChannelCredentials } from '@grpc/grpc-js';
 import {
   credentials as grpcCredentials,
@@ -13,6 +12,7 @@ import {
 } from '@grpc/grpc-js';
 import { WeftError } from '#base/errors.js';
 import { fromServiceError } from './errors.js';
+import { writable } from './writable.js';
 
 export interface ClientIdentity {
   caPem: string;
@@ -130,7 +130,7 @@ export function openBidi<Req, Res>(call: ClientDuplexStream<Req, Res>, signal?: 
     async send(message) {
       if (call.destroyed || call.writableEnded)
         throw new WeftError('UNAVAILABLE', { what: `the stream to ${target ?? 'the server'} has ended` });
-      if (!call.write(message)) await Promise.race([once(call, 'drain'), once(call, 'close')]).catch(() => undefined);
+      if (!call.write(message)) await writable(call);
     },
     end: () => call.end(),
     messages: readStream(call as unknown as ClientDuplexStream<never, Res>, signal, target),

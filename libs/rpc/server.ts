@@ -3,7 +3,6 @@
  * client certificate of the cluster's CA, and each handler names the roles that may call it. Who calls is read from the
  * certificate, never from a message.
  */
-import { once } from 'node:events';
 import {
   Server,
   ServerCredentials,
@@ -18,6 +17,7 @@ import {
 } from '@grpc/grpc-js';
 import { WeftError } from '#base/errors.js';
 import { toServiceError } from './errors.js';
+import { writable } from './writable.js';
 
 export type Role = 'controller' | 'node' | 'admin' | 'none';
 
@@ -140,7 +140,7 @@ async function pump<Res>(
 ): Promise<void> {
   for await (const message of messages) {
     if (signal.aborted) return;
-    if (!call.write(message)) await Promise.race([once(call, 'drain', { signal }).catch(() => undefined), once(call, 'close')]);
+    if (!call.write(message)) await writable(call, signal);
   }
 }
 

@@ -24,13 +24,14 @@ export interface BlobWritten {
 
 /** True if the blob is there; it is then kept by the lease too. */
 export async function hasBlob(client: ContainerdClient, digest: string, lease?: string): Promise<boolean> {
+  // Kept first, looked for then: the other way round, the garbage collector could take it in between.
+  if (lease) await addToLease(client, lease, 'content', digest);
   try {
     await client.call(ContentService.info, { digest });
   } catch (error) {
     if (isNotFound(error)) return false;
     throw error;
   }
-  if (lease) await addToLease(client, lease, 'content', digest);
   return true;
 }
 
@@ -149,6 +150,8 @@ class Upload {
   /** Makes the blob final. One that is there already is as good. */
   async commit(digest: string): Promise<void> {
     await this.#until(() => this.#unacknowledged === 0);
+    // Before the commit: if the blob is there already and nobody needs it, the garbage collector may be about to take it.
+    await addToLease(this.#client, this.#lease, 'content', digest);
     this.#send({ action: WriteAction.COMMIT, offset: this.size, data: new Uint8Array(0), total: this.size, expected: digest });
     const timer = setTimeout(() => this.#stream.cancel(), COMMIT_DEADLINE_MS);
     try {
@@ -156,7 +159,6 @@ class Upload {
       this.#stream.end();
     } catch (error) {
       if (!isAlreadyExists(error)) throw error;
-      await addToLease(this.#client, this.#lease, 'content', digest);
     } finally {
       clearTimeout(timer);
     }

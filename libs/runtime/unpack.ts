@@ -51,10 +51,11 @@ export async function unpackLayers(
   const chains = chainIds(diffIds);
   for (const [i, layer] of layers.entries()) {
     const chain = chains[i] as string;
+    // Kept first, looked for then: the other way round, the garbage collector could take it in between.
+    await addToLease(client, lease, `snapshots/${snapshotter}`, chain);
     if (!(await hasSnapshot(client, snapshotter, chain))) {
       await unpackLayer(client, { snapshotter, lease, layer, diffId: diffIds[i] as string, parent: chains[i - 1] ?? '', chain });
     }
-    await addToLease(client, lease, `snapshots/${snapshotter}`, chain);
   }
 }
 

@@ -1,7 +1,7 @@
 /** The first whole path: a Compose file in, nine replicas on three nodes out; reachable by name where they share a network. */
 import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { eventually, sh, TestCluster, type TaskLine } from './cluster.js';
+import { eventually, readQuietly, sh, TestCluster, type TaskLine } from './cluster.js';
 
 const cluster = new TestCluster('st');
 let tasks: TaskLine[] = [];
@@ -225,7 +225,7 @@ describe('ctl down', () => {
     await cluster.ctl('up', '-f', 'shop.yaml');
     const left = await cluster.tasks('shop');
     await cluster.ctl('dev', 'down', '--name', cluster.name);
-    expect(cluster.pids()).toEqual([]);
+    expect(cluster.pids().map((pid) => `${pid} ${readQuietly(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')}`)).toEqual([]);
     const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
     expect(namespaces.filter((n) => n.includes(`-${cluster.name}-`) || left.some((t) => n === cluster.taskNetns(t.id)))).toEqual([]);
     expect(sh('ip', '-br', 'link').stdout).not.toContain(`weftdev-${cluster.name}`);

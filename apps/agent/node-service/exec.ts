@@ -4,7 +4,7 @@ import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import type { ExecRequest, ExecResponse, ExecStart } from '#rpc/gen/weft/v1/api.js';
 import type { ContainerInfo, ExecSession, Runtime } from '#runtime/runtime.js';
-import { merge } from '../streams.js';
+import { merge } from '#base/streams.js';
 
 /** Between the polite and the firm signal to a process whose caller hung up. */
 const HANG_UP_GRACE_MS = 2_000;

@@ -6,7 +6,7 @@ import type { ImageProgress, ListImagesResponse, LoadImageRequest, PrepareImages
 import type { Image } from '#rpc/gen/weft/v1/types.js';
 import type { ImageInfo, PullProgress, Runtime } from '#runtime/runtime.js';
 import { repositoryOf } from '../ensure-image.js';
-import { Queue } from '../streams.js';
+import { Queue } from '#base/streams.js';
 
 /** A line of progress each so many bytes of an archive. */
 const REPORT_EVERY_BYTES = 4 * 1024 * 1024;

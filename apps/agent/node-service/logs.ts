@@ -3,7 +3,7 @@ import { WeftError } from '#base/errors.js';
 import { ID_PATTERN } from '#model/names.js';
 import { readLog, type LogEntry } from '#logs/read-log.js';
 import type { LogLine, LogsRequest, LogsResponse } from '#rpc/gen/weft/v1/api.js';
-import { batch, merge, mergeSorted } from '../streams.js';
+import { batch, merge, mergeSorted } from '#base/streams.js';
 
 const BATCH_LINES = 100;
 const BATCH_MS = 50;

@@ -5,7 +5,7 @@ import { fromDetail, toDetail } from '#rpc/errors.js';
 import type { ImageProgress, ListImagesResponse, LoadImageRequest, NodeImages, PrepareImagesRequest } from '#rpc/gen/weft/v1/api.js';
 import type { Image } from '#rpc/gen/weft/v1/types.js';
 import type { ClusterFollower } from '../cluster/follower.js';
-import { mergeAsTheyCome } from './merge-streams.js';
+import { merge } from '#base/streams.js';
 import type { NodeClients, Reach } from './node-clients.js';
 
 const LIST_TIMEOUT_MS = 5_000;
@@ -76,7 +76,7 @@ export class ImageCalls {
 
   async *#ask(reaches: readonly Reach[], request: PrepareImagesRequest, tally: Tally, signal: AbortSignal): AsyncGenerator<ImageProgress> {
     const streams = reaches.map((reach) => tell(reach, readStream(reach.client.prepareImages(request), signal, reach.target), tally));
-    yield* mergeAsTheyCome(streams);
+    yield* merge(streams);
   }
 
   /** The archive goes to every ready node as it comes in; the slowest sets the pace. A node that fails is left out and reported. */
@@ -87,7 +87,7 @@ export class ImageCalls {
     const feeding = feed(requests, calls);
     // Heard below; without this a failure before then would count as unhandled.
     feeding.catch(() => undefined);
-    yield* mergeAsTheyCome(calls.map((call, i) => tell(reaches[i] as Reach, call.messages, tally)));
+    yield* merge(calls.map((call, i) => tell(reaches[i] as Reach, call.messages, tally)));
     throwFirst(tally);
     await feeding;
     for (const reference of tally.images.keys())

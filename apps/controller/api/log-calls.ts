@@ -6,7 +6,8 @@ import { readStream } from '#rpc/client.js';
 import type { LogLine, LogsRequest, LogsResponse } from '#rpc/gen/weft/v1/api.js';
 import type { ClusterFollower } from '../cluster/follower.js';
 import { findTask, tasksOfStack } from './find-tasks.js';
-import { Confluence, mergeInOrder } from './merge-streams.js';
+import { mergeSorted } from '#base/streams.js';
+import { Confluence } from './confluence.js';
 import type { NodeClients } from './node-clients.js';
 
 /** Lines of one message. */
@@ -30,7 +31,7 @@ export class LogCalls {
     const select = this.#selection(request);
     const tasks = select();
     const streams = this.#open(tasks, request, signal);
-    if (!request.follow) yield* inBatches(mergeInOrder(streams.map(lines), (l) => l.at));
+    if (!request.follow) yield* inBatches(mergeSorted(streams.map(lines), (l) => l.at));
     else if (request.tasks.length > 0) yield* this.#gather(new Confluence(streams).items(), signal);
     else yield* this.#followStack(tasks, streams, request, signal);
   }

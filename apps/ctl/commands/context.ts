@@ -1,6 +1,7 @@
 /** `ctl context`: the clusters this user can speak to. */
 import { Command } from 'commander';
 import { WeftError } from '#base/errors.js';
+import { loadIdentity } from '#trust/identity.js';
 import { listContexts, removeContext, saveContext, useContext, type ContextRow } from '../context.js';
 import { flagsOf, formatOption, type CommonFlags } from '../options.js';
 import { listing, type Column } from '../render/table.js';
@@ -10,6 +11,7 @@ const EXAMPLES = `
 Examples:
   ctl context ls
   ctl context create prod --join 192.0.2.10:7701 --token weft1.…    (made there by \`ctl node token --role admin\`)
+  ctl context import local --identity /var/lib/weft/controller/admin --endpoint 192.0.2.10:7700    (on the controller's host)
   ctl context use prod
   ctl ps --context dev`;
 
@@ -27,6 +29,7 @@ export function contextCommand(shell: Shell): Command {
         }),
     )
     .addCommand(createCommand(shell))
+    .addCommand(importCommand(shell))
     .addCommand(
       new Command('rm')
         .description('forget a context; the cluster itself stays as it is')
@@ -68,5 +71,26 @@ function createCommand(shell: Shell): Command {
     await saveContext(name, { endpoints }, identity, shell.env);
     if (flags.use || (await listContexts(shell.env)).length === 1) await useContext(name, shell.env);
     say(shell, `context "${name}" speaks to ${endpoints.join(', ')}`);
+  });
+}
+
+function importCommand(shell: Shell): Command {
+  const command = new Command('import')
+    .description('take up the administrator that the first controller made on its own host')
+    .argument('<name>', 'what to call it here')
+    .requiredOption('--identity <directory>', 'holds ca.pem, cert.pem and key.pem: <controller data>/admin')
+    .requiredOption('--endpoint <host:port...>', 'the API of a controller')
+    .option('--use', 'make it the context in use');
+  return command.action(async (name: string) => {
+    const flags = flagsOf<{ identity: string; endpoint: string[]; use?: boolean }>(command);
+    const identity = await loadIdentity(flags.identity);
+    if (!identity)
+      throw new WeftError('NOT_FOUND', {
+        what: `there is no identity in ${flags.identity}`,
+        hint: 'The first controller makes it, in the directory "admin" of its data.',
+      });
+    await saveContext(name, { endpoints: flags.endpoint }, identity, shell.env);
+    if (flags.use || (await listContexts(shell.env)).length === 1) await useContext(name, shell.env);
+    say(shell, `context "${name}" speaks to ${flags.endpoint.join(', ')}`);
   });
 }

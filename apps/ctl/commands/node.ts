@@ -85,7 +85,9 @@ function tokenCommand(shell: Shell): Command {
       say(shell, `It works once, until ${new Date(expiresAt).toISOString()}. Use it like this:`);
       say(
         shell,
-        flags.role === 'node' ? `  weft-agent --join ${at} --token TOKEN` : `  ctl context create NAME --join ${at} --token TOKEN`,
+        flags.role === 'node'
+          ? `  WEFT_TOKEN=TOKEN node dist/apps/agent/main.js --address ITS_ADDRESS --join ${at}`
+          : `  ctl context create NAME --join ${at} --token TOKEN`,
       );
     });
   });

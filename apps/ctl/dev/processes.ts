@@ -35,10 +35,13 @@ export function findProcesses(test: (argv: string[], cgroup: () => string) => bo
   return found;
 }
 
-/** Processes of ours that name a path below one of `dirs` in an argument, this command's own ancestors left out. */
+/** What a development cluster is made of. Somebody's `tail -f` on one of its logs is not. */
+const PROGRAMS = /(^|\/)(node|nsenter|flock|etcd|containerd|containerd-shim-runc-v2|runc)$/;
+
+/** Processes of ours that name a path below one of `dirs`, as an argument or as `--flag=path`. */
 export function processesOf(dirs: string[]): Running[] {
-  const prefixes = dirs.map((dir) => `${dir}/`);
-  return findProcesses((argv) => argv.some((arg) => prefixes.some((p) => arg.startsWith(p))));
+  const below = (arg: string): boolean => dirs.some((dir) => arg.replace(/^--[a-z-]+=/, '').startsWith(`${dir}/`));
+  return findProcesses((argv) => PROGRAMS.test(argv[0] ?? '') && argv.some(below));
 }
 
 /** Starts argv for good: it outlives this command. Output is appended to `logFile`. */

@@ -1,4 +1,4 @@
-/** Several streams as one: as they come, or in the order of a number that each of them grows by. */
+/** Streams that flow into one while more may still be added. What is fixed from the start is merged by #base/streams.js. */
 import { Bell } from '../bell.js';
 
 interface Arrival<T> {
@@ -55,29 +55,3 @@ export class Confluence<T> {
 }
 
 const NEVER = new AbortController().signal;
-
-/** Everything that any of the streams gives, as it comes. */
-export const mergeAsTheyCome = <T>(streams: readonly AsyncIterable<T>[]): AsyncGenerator<T> => new Confluence(streams).items();
-
-/** Items of all streams by `at`, smallest first; each stream is in order by itself. */
-export async function* mergeInOrder<T>(streams: readonly AsyncIterable<T>[], at: (item: T) => number): AsyncGenerator<T> {
-  const iterators = streams.map((s) => s[Symbol.asyncIterator]());
-  try {
-    const heads = await Promise.all(iterators.map((i) => i.next()));
-    for (;;) {
-      let first = -1;
-      let best = Infinity;
-      for (const [index, head] of heads.entries()) {
-        if (head.done || at(head.value) >= best) continue;
-        best = at(head.value);
-        first = index;
-      }
-      const head = heads[first];
-      if (!head || head.done) return;
-      yield head.value;
-      heads[first] = await (iterators[first] as AsyncIterator<T>).next();
-    }
-  } finally {
-    for (const iterator of iterators) void Promise.resolve(iterator.return?.()).catch(() => undefined);
-  }
-}

@@ -1,4 +1,4 @@
-/** Small tools for async iterables: merging, batching, a queue with two ends. */
+/** Small tools for async iterables, of no side effect of their own: merging, batching, a queue with two ends. */
 
 /** Items of all sources as they come; each source is asked for its next only when its last was taken. Ends the others when it is left. */
 export async function* merge<T>(sources: AsyncIterable<T>[]): AsyncGenerator<T> {
@@ -25,26 +25,26 @@ async function ask<T>(it: AsyncIterator<T>): Promise<{ it: AsyncIterator<T>; res
   return { it, result: await it.next() };
 }
 
-/** Items of all sources in the order of `key`; each source must be in that order itself. */
-export async function* mergeSorted<T>(sources: AsyncIterable<T>[], key: (item: T) => number): AsyncGenerator<T> {
-  const heads: { it: AsyncIterator<T>; item: T }[] = [];
-  const advance = async (it: AsyncIterator<T>) => {
-    const next = await it.next();
-    if (!next.done) heads.push({ it, item: next.value });
-  };
+/** Items of all sources by `at`, smallest first; each source must be in that order itself. */
+export async function* mergeSorted<T>(sources: readonly AsyncIterable<T>[], at: (item: T) => number): AsyncGenerator<T> {
   const iterators = sources.map((s) => s[Symbol.asyncIterator]());
   try {
-    for (const it of iterators) await advance(it);
-    while (heads.length > 0) {
-      let least = 0;
-      for (let i = 1; i < heads.length; i++)
-        if (key((heads[i] as (typeof heads)[0]).item) < key((heads[least] as (typeof heads)[0]).item)) least = i;
-      const [{ it, item }] = heads.splice(least, 1) as [(typeof heads)[0]];
-      yield item;
-      await advance(it);
+    const heads = await Promise.all(iterators.map((i) => i.next()));
+    for (;;) {
+      let first = -1;
+      let best = Infinity;
+      for (const [index, head] of heads.entries()) {
+        if (head.done || at(head.value) >= best) continue;
+        best = at(head.value);
+        first = index;
+      }
+      const head = heads[first];
+      if (!head || head.done) return;
+      yield head.value;
+      heads[first] = await (iterators[first] as AsyncIterator<T>).next();
     }
   } finally {
-    for (const it of iterators) await it.return?.()?.catch(() => undefined);
+    for (const iterator of iterators) void Promise.resolve(iterator.return?.()).catch(() => undefined);
   }
 }
 

@@ -1,0 +1,78 @@
+/**
+ * Runs commands through a small process of their own. `spawn` copies the page tables of the caller and stops its loop for
+ * as long: milliseconds in a process of 150 MB, and the pages it then writes are copied one by one. The helper is small, so
+ * a command costs what it should. It ends with its owner: its standard input ends.
+ */
+import type { ChildProcessByStdio } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
+import { WeftError } from '#base/errors.js';
+import type { HelperAnswer, HelperRequest } from './helper-protocol.js';
+import { Lines } from './helper-protocol.js';
+import type { Run, RunResult } from './runner.js';
+
+type Child = ChildProcessByStdio<Writable, Readable, null>;
+
+interface Waiting {
+  what: string;
+  resolve: (result: RunResult) => void;
+  reject: (error: WeftError) => void;
+}
+
+/** Little memory, few threads: it only waits and passes on. */
+const NODE_FLAGS = ['--max-semi-space-size=1', '--v8-pool-size=1'];
+const ENVIRONMENT = { ...process.env, UV_THREADPOOL_SIZE: '1', MALLOC_ARENA_MAX: '1' };
+
+export class CommandHelper {
+  readonly #argv: readonly string[];
+  readonly #waiting = new Map<number, Waiting>();
+  #child: Child | undefined;
+  #next = 1;
+
+  /** @param argv arguments to node: a program that calls `serveCommands`, and what is for its own arguments */
+  constructor(argv: readonly string[]) {
+    this.#argv = argv;
+  }
+
+  /** As `run` of runner.ts. A helper that has died is started again by the next command. @throws COMMAND_FAILED */
+  readonly run: Run = (argv, options = {}) => {
+    const child = (this.#child ??= this.#start());
+    const request: HelperRequest = { id: this.#next++, argv, options };
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(request.id, { what: argv.join(' ').slice(0, 200), resolve, reject });
+      child.stdin.write(`${JSON.stringify(request)}\n`);
+    });
+  };
+
+  stop(): void {
+    this.#child?.stdin.end();
+  }
+
+  #start(): Child {
+    const child = spawn(process.execPath, [...NODE_FLAGS, ...this.#argv], { stdio: ['pipe', 'pipe', 'inherit'], env: ENVIRONMENT });
+    const lines = new Lines();
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      for (const line of lines.take(chunk)) this.#answered(JSON.parse(line) as HelperAnswer);
+    });
+    let why = 'the process that runs commands has ended';
+    child.once('error', (error) => (why = error.message));
+    // A write to one that has just died fails here; its end is told by `close`.
+    child.stdin.on('error', () => undefined);
+    child.once('close', () => this.#ended(child, why));
+    return child;
+  }
+
+  #answered({ id, result, failure }: HelperAnswer): void {
+    const waiting = this.#waiting.get(id);
+    this.#waiting.delete(id);
+    if (result) waiting?.resolve(result);
+    else waiting?.reject(new WeftError('COMMAND_FAILED', failure ?? { what: `"${waiting.what}" failed` }));
+  }
+
+  #ended(child: Child, why: string): void {
+    if (this.#child === child) this.#child = undefined;
+    const all = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const { what, reject } of all) reject(new WeftError('COMMAND_FAILED', { what: `"${what}" was not finished`, why }));
+  }
+}

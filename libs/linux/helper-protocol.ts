@@ -1,0 +1,32 @@
+/** What an agent and its command helper say to one another: JSON, a line a message. Both are of one build. */
+import type { RunOptions, RunResult } from './runner.js';
+
+export interface HelperRequest {
+  id: number;
+  argv: readonly string[];
+  options: RunOptions;
+}
+
+export interface HelperAnswer {
+  id: number;
+  result?: RunResult;
+  /** Why there is no result: how the command ended, and what it said. */
+  failure?: { what: string; why: string; hint?: string };
+}
+
+/** Splits a stream of text into its lines. */
+export class Lines {
+  #parts: string[] = [];
+
+  /** The lines that `chunk` completes. */
+  *take(chunk: string): Generator<string> {
+    let from = 0;
+    for (let at = chunk.indexOf('\n'); at >= 0; at = chunk.indexOf('\n', from)) {
+      this.#parts.push(chunk.slice(from, at));
+      yield this.#parts.join('');
+      this.#parts = [];
+      from = at + 1;
+    }
+    if (from < chunk.length) this.#parts.push(chunk.slice(from));
+  }
+}
