@@ -32,7 +32,7 @@ export function fromServiceError(thrown: unknown, target = 'the server'): WeftEr
   if (Buffer.isBuffer(trailer)) return fromDetail(ErrorDetail.decode(trailer));
   switch (thrown.code) {
     case GrpcCode.UNAVAILABLE:
-      return new WeftError('UNAVAILABLE', { what: `cannot reach ${target}`, why: thrown.details, cause: thrown });
+      return new WeftError('UNAVAILABLE', { what: `cannot reach ${target}`, why: plainly(thrown.details), cause: thrown });
     case GrpcCode.DEADLINE_EXCEEDED:
       return new WeftError('TIMEOUT', { what: `${target} did not answer in time`, why: thrown.details, cause: thrown });
     case GrpcCode.UNAUTHENTICATED:
@@ -43,3 +43,6 @@ export function fromServiceError(thrown: unknown, target = 'the server'): WeftEr
       return new WeftError('INTERNAL', { what: `${target} failed`, why: thrown.details || thrown.message, cause: thrown });
   }
 }
+
+/** grpc-js wraps the system's reason: `No connection established. Last error: Error: connect ECONNREFUSED …. Resolution note: `. */
+export const plainly = (details: string): string => /Last error: (?:Error: )?(.+?)\.? Resolution note:/.exec(details)?.[1] ?? details;

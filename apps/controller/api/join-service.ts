@@ -58,7 +58,7 @@ export class JoinCalls {
     const { cluster } = follower.model;
     if (!cluster) throw new WeftError('UNAVAILABLE', 'the cluster is not made yet');
     const id = pass.token.role === 'node' ? randomBytes(8).toString('hex') : adminName(request.name);
-    if (pass.token.role === 'node' && !isIpv4(request.address)) throw new WeftError('BAD_ADDRESS', 'a node joins with its IPv4 address');
+    if (pass.token.role === 'node') checkNodeAddress(request.address);
     const extra = pass.token.role === 'node' ? [{ type: 'ip' as const, value: request.address }] : [];
     const certificatePem = await signCsr(ca, request.csrPem, { role: pass.token.role, id, clusterId: cluster.id }, extra);
     if (pass.token.role === 'node')
@@ -92,6 +92,17 @@ export class JoinCalls {
     if (!result.ok)
       throw new WeftError('TOKEN_INVALID', { what: 'the token is not valid', why: 'it is unknown, was used, or has expired' });
   }
+}
+
+/** @throws TOKEN_INVALID for a user, who names no address; BAD_ADDRESS */
+function checkNodeAddress(address: string): void {
+  if (isIpv4(address)) return;
+  if (address !== '') throw new WeftError('BAD_ADDRESS', 'a node joins with its IPv4 address');
+  throw new WeftError('TOKEN_INVALID', {
+    what: 'this token is not for users',
+    why: 'it makes a certificate of the role "node"',
+    hint: 'Make one with `ctl node token --role admin`.',
+  });
 }
 
 const adminName = (name: string): string => (name === '' ? `admin-${randomBytes(4).toString('hex')}` : checkName(name, 'the user'));

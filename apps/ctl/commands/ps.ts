@@ -43,6 +43,6 @@ export async function ps(shell: Shell, services: readonly string[], flags: PsFla
       .map((row) => taskRow(row, keys))
       .filter((row) => (flags.all || row.desired === 'run') && (services.length === 0 || services.includes(row.service)))
       .sort(byPlace);
-    print(shell, listing(rows, taskColumns(shell.clock.now(), stack === ''), flags.format));
+    print(shell, listing(rows, taskColumns(shell.clock.now(), stack === ''), flags.format, shell.stdout.columns));
   });
 }

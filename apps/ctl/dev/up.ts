@@ -64,6 +64,15 @@ function startController(l: DevLayout, node: DevNode): void {
   );
 }
 
+/**
+ * Where nodes read their name servers. A stub on the loopback of the host (systemd-resolved) is out of reach for a node in a
+ * namespace of its own; systemd-resolved.service(8) tells where the real ones are.
+ */
+export function upstreamFile(etc = '/etc/resolv.conf', behindStub = '/run/systemd/resolve/resolv.conf'): string {
+  const servers = existsSync(etc) ? [...readFileSync(etc, 'utf8').matchAll(/^\s*nameserver\s+(\S+)/gm)].map((m) => m[1] ?? '') : [];
+  return servers.every((s) => s.startsWith('127.')) && existsSync(behindStub) ? behindStub : etc;
+}
+
 async function startAgent(l: DevLayout, node: DevNode, api: ApiClient): Promise<boolean> {
   if (runs('agent', agentDir(node))) return false;
   const first = l.nodes[0] as DevNode;
@@ -84,6 +93,7 @@ async function startAgent(l: DevLayout, node: DevNode, api: ApiClient): Promise<
       '--containerd-root',
       join(l.dir, 'containerd'),
     ],
+    ...['--resolv-conf', upstreamFile()],
   ];
   const env = { ...process.env };
   if (!(await loadIdentity(join(agentDir(node), 'pki')))) {

@@ -25,6 +25,14 @@ describe('tables', () => {
     expect(table([], columns)).toBe('NAME   N\n');
   });
 
+  it('fit a terminal where a column may be cut, and are whole elsewhere', () => {
+    const cut = [{ title: 'NAME', text: (r: { name: string }) => r.name, cuts: true as const }, ...columns.slice(1)];
+    const rows = [{ name: `failed (${'why '.repeat(10)})`, n: 1 }];
+    expect(table(rows, cut, 40)).toBe(`NAME${' '.repeat(35)}N\nfailed (${'why '.repeat(6)}why…   1\n`);
+    expect(table(rows, cut, 10).split('\n')[1]).toHaveLength(34);
+    expect(table(rows, cut)).toContain(rows[0]?.name);
+  });
+
   it('let no control character through', () => {
     expect(table([{ name: 'a\u001b[2Jb\nc', n: 1 }], columns)).toBe('NAME       N\na?[2Jb c   1\n');
   });

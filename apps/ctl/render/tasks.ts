@@ -58,7 +58,7 @@ export function taskColumns(now: number, withStack: boolean): Column<TaskListRow
     { title: 'NAME', text: (r) => r.name },
     { title: 'SERVICE', text: (r) => r.service },
     { title: 'NODE', text: (r) => r.node },
-    { title: 'STATE', text: (r) => stateText(r, now) },
+    { title: 'STATE', text: (r) => stateText(r, now), cuts: true },
     { title: 'ADDRESSES', text: (r) => r.addresses.replaceAll('=', ' ').replaceAll(',', ', ') },
     { title: 'PORTS', text: (r) => r.ports.replaceAll(',', ', ') },
     { title: 'IMAGE', text: (r) => r.image },

@@ -60,6 +60,12 @@ describe('who may do what', () => {
       callUnary(client, 'signCertificate', { token: `${id}.${secret}`, csrPem: 'nonsense', name: 'nx', address: ownAddress() }),
     ).rejects.toMatchObject({ code: 'BAD_VALUE' });
     client.close();
+    // As a user joins, who has no address.
+    await expect(joinNode(controller, good, 'eva', '')).rejects.toMatchObject({
+      code: 'TOKEN_INVALID',
+      what: 'this token is not for users',
+      hint: expect.stringContaining('--role admin'),
+    });
     // Still good.
     await expect(joinNode(controller, good, 'nx', ownAddress())).resolves.toMatchObject({ role: 'node' });
     await callUnary(api, 'removeNode', { node: 'nx', force: true });
