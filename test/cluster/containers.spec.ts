@@ -49,6 +49,7 @@ services:
     user: '1234:4321'
     working_dir: /work/dir
     hostname: myhost
+    stop_grace_period: 1s
     read_only: true
     cap_drop: [CHOWN]
     tmpfs: ['/scratch:size=1m,mode=700']
@@ -88,6 +89,7 @@ services:
   box:
     image: weft-demo
     command: [sh, -c, 'echo written >> /data/file; exec sleep 1000']
+    stop_grace_period: 1s
     volumes: ['kept:/data']
 volumes: { kept: {} }
 `,
