@@ -77,6 +77,8 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
         return {
           ...host,
           hostname: hostname(),
+          name: options.name,
+          address: options.address,
           versions: { ...host.versions, agent: weftVersion(), node: process.versions.node, containerd },
         };
       },

@@ -25,6 +25,9 @@ export const listeningPortSchema = z.object({
 export const nodeFactsSchema = z.object({
   nodeId: idSchema,
   hostname: z.string().default(''),
+  /** Name and underlay address that the node joined under: by these it is known again if etcd has forgotten it. */
+  name: z.string().default(''),
+  address: z.string().default(''),
   /** Addresses of the host with prefix length, loopback left out. */
   addresses: z.array(z.string()).default([]),
   /** MTU in bytes of the device that holds the underlay address. */

@@ -141,6 +141,8 @@ export class AgentUplink {
 const EMPTY_FACTS: WireFacts = {
   nodeId: '',
   hostname: '',
+  name: '',
+  address: '',
   addresses: [],
   underlayMtu: 1500,
   cpus: 0,

@@ -66,11 +66,12 @@ export async function registerNode(
 }
 
 /**
- * What a node that etcd has forgotten is registered as again: its host name and its first address, as its agent tells them
- * (an agent lists its underlay address first).
+ * What a node that etcd has forgotten is registered as again: the name and address that its agent says it joined under. Who
+ * it is stands in its certificate; a name that another node has by now is not given twice.
  */
 export function wishFromFacts(state: ClusterState, nodeId: string, facts: NodeFacts): NodeWish {
-  const taken = [...state.nodes.values()].some((n) => n.name === facts.hostname);
-  const name = HOSTNAME_PATTERN.test(facts.hostname) && !taken ? facts.hostname : `node-${nodeId.slice(0, 8)}`;
-  return { id: nodeId, name, address: (facts.addresses[0] ?? '').split('/')[0] ?? '' };
+  const wanted = facts.name || facts.hostname;
+  const taken = [...state.nodes.values()].some((n) => n.name === wanted);
+  const name = HOSTNAME_PATTERN.test(wanted) && !taken ? wanted : `node-${nodeId.slice(0, 8)}`;
+  return { id: nodeId, name, address: facts.address || (facts.addresses[0] ?? '').split('/')[0] || '' };
 }

@@ -157,6 +157,8 @@ describe('who may do what', () => {
 const EMPTY = {
   nodeId: '',
   hostname: '',
+  name: '',
+  address: '',
   addresses: [],
   underlayMtu: 1500,
   cpus: 1,
