@@ -70,7 +70,7 @@ export async function createContainer(ctx: ContainerContext, spec: ContainerSpec
     await createTask(ctx, spec, image.chainId);
   } catch (error) {
     await removeContainer(ctx, spec.id).catch(() => undefined);
-    throw runtimeFailure(`cannot create the container ${spec.id}`, error);
+    throw runtimeFailure('cannot create the container', error);
   }
 }
 

@@ -46,7 +46,7 @@ export async function execInContainer(ctx: ExecContext, request: ExecRequest): P
     return exec.session();
   } catch (error) {
     await exec.discard();
-    throw runtimeFailure(`cannot run ${JSON.stringify(request.argv[0]?.slice(0, 128))} in ${request.containerId}`, error);
+    throw runtimeFailure(`cannot run ${JSON.stringify(request.argv[0]?.slice(0, 128))} in the container`, error);
   }
 }
 
@@ -56,7 +56,7 @@ async function processOf(client: ContainerdClient, request: ExecRequest): Promis
   const task = await taskOf(client, request.containerId);
   if (task?.status !== Status.RUNNING) {
     throw new WeftError('RUNTIME', {
-      what: `cannot run a command in ${request.containerId}`,
+      what: 'cannot run a command in the container',
       why: 'the container does not run',
       hint: 'Look at `ctl ps` and `ctl logs`.',
     });

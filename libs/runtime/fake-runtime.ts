@@ -138,7 +138,7 @@ export class FakeRuntime implements Runtime {
     const container = this.#containers.get(request.containerId);
     if (!container) throw new WeftError('NOT_FOUND', `no container ${request.containerId}`);
     if (container.process?.info().state !== 'running')
-      throw new WeftError('RUNTIME', { what: `cannot run a command in ${request.containerId}`, why: 'the container does not run' });
+      throw new WeftError('RUNTIME', { what: 'cannot run a command in the container', why: 'the container does not run' });
     return fakeSession(request);
   }
 

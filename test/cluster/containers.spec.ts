@@ -114,6 +114,8 @@ volumes: { kept: {} }
     ])
       expect(stderr).toMatch(words);
     expect(stderr).not.toMatch(/\n\s+at /);
+    const refused = await cluster.tryCtl(['exec', '-T', '-p', 'crash', 'nocmd', 'true']);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/^error: cannot run anything in .+\nwhy: .+\nhint: .+\n$/) });
     await eventually(20_000, async () => {
       const exits = (await tasks('crash')).find((t) => t.service === 'exits');
       expect(exits).toMatchObject({

@@ -5,6 +5,7 @@ import type { Log } from '#base/log.js';
 import type { ExecRequest, ExecResponse, ExecStart } from '#rpc/gen/weft/v1/api.js';
 import type { ContainerInfo, ExecSession, Runtime } from '#runtime/runtime.js';
 import { merge } from '#base/streams.js';
+import { NAME_LABEL } from '../plan-tasks.js';
 
 /** Between the polite and the firm signal to a process whose caller hung up. */
 const HANG_UP_GRACE_MS = 2_000;
@@ -51,8 +52,9 @@ async function begin({ runtime, nodeName, container }: ExecCallDeps, start: Exec
   const found = container(start.task);
   if (!found || found.state !== 'running') {
     throw new WeftError('NOT_FOUND', {
-      what: `cannot run anything in task ${start.task}`,
+      what: `cannot run anything in ${found?.labels[NAME_LABEL] ?? `task ${start.task}`}`,
       why: found ? 'its container does not run' : `node ${nodeName} has no container for it`,
+      hint: 'See with `ctl ps` why it does not run.',
     });
   }
   const size = start.columns > 0 && start.rows > 0 ? { columns: start.columns, rows: start.rows } : undefined;
