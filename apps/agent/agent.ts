@@ -33,7 +33,7 @@ import { turns } from './turns.js';
 import { followUpstreams } from './upstreams.js';
 
 /** Containers made, started or removed at once. */
-const AT_ONCE = 8;
+const AT_ONCE = 16;
 /** What must be known of the containers before the network is touched may keep it waiting no longer than this. */
 const LOOK_FIRST_MS = 5_000;
 

@@ -39,6 +39,11 @@ export class StatusBoard {
     this.#unheard.delete(taskId);
   }
 
+  /** Whether no task is on its way to another state: what is to be said now is all there is for the moment. */
+  get isSettled(): boolean {
+    return [...this.#statuses.values()].every(({ state }) => state === 'running' || state === 'stopped');
+  }
+
   get unheard(): number {
     return this.#unheard.size;
   }

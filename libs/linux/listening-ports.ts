@@ -12,16 +12,24 @@ interface Socket {
 /** State numbers of /proc/net/tcp and udp: TCP_LISTEN, and TCP_CLOSE for a UDP socket that is bound and not connected. */
 const LISTENING = { tcp: '0A', udp: '07' } as const;
 
+/**
+ * Socket inode → process name as found before; '' for a socket that no process holds, as the kernel's own. Looking through all
+ * open files of a host costs tens of milliseconds, so it is done for new sockets only.
+ */
+let known: ReadonlyMap<string, string> = new Map();
+
 /** Listening TCP and bound UDP sockets of this network namespace, sorted; the process's name where it can be told. */
 export async function listeningPorts(): Promise<ListeningPort[]> {
   const files = ['tcp', 'tcp6', 'udp', 'udp6'] as const;
   const sockets = (
     await Promise.all(files.map(async (f) => parseSockets(await text(`/proc/self/net/${f}`), f.startsWith('tcp') ? 'tcp' : 'udp')))
   ).flat();
-  const owners = await processesOf(new Set(sockets.map((s) => s.inode)));
+  const unknown = new Set(sockets.map((s) => s.inode).filter((inode) => !known.has(inode)));
+  const owners = unknown.size === 0 ? known : new Map([...known, ...(await processesOf(unknown))]);
+  known = new Map(sockets.map((s) => [s.inode, owners.get(s.inode) ?? '']));
   const ports = sockets.map((s): ListeningPort => {
     const process = owners.get(s.inode);
-    return { protocol: s.protocol, address: s.address, port: s.port, ...(process === undefined ? {} : { process }) };
+    return { protocol: s.protocol, address: s.address, port: s.port, ...(process ? { process } : {}) };
   });
   return ports.sort((a, b) => a.protocol.localeCompare(b.protocol) || a.port - b.port || a.address.localeCompare(b.address));
 }

@@ -19,6 +19,7 @@ const RECONNECT = { initialMs: 200, maxMs: 5_000 };
 const HEARTBEAT_MS = 1_000;
 const COALESCE_MS = 100;
 const COALESCE_COUNT = 100;
+const SETTLED_MS = 10;
 /** A controller that takes a stream owes a snapshot by then. After that, silence is normal and gRPC's keepalive watches. */
 const FIRST_SNAPSHOT_MS = 5_000;
 /** While quarantined, ask again with a new stream: the controller may have been put right. */
@@ -100,6 +101,7 @@ class Session {
   readonly #timers = new Set<NodeJS.Timeout>();
   #bidi: Bidi<AgentMessage, HubMessage> | undefined;
   #coalescing: NodeJS.Timeout | undefined;
+  #coalescingMs = 0;
   #awaitSnapshot: NodeJS.Timeout | undefined;
   /** What was handed to the connection and not taken yet. */
   #inFlight = 0;
@@ -187,13 +189,19 @@ class Session {
     }
   }
 
+  /** Once no task is on its way, nothing is worth waiting for: somebody may be waiting for just this. */
   #statusChanged(): void {
-    if (this.#o.board.unheard >= COALESCE_COUNT) return this.#flushStatuses();
-    this.#coalescing ??= this.#after(COALESCE_MS, () => this.#flushStatuses());
+    const { board } = this.#o;
+    if (board.unheard >= COALESCE_COUNT) return this.#flushStatuses();
+    const delayMs = board.isSettled ? SETTLED_MS : COALESCE_MS;
+    if (this.#coalescing && delayMs >= this.#coalescingMs) return;
+    this.#forgetTimer(this.#coalescing);
+    this.#coalescingMs = delayMs;
+    this.#coalescing = this.#after(delayMs, () => this.#flushStatuses());
   }
 
   #flushStatuses(): void {
-    clearTimeout(this.#coalescing);
+    this.#forgetTimer(this.#coalescing);
     this.#coalescing = undefined;
     for (let batch = this.#o.board.take(COALESCE_COUNT); batch.length > 0; batch = this.#o.board.take(COALESCE_COUNT)) {
       this.#send({ message: { $case: 'status', value: { statuses: batch.map(statusToWire) } } });
@@ -211,6 +219,12 @@ class Session {
 
   #every(ms: number, act: () => void): void {
     this.#timers.add(setInterval(act, ms));
+  }
+
+  #forgetTimer(timer: NodeJS.Timeout | undefined): void {
+    if (!timer) return;
+    clearTimeout(timer);
+    this.#timers.delete(timer);
   }
 
   #after(ms: number, act: () => void): NodeJS.Timeout {

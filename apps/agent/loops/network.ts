@@ -19,11 +19,18 @@ import type { TaskNetwork } from '../task-runner.js';
 
 const COALESCE_MS = 10;
 const MOST_PATIENCE_MS = 500;
+/** For so long after new tasks were wired, their containers start, and news of them comes in drops. */
+const STARTING_MS = 2_000;
+const STARTING_PATIENCE_MS = 250;
 /** Between looks whether a namespace is there. */
-const LOOK_MS = 10;
+const LOOK_MS = 20;
 /** File system of pinned namespaces (linux/magic.h). */
 const NSFS_MAGIC = 0x6e_73_66_73;
 const REPAIR_MS = 5_000;
+/** While much changes, looking for drift waits for a moment without changes; but not for long. */
+const QUIET_MS = 1_500;
+const REPAIR_LATEST_MS = 15_000;
+const AGAIN_MS = 200;
 /** Looking for drift takes time that grows with the tasks: of the time between, at most this share. */
 const REPAIR_SHARE = 0.05;
 const REPAIR_MOST_MS = 30_000;
@@ -64,6 +71,8 @@ export class NetworkLoop implements TaskNetwork {
   #timer: NodeJS.Timeout | undefined;
   #delayMs = 0;
   #lastTookMs = 0;
+  #lastSetAt = -Infinity;
+  #lastWiredAt = -Infinity;
   #repairing: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #dirty = false;
@@ -96,9 +105,11 @@ export class NetworkLoop implements TaskNetwork {
    * for as long as the last set took, they leave half of the time to the containers.
    */
   #patienceMs(): number {
-    const { store, host } = this.#o;
+    const { store, host, clock } = this.#o;
     const isAwaited = store.byKind.tasks.some((t) => t.nodeId === host.nodeId && !this.#finished.has(t.id));
-    return isAwaited ? COALESCE_MS : Math.min(MOST_PATIENCE_MS, Math.max(COALESCE_MS, this.#lastTookMs));
+    if (isAwaited) return COALESCE_MS;
+    const least = clock.monotonic() - this.#lastWiredAt < STARTING_MS ? STARTING_PATIENCE_MS : COALESCE_MS;
+    return Math.min(MOST_PATIENCE_MS, Math.max(least, this.#lastTookMs));
   }
 
   kick(delayMs = COALESCE_MS): void {
@@ -167,8 +178,11 @@ export class NetworkLoop implements TaskNetwork {
       await onTasks(tasks);
       const began = clock.monotonic();
       const { failed, operations } = await kernel.set(nodeKernel(view, host));
+      this.#lastSetAt = clock.monotonic();
+      this.#lastTookMs = this.#lastSetAt - began;
+      if (operations.some(({ op }) => op === 'addNamespace')) this.#lastWiredAt = this.#lastSetAt;
       log.debug(
-        { tookMs: Math.round(clock.monotonic() - began), operations: operations.length, first: operations.slice(0, 5).map(describe) },
+        { tookMs: Math.round(this.#lastTookMs), operations: operations.length, first: operations.slice(0, 5).map(describe) },
         'set the network',
       );
       this.#finish(tasks, failed);
@@ -203,15 +217,21 @@ export class NetworkLoop implements TaskNetwork {
     }
   }
 
-  #repairIn(ms: number): void {
+  /** @param dueAt since when a look has been due, if it was put off */
+  #repairIn(ms: number, dueAt?: number): void {
     this.#repairing = setTimeout(() => {
       const began = this.#o.clock.monotonic();
-      const isBusy = !this.#begin(async () => {
-        await this.#repair();
-        const tookMs = this.#o.clock.monotonic() - began;
-        if (!this.#stopped) this.#repairIn(Math.min(REPAIR_MOST_MS, Math.max(REPAIR_MS, tookMs / REPAIR_SHARE)));
-      });
-      if (isBusy && !this.#stopped) this.#repairIn(REPAIR_MS);
+      const due = dueAt ?? began;
+      const quietMs = began - this.#lastSetAt;
+      const isPutOff = quietMs < QUIET_MS && began - due < REPAIR_LATEST_MS - REPAIR_MS;
+      const isBusy =
+        isPutOff ||
+        !this.#begin(async () => {
+          await this.#repair();
+          const tookMs = this.#o.clock.monotonic() - began;
+          if (!this.#stopped) this.#repairIn(Math.min(REPAIR_MOST_MS, Math.max(REPAIR_MS, tookMs / REPAIR_SHARE)));
+        });
+      if (isBusy && !this.#stopped) this.#repairIn(Math.max(QUIET_MS - quietMs, AGAIN_MS), due);
     }, ms);
   }
 
