@@ -31,7 +31,11 @@ const LAYERS: Record<string, number> = {
 /** A package that only these rooms may import, and why. */
 const KEEPERS: { packages: RegExp; rooms: string[]; why: string }[] = [
   { packages: /^etcd3$/, rooms: ['libs/store'], why: 'its traps are dealt with in one place' },
-  { packages: /^execa$/, rooms: ['libs/linux'], why: 'there is one runner of commands, and it knows no shell' },
+  {
+    packages: /^(node:)?child_process$/,
+    rooms: ['libs/linux', 'libs/store', 'libs/runtime', 'apps/agent', 'apps/ctl'],
+    why: 'commands have one runner, in libs/linux; what else starts a process looks after its life (etcd, companions, development clusters)',
+  },
   {
     packages: /^@nestjs\//,
     rooms: ['libs/nest-kit', 'apps/controller'],
