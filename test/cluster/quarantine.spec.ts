@@ -1,7 +1,7 @@
 /** An etcd that lost everything must not take the containers with it. */
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { eventually, PingFlood, TestCluster, type TaskLine } from './cluster.js';
+import { eventually, pause, PingFlood, TestCluster, type TaskLine } from './cluster.js';
 
 const cluster = new TestCluster('qu');
 let tasks: TaskLine[] = [];
@@ -34,6 +34,8 @@ async function undisturbed(what: () => Promise<void>): Promise<void> {
   const floods = pairs.map(([a, b]) => new PingFlood(cluster.taskNetns(a.id), Object.values(b.addresses)[0] as string));
   try {
     await what();
+    // Long enough after it for a late consequence to show.
+    await pause(2_000);
   } finally {
     const counts = await Promise.all(floods.map((f) => f.stop()));
     for (const { sent, received } of counts) {
