@@ -34,6 +34,7 @@ const view: ViewByKind = {
     name('gone'),
   ],
   vips: [{ networkId: network.id, service: 'web', ipv4: '10.1.0.9', backends: ['10.1.0.7', '10.1.0.8'] }],
+  publications: [],
   members: [],
   settings: { vxlanPort: 4789, guardedTcpPorts: [] },
 };

@@ -29,7 +29,6 @@ export class Twin {
       Array.from({ length: service.replicas }, (_, i): api.TaskRow => {
         const bad = service.container.image.startsWith('broken');
         const id = hex(found.generation * 1000 + s * 100 + i);
-        const wire = stackToWire(found.stack).services[service.name];
         return {
           nodeName: `node${(i % 2) + 1}`,
           nodeState: 'ready',
@@ -41,8 +40,8 @@ export class Twin {
             nodeId: hex(7),
             name: `${name}-${service.name}-${i + 1}`,
             specHash: '',
-            container: wire?.container,
-            ports: wire?.ports ?? [],
+            image: service.container.image,
+            ports: service.ports,
             endpoints: [{ networkId: hex(1), ipv4: `10.1.0.${10 + s * 10 + i}`, mac: '', aliases: [] }],
             desired: found.removing ? 'stop' : 'run',
             createdAt: 1,
@@ -146,6 +145,8 @@ export function handlers(twin: Twin) {
             subnet: '10.1.0.0/20',
             gateway: '10.1.0.1',
             vni: 4096,
+            attachable: false,
+            options: {},
             labels: {},
             createdAt: 1,
           },

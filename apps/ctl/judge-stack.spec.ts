@@ -24,7 +24,7 @@ function row(service: string, slot: number, w: Wanted = {}): TaskRow {
       nodeId: 'n',
       name: `s-${service}-${slot}`,
       specHash: w.specHash ?? '',
-      container: undefined,
+      image: 'app:1',
       ports: [],
       endpoints: [],
       desired: w.desired ?? 'run',

@@ -1,24 +1,50 @@
 /** A network of the cluster, and the records that say who owns an address of it. Written by the API (network) and the leader (leases, VIPs). */
 import { z } from 'zod';
-import { isMac } from '#base/address.js';
 import { globalNameSchema, hostnameSchema, idSchema, serviceNameSchema } from './names.js';
-import { cidrSchema, ipv4Schema, labelsSchema } from './stack.js';
+import {
+  cidr6Schema,
+  cidrSchema,
+  deviceNameSchema,
+  ipSchema,
+  ipv4Schema,
+  ipv6Schema,
+  labelsSchema,
+  macSchema,
+  networkDriverSchema,
+  networkOptionsSchema,
+} from './stack.js';
 
-export const macSchema = z.string().refine(isMac, 'not a MAC address');
 /** VXLAN network identifier: 24 bits (RFC 7348 §5). Also numbers the devices of `bridge` networks. */
 export const vniSchema = z.number().int().min(1).max(0xff_ff_ff);
+
+/** A further IPv4 subnet of a network, or the only IPv6 one. */
+const rangeShape = {
+  /** Tasks get addresses from here; the whole subnet if left out. */
+  ipRange: z.string().optional(),
+  /** Name → address that nobody gets. */
+  auxAddresses: z.record(z.string(), ipSchema).optional(),
+};
+export const subnet4Schema = z.object({ subnet: cidrSchema, gateway: ipv4Schema, ...rangeShape });
+export const subnet6Schema = z.object({ subnet: cidr6Schema, gateway: ipv6Schema, ...rangeShape });
 
 export const networkSchema = z.object({
   id: idSchema,
   name: globalNameSchema,
-  /** The stack that declared it. */
+  /** The stack that declared it; '' if it was made by `ctl network create`. */
   stack: z.string(),
   key: serviceNameSchema,
-  driver: z.enum(['overlay', 'bridge']),
+  driver: networkDriverSchema,
   internal: z.boolean().default(false),
   subnet: cidrSchema,
   /** Anycast gateway: the first address of the subnet, the same on every node. */
   gateway: ipv4Schema,
+  ...rangeShape,
+  /** Added when the first was full, or declared. */
+  moreSubnets: z.array(subnet4Schema).optional(),
+  /** Dual stack. */
+  ipv6: subnet6Schema.optional(),
+  attachable: z.boolean().optional(),
+  options: networkOptionsSchema.optional(),
   vni: vniSchema,
   labels: labelsSchema.default({}),
   createdAt: z.number(),
@@ -34,16 +60,26 @@ export const leaseSchema = z.object({
 });
 
 /** The virtual address of a service on a network. */
-export const vipSchema = z.object({ networkId: idSchema, stack: z.string(), service: serviceNameSchema, ipv4: ipv4Schema });
+export const vipSchema = z.object({
+  networkId: idSchema,
+  stack: z.string(),
+  service: serviceNameSchema,
+  ipv4: ipv4Schema,
+  ipv6: ipv6Schema.optional(),
+});
 
 /** The address a node leases on a network while it runs a task there. */
-export const nodeAddressSchema = z.object({ networkId: idSchema, nodeId: idSchema, ipv4: ipv4Schema });
+export const nodeAddressSchema = z.object({ networkId: idSchema, nodeId: idSchema, ipv4: ipv4Schema, ipv6: ipv6Schema.optional() });
 
 export const endpointSchema = z.object({
   networkId: idSchema,
   ipv4: ipv4Schema,
+  ipv6: ipv6Schema.optional(),
   mac: macSchema,
   aliases: z.array(hostnameSchema).default([]),
+  interfaceName: deviceNameSchema.optional(),
+  gwPriority: z.number().int().optional(),
+  priority: z.number().int().optional(),
 });
 
 export type Network = z.infer<typeof networkSchema>;

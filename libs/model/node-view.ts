@@ -5,8 +5,17 @@
  */
 import { z } from 'zod';
 import { hostnameSchema, idSchema, serviceNameSchema } from './names.js';
-import { macSchema, vniSchema } from './network.js';
-import { cidrSchema, ipv4Schema } from './stack.js';
+import { subnet4Schema, subnet6Schema, vniSchema } from './network.js';
+import {
+  cidrSchema,
+  ipSchema,
+  ipv4Schema,
+  ipv6Schema,
+  macSchema,
+  networkDriverSchema,
+  networkOptionsSchema,
+  portNumberSchema,
+} from './stack.js';
 import { taskSchema, tombstoneSchema } from './task.js';
 
 /** A network that this node takes part in. */
@@ -15,21 +24,26 @@ export const networkViewSchema = z.object({
   name: z.string(),
   stack: z.string(),
   key: z.string(),
-  driver: z.enum(['overlay', 'bridge']),
+  driver: networkDriverSchema,
   internal: z.boolean().default(false),
   subnet: cidrSchema,
   gateway: ipv4Schema,
+  moreSubnets: z.array(subnet4Schema).optional(),
+  ipv6: subnet6Schema.optional(),
+  options: networkOptionsSchema.optional(),
   vni: vniSchema,
   /** Bytes; one value for every device of the network: the smallest underlay MTU of the cluster less the encapsulation. */
   mtu: z.number().int().min(576),
   /** The address this node leases on the network. */
   nodeAddress: ipv4Schema,
+  nodeAddress6: ipv6Schema.optional(),
 });
 
 /** One address on a network: a task's or a node's, here or elsewhere. */
 export const endpointViewSchema = z.object({
   networkId: idSchema,
   ipv4: ipv4Schema,
+  ipv6: ipv6Schema.optional(),
   mac: macSchema,
   nodeId: idSchema,
   /** Underlay address of the node it is on. */
@@ -39,7 +53,7 @@ export const endpointViewSchema = z.object({
 });
 
 /** A name that resolves on a network. */
-export const nameRecordSchema = z.object({ networkId: idSchema, name: hostnameSchema, addresses: z.array(ipv4Schema).default([]) });
+export const nameRecordSchema = z.object({ networkId: idSchema, name: hostnameSchema, addresses: z.array(ipSchema).default([]) });
 
 /** A virtual address and the task addresses behind it, sorted. */
 export const vipViewSchema = z.object({
@@ -47,10 +61,36 @@ export const vipViewSchema = z.object({
   service: serviceNameSchema,
   ipv4: ipv4Schema,
   backends: z.array(ipv4Schema).default([]),
+  ipv6: ipv6Schema.optional(),
+  backends6: z.array(ipv6Schema).optional(),
+});
+
+/** A published port of mode `ingress`: every node answers on it, for the tasks behind it wherever they are. */
+export const publicationSchema = z.object({
+  stack: z.string(),
+  service: serviceNameSchema,
+  protocol: z.enum(['tcp', 'udp', 'sctp']),
+  /** Port on the nodes. */
+  published: portNumberSchema,
+  /** Only on this address of a node. */
+  hostIp: ipSchema.optional(),
+  /** Port in the container. */
+  target: portNumberSchema,
+  /** Healthy tasks, by the network they are entered through. */
+  backends: z
+    .array(z.object({ taskId: idSchema, nodeId: idSchema, networkId: idSchema, ipv4: ipv4Schema, ipv6: ipv6Schema.optional() }))
+    .default([]),
 });
 
 /** A host that belongs to the cluster: VXLAN is accepted from it, and its guarded ports are out of reach for containers. */
-export const memberSchema = z.object({ id: z.string(), name: z.string(), address: ipv4Schema, kind: z.enum(['node', 'controller']) });
+export const memberSchema = z.object({
+  id: z.string(),
+  name: z.string(),
+  address: ipv4Schema,
+  kind: z.enum(['node', 'controller']),
+  /** Nodes: the small number that is never used again. */
+  index: z.number().int().positive().optional(),
+});
 
 export const settingsSchema = z.object({
   /** UDP port of VXLAN (IANA: 4789, RFC 7348 §8). */
@@ -65,6 +105,7 @@ export const resourceSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('endpoint'), value: endpointViewSchema }),
   z.object({ kind: z.literal('name'), value: nameRecordSchema }),
   z.object({ kind: z.literal('vip'), value: vipViewSchema }),
+  z.object({ kind: z.literal('publication'), value: publicationSchema }),
   z.object({ kind: z.literal('member'), value: memberSchema }),
   z.object({ kind: z.literal('settings'), value: settingsSchema }),
 ]);
@@ -73,6 +114,7 @@ export type NetworkView = z.infer<typeof networkViewSchema>;
 export type EndpointView = z.infer<typeof endpointViewSchema>;
 export type NameRecord = z.infer<typeof nameRecordSchema>;
 export type VipView = z.infer<typeof vipViewSchema>;
+export type Publication = z.infer<typeof publicationSchema>;
 export type Member = z.infer<typeof memberSchema>;
 export type Settings = z.infer<typeof settingsSchema>;
 export type Resource = z.infer<typeof resourceSchema>;
@@ -90,6 +132,8 @@ export function resourceKey(r: Resource): string {
       return `name/${r.value.networkId}/${r.value.name}`;
     case 'vip':
       return `vip/${r.value.networkId}/${r.value.ipv4}`;
+    case 'publication':
+      return `publication/${r.value.protocol}/${r.value.hostIp ?? ''}/${r.value.published}`;
     case 'member':
       return `member/${r.value.kind}/${r.value.id}`;
     case 'settings':

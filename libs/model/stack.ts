@@ -3,7 +3,8 @@
  * API) and by nobody else.
  */
 import { z } from 'zod';
-import { isIpv4, parseCidr } from '#base/address.js';
+import { isIpv4, isMac, parseCidr } from '#base/address.js';
+import { isIpv6, parseCidr6 } from '#base/address6.js';
 import { globalNameSchema, hostnameSchema, nameSchema, serviceNameSchema } from './names.js';
 
 /** A path inside a container or on a node: absolute, no NUL, no newline. */
@@ -22,6 +23,20 @@ export const cidrSchema = z.string().refine((text) => {
   }
 }, 'not an IPv4 subnet');
 export const ipv4Schema = z.string().refine(isIpv4, 'not an IPv4 address');
+/** IPv6 in the canonical text of RFC 5952. */
+export const ipv6Schema = z.string().refine(isIpv6, 'not an IPv6 address in canonical form');
+export const ipSchema = z.union([ipv4Schema, ipv6Schema]);
+export const cidr6Schema = z.string().refine((text) => {
+  try {
+    parseCidr6(text);
+    return true;
+  } catch {
+    return false;
+  }
+}, 'not an IPv6 subnet');
+export const macSchema = z.string().refine(isMac, 'not a MAC address');
+/** A device name of Linux, as strict as we need it (15 characters: IFNAMSIZ less NUL). */
+export const deviceNameSchema = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,14}$/);
 export const portNumberSchema = z.number().int().min(1).max(65_535);
 
 export const portSchema = z.object({
@@ -29,9 +44,11 @@ export const portSchema = z.object({
   target: portNumberSchema,
   /** Port on the node. */
   published: portNumberSchema,
-  protocol: z.enum(['tcp', 'udp']).default('tcp'),
+  protocol: z.enum(['tcp', 'udp', 'sctp']).default('tcp'),
   /** Only on this address of the node; every address if left out. */
-  hostIp: ipv4Schema.optional(),
+  hostIp: ipSchema.optional(),
+  /** ingress (if left out): every node answers, any healthy task serves. host: the nodes where a task runs answer, for that task only. */
+  mode: z.enum(['ingress', 'host']).optional(),
 });
 
 export const mountSchema = z.object({
@@ -93,7 +110,32 @@ export const containerWishSchema = z.object({
   stopGraceMs: z.number().int().min(0).max(3_600_000).default(10_000),
 });
 
-export const attachmentSchema = z.object({ aliases: z.array(hostnameSchema).default([]) });
+/** How a service's tasks are on a network: Compose Specification, `services.<name>.networks.<key>`. */
+export const attachmentSchema = z.object({
+  aliases: z.array(hostnameSchema).default([]),
+  /** Static: for a service with one task only. */
+  ipv4: ipv4Schema.optional(),
+  ipv6: ipv6Schema.optional(),
+  mac: macSchema.optional(),
+  interfaceName: deviceNameSchema.optional(),
+  /** The default route, and published ports, go by the network with the highest. */
+  gwPriority: z.number().int().optional(),
+  /** Order of the interfaces, highest first. */
+  priority: z.number().int().optional(),
+});
+
+/**
+ * Whose network a service's tasks live in: networks of their own namespace; the node's; none; Docker's default bridge (no
+ * names); the namespace of another service's task in the same slot, or of a container.
+ */
+export const networkModeSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('networks') }),
+  z.object({ kind: z.literal('host') }),
+  z.object({ kind: z.literal('none') }),
+  z.object({ kind: z.literal('bridge') }),
+  z.object({ kind: z.literal('service'), service: serviceNameSchema }),
+  z.object({ kind: z.literal('container'), container: hostnameSchema }),
+]);
 
 export const serviceSchema = z.object({
   name: serviceNameSchema,
@@ -101,7 +143,42 @@ export const serviceSchema = z.object({
   replicas: z.number().int().min(0).max(10_000).default(1),
   /** By network key. */
   networks: z.record(serviceNameSchema, attachmentSchema).default({}),
+  /** Networks of its own if left out. */
+  networkMode: networkModeSchema.optional(),
   ports: z.array(portSchema).default([]),
+  /** vip (if left out): one virtual address; dnsrr: the name answers with the addresses of all healthy tasks. */
+  endpointMode: z.enum(['vip', 'dnsrr']).optional(),
+});
+
+export const networkDriverSchema = z.enum(['overlay', 'bridge', 'macvlan', 'ipvlan']);
+
+/** Compose Specification, `networks.<key>.ipam.config[]`: of either family. */
+export const subnetWishSchema = z.object({
+  subnet: z.union([cidrSchema, cidr6Schema]),
+  /** Tasks get addresses from here only. */
+  ipRange: z.union([cidrSchema, cidr6Schema]).optional(),
+  gateway: ipSchema.optional(),
+  /** Name → address that nobody gets. */
+  auxAddresses: z.record(z.string(), ipSchema).optional(),
+});
+
+/** Driver options, checked. What does not belong to the driver is refused where the file is read. */
+export const networkOptionsSchema = z.object({
+  /** Bytes, for every device of the network; the underlay's less the encapsulation if left out. */
+  mtu: z.number().int().min(576).max(65_535).optional(),
+  /** overlay: WireGuard between the nodes; nothing of it travels in clear. */
+  encrypted: z.boolean().optional(),
+  /** overlay: multicast frames are replicated to every node of the network. */
+  multicast: z.boolean().optional(),
+  /** macvlan, ipvlan: the node's device, or `<device>.<VLAN id>`, made on demand (IEEE 802.1Q). */
+  parent: z
+    .string()
+    .regex(/^[a-zA-Z0-9][a-zA-Z0-9_-]{0,14}(\.([1-9][0-9]{0,3}))?$/)
+    .optional(),
+  macvlanMode: z.enum(['bridge', 'private', 'vepa', 'passthru']).optional(),
+  ipvlanMode: z.enum(['l2', 'l3', 'l3s']).optional(),
+  /** IPv6 of the network is routed to the nodes by the site: no NAT66. */
+  ipv6Routed: z.boolean().optional(),
 });
 
 export const networkWishSchema = z.object({
@@ -109,10 +186,18 @@ export const networkWishSchema = z.object({
   key: serviceNameSchema,
   /** Name in the cluster. */
   name: globalNameSchema,
-  driver: z.enum(['overlay', 'bridge']).default('overlay'),
+  driver: networkDriverSchema.default('overlay'),
   internal: z.boolean().default(false),
-  /** Chosen by the API if left out. */
+  /** It must be there already: made by another stack or by `ctl network create`. Nothing else of the wish counts then. */
+  external: z.boolean().optional(),
+  /** Other stacks, and `ctl network connect`, may use it. */
+  attachable: z.boolean().optional(),
+  /** Chosen by the API if left out. The first; more make the network larger. */
   subnet: cidrSchema.optional(),
+  ipam: z.array(subnetWishSchema).optional(),
+  /** Dual stack. */
+  ipv6: z.boolean().optional(),
+  options: networkOptionsSchema.optional(),
   labels: labelsSchema.default({}),
 });
 
@@ -142,6 +227,10 @@ export type ContainerWish = z.infer<typeof containerWishSchema>;
 export type Attachment = z.infer<typeof attachmentSchema>;
 export type Service = z.infer<typeof serviceSchema>;
 export type NetworkWish = z.infer<typeof networkWishSchema>;
+export type NetworkDriver = z.infer<typeof networkDriverSchema>;
+export type NetworkMode = z.infer<typeof networkModeSchema>;
+export type NetworkOptions = z.infer<typeof networkOptionsSchema>;
+export type SubnetWish = z.infer<typeof subnetWishSchema>;
 export type VolumeWish = z.infer<typeof volumeWishSchema>;
 export type Stack = z.infer<typeof stackSchema>;
 export type StackRecord = z.infer<typeof stackRecordSchema>;

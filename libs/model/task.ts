@@ -1,12 +1,12 @@
 /**
  * A task: one placed instance of a service in a slot. Who writes what:
- * the leader writes the task (immutable but for `desired` and `stopReason`); the agent of its node writes the status,
+ * the leader writes the task (immutable but for `desired`, `stopReason`, `ports` and `endpoints`); the agent of its node writes the status,
  * through the controller that holds its stream.
  */
 import { z } from 'zod';
 import { idSchema, hostnameSchema, nameSchema, serviceNameSchema } from './names.js';
 import { endpointSchema } from './network.js';
-import { containerWishSchema, portSchema } from './stack.js';
+import { containerWishSchema, networkModeSchema, portSchema } from './stack.js';
 
 export const taskSchema = z.object({
   id: idSchema,
@@ -22,6 +22,7 @@ export const taskSchema = z.object({
   container: containerWishSchema,
   ports: z.array(portSchema).default([]),
   endpoints: z.array(endpointSchema).default([]),
+  networkMode: networkModeSchema.optional(),
   /** `stop`: the node stops and removes it, reports `stopped`, then the leader deletes the record. */
   desired: z.enum(['run', 'stop']).default('run'),
   stopReason: z.string().optional(),

@@ -5,7 +5,18 @@
  * it knows, is not older than what it has, and explains every task that is gone. So an emptied or wrongly restored etcd
  * cannot wipe a node.
  */
-import type { EndpointView, Member, NameRecord, NetworkView, Resource, Settings, ViewDelta, ViewSnapshot, VipView } from './node-view.js';
+import type {
+  EndpointView,
+  Member,
+  NameRecord,
+  NetworkView,
+  Publication,
+  Resource,
+  Settings,
+  ViewDelta,
+  ViewSnapshot,
+  VipView,
+} from './node-view.js';
 import { resourceKey, settingsSchema } from './node-view.js';
 import type { Task } from './task.js';
 
@@ -79,12 +90,22 @@ export interface ViewByKind {
   endpoints: EndpointView[];
   names: NameRecord[];
   vips: VipView[];
+  publications: Publication[];
   members: Member[];
   settings: Settings;
 }
 
 export function byKind(view: NodeView): ViewByKind {
-  const out: ViewByKind = { tasks: [], networks: [], endpoints: [], names: [], vips: [], members: [], settings: settingsSchema.parse({}) };
+  const out: ViewByKind = {
+    tasks: [],
+    networks: [],
+    endpoints: [],
+    names: [],
+    vips: [],
+    publications: [],
+    members: [],
+    settings: settingsSchema.parse({}),
+  };
   for (const r of view.resources.values()) {
     switch (r.kind) {
       case 'task':
@@ -101,6 +122,9 @@ export function byKind(view: NodeView): ViewByKind {
         break;
       case 'vip':
         out.vips.push(r.value);
+        break;
+      case 'publication':
+        out.publications.push(r.value);
         break;
       case 'member':
         out.members.push(r.value);

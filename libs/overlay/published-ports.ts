@@ -1,10 +1,11 @@
 /** Published ports of a node: destination translation to the tasks that run on it. */
+import type { Port } from '#model/stack.js';
 import type { NftChain, NftSet } from './nft-text.js';
 import { rule } from './nft-text.js';
 
 /** One published port and the task ports behind it on this node. */
 export interface Publication {
-  protocol: 'tcp' | 'udp';
+  protocol: Port['protocol'];
   published: number;
   /** On this address of the node only; on every one if left out. */
   hostIp?: string;

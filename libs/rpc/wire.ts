@@ -1,15 +1,16 @@
 /**
- * Model ⇄ message. The two have the same field names, so plain JSON is the bridge: what comes in passes the model's schema
- * and gets its defaults; what goes out needs no check. The one difference: proto3 cannot tell an absent list from an empty
- * one, so `command` and `entrypoint` travel wrapped.
+ * Model ⇄ message. What only programs read (stacks, the resources of a node's view) travels as a JSON document, so that
+ * its shape is written down once, in libs/model: what comes in passes the schema and gets its defaults; what goes out
+ * needs no check. What people are shown is spelled out in the protocol, under the model's field names.
  */
 import type { z } from 'zod';
+import { messageOf, WeftError } from '#base/errors.js';
 import { check } from '#model/codec.js';
 import { networkSchema, type Network } from '#model/network.js';
 import { nodeFactsSchema, nodeSchema, type Node, type NodeFacts } from '#model/node.js';
-import { viewDeltaSchema, viewSnapshotSchema, type Resource, type ViewDelta, type ViewSnapshot } from '#model/node-view.js';
-import { stackSchema, type ContainerWish, type Stack } from '#model/stack.js';
-import { taskSchema, taskStatusSchema, type Task, type TaskStatus } from '#model/task.js';
+import { resourceSchema, viewDeltaSchema, viewSnapshotSchema, type Resource, type ViewDelta, type ViewSnapshot } from '#model/node-view.js';
+import { stackSchema, type Stack } from '#model/stack.js';
+import { taskStatusSchema, type Task, type TaskStatus } from '#model/task.js';
 import type * as hub from './gen/weft/v1/agent_hub.js';
 import * as wire from './gen/weft/v1/types.js';
 
@@ -18,122 +19,84 @@ interface Codec<M> {
   toJSON(message: M): unknown;
 }
 
-type Plain = Record<string, unknown>;
-const isPlain = (value: unknown): value is Plain => typeof value === 'object' && value !== null && !Array.isArray(value);
-
-const WRAPPED = ['command', 'entrypoint'] as const;
-
-function wrapContainer(container: ContainerWish): Plain {
-  const out: Plain = { ...container };
-  for (const key of WRAPPED) if (container[key]) out[key] = { values: container[key] };
-  return out;
+interface Document {
+  json: string;
 }
-
-function unwrapContainer(json: unknown): unknown {
-  if (!isPlain(json)) return json;
-  const out = { ...json };
-  for (const key of WRAPPED) if (isPlain(out[key])) out[key] = (out[key] as Plain)['values'] ?? [];
-  return out;
-}
-
-const wrapTask = (task: Task): Plain => ({ ...task, container: wrapContainer(task.container) });
-const unwrapTask = (json: unknown): unknown => (isPlain(json) ? { ...json, container: unwrapContainer(json['container']) } : json);
 
 /** @throws BAD_VALUE */
-const receive = <S extends z.ZodType>(schema: S, json: unknown, where: string): z.output<S> => check(schema, json, where, 'BAD_VALUE');
-
-export const stackToWire = (stack: Stack): wire.Stack =>
-  wire.Stack.fromJSON({
-    ...stack,
-    services: Object.fromEntries(Object.entries(stack.services).map(([key, s]) => [key, { ...s, container: wrapContainer(s.container) }])),
-  });
-
-export function stackFromWire(message: wire.Stack | undefined, where = 'stack'): Stack {
-  const json = message ? wire.Stack.toJSON(message) : undefined;
-  if (isPlain(json) && isPlain(json['services'])) {
-    json['services'] = Object.fromEntries(
-      Object.entries(json['services']).map(([key, s]) => [key, isPlain(s) ? { ...s, container: unwrapContainer(s['container']) } : s]),
-    );
-  } else if (isPlain(json)) json['services'] = {};
-  return receive(stackSchema, json, where);
+function parse(message: Document | undefined, where: string): unknown {
+  if (message === undefined) return undefined;
+  try {
+    return JSON.parse(message.json) as unknown;
+  } catch (error) {
+    throw new WeftError('BAD_VALUE', { what: `${where} is not JSON`, why: messageOf(error), cause: error });
+  }
 }
 
-export const taskToWire = (task: Task): wire.Task => wire.Task.fromJSON(wrapTask(task));
-export const taskFromWire = (message: wire.Task | undefined, where = 'task'): Task =>
-  receive(taskSchema, message && unwrapTask(wire.Task.toJSON(message)), where);
+const toDocument = (value: unknown): Document => ({ json: JSON.stringify(value) });
 
-function simple<M, S extends z.ZodType>(codec: Codec<M>, schema: S, what: string) {
+/** @throws BAD_VALUE */
+function fromDocument<S extends z.ZodType>(schema: S, message: Document | undefined, where: string): z.output<S> {
+  return check(schema, parse(message, where), where, 'BAD_VALUE');
+}
+
+export const stackToWire = (stack: Stack): wire.Stack => toDocument(stack);
+export const stackFromWire = (message: wire.Stack | undefined, where = 'stack'): Stack => fromDocument(stackSchema, message, where);
+
+/** What a person is shown of a task: nothing of its environment, which may hold secrets. */
+export const taskToWire = (task: Task): wire.Task => wire.Task.fromJSON({ ...task, image: task.container.image });
+
+function spelledOut<M, S extends z.ZodType>(codec: Codec<M>, schema: S, what: string) {
   return {
     toWire: (value: z.output<S>): M => codec.fromJSON(value),
+    /** @throws BAD_VALUE */
     fromWire: (message: M | undefined, where = what): z.output<S> =>
-      receive(schema, message === undefined ? undefined : codec.toJSON(message), where),
+      check(schema, message === undefined ? undefined : codec.toJSON(message), where, 'BAD_VALUE'),
   };
 }
 
-const status = simple<wire.TaskStatus, typeof taskStatusSchema>(wire.TaskStatus, taskStatusSchema, 'task status');
+const status = spelledOut<wire.TaskStatus, typeof taskStatusSchema>(wire.TaskStatus, taskStatusSchema, 'task status');
 export const statusToWire: (value: TaskStatus) => wire.TaskStatus = status.toWire;
 export const statusFromWire: (message: wire.TaskStatus | undefined, where?: string) => TaskStatus = status.fromWire;
 
-const facts = simple<wire.NodeFacts, typeof nodeFactsSchema>(wire.NodeFacts, nodeFactsSchema, 'node facts');
+const facts = spelledOut<wire.NodeFacts, typeof nodeFactsSchema>(wire.NodeFacts, nodeFactsSchema, 'node facts');
 export const factsToWire: (value: NodeFacts) => wire.NodeFacts = facts.toWire;
 export const factsFromWire: (message: wire.NodeFacts | undefined, where?: string) => NodeFacts = facts.fromWire;
 
-const node = simple<wire.NodeRecord, typeof nodeSchema>(wire.NodeRecord, nodeSchema, 'node');
+const node = spelledOut<wire.NodeRecord, typeof nodeSchema>(wire.NodeRecord, nodeSchema, 'node');
 export const nodeToWire: (value: Node) => wire.NodeRecord = node.toWire;
 export const nodeFromWire: (message: wire.NodeRecord | undefined, where?: string) => Node = node.fromWire;
 
-const network = simple<wire.Network, typeof networkSchema>(wire.Network, networkSchema, 'network');
+const network = spelledOut<wire.Network, typeof networkSchema>(wire.Network, networkSchema, 'network');
 export const networkToWire: (value: Network) => wire.Network = network.toWire;
 export const networkFromWire: (message: wire.Network | undefined, where?: string) => Network = network.fromWire;
 
-/** A resource's JSON on the wire has its kind as its only key. */
-function resourceToWire(resource: Resource): wire.Resource {
-  return wire.Resource.fromJSON({ [resource.kind]: resource.kind === 'task' ? wrapTask(resource.value) : resource.value });
-}
-
-function resourceToPlain(message: wire.Resource): unknown {
-  const json = wire.Resource.toJSON(message);
-  if (!isPlain(json)) return json;
-  const [kind, value] = Object.entries(json)[0] ?? ['', undefined];
-  return { kind, value: kind === 'task' ? unwrapTask(value) : value };
-}
+const resourceFromWire = (message: wire.Resource): Resource => fromDocument(resourceSchema, message, 'resource');
 
 export const snapshotToWire = (s: ViewSnapshot): hub.Snapshot => ({
   clusterId: s.clusterId,
   revision: s.revision,
-  resources: s.resources.map(resourceToWire),
+  resources: s.resources.map(toDocument),
   tombstones: s.tombstones.map((t) => wire.Tombstone.fromJSON(t)),
 });
 
-export const snapshotFromWire = (m: hub.Snapshot): ViewSnapshot =>
-  receive(
-    viewSnapshotSchema,
-    {
-      clusterId: m.clusterId,
-      revision: m.revision,
-      resources: m.resources.map(resourceToPlain),
-      tombstones: m.tombstones.map((t) => wire.Tombstone.toJSON(t)),
-    },
-    'snapshot',
-  );
+export function snapshotFromWire(m: hub.Snapshot): ViewSnapshot {
+  const tombstones = m.tombstones.map((t) => wire.Tombstone.toJSON(t));
+  const frame = check(viewSnapshotSchema, { clusterId: m.clusterId, revision: m.revision, tombstones }, 'snapshot', 'BAD_VALUE');
+  return { ...frame, resources: m.resources.map(resourceFromWire) };
+}
 
 export const deltaToWire = (d: ViewDelta): hub.Delta => ({
   clusterId: d.clusterId,
   revision: d.revision,
-  upserts: d.upserts.map(resourceToWire),
+  upserts: d.upserts.map(toDocument),
   removals: d.removals,
   tombstones: d.tombstones.map((t) => wire.Tombstone.fromJSON(t)),
 });
 
-export const deltaFromWire = (m: hub.Delta): ViewDelta =>
-  receive(
-    viewDeltaSchema,
-    {
-      clusterId: m.clusterId,
-      revision: m.revision,
-      upserts: m.upserts.map(resourceToPlain),
-      removals: m.removals,
-      tombstones: m.tombstones.map((t) => wire.Tombstone.toJSON(t)),
-    },
-    'delta',
-  );
+export function deltaFromWire(m: hub.Delta): ViewDelta {
+  const { clusterId, revision, removals } = m;
+  const tombstones = m.tombstones.map((t) => wire.Tombstone.toJSON(t));
+  const frame = check(viewDeltaSchema, { clusterId, revision, removals, tombstones }, 'delta', 'BAD_VALUE');
+  return { ...frame, upserts: m.upserts.map(resourceFromWire) };
+}

@@ -14,15 +14,10 @@ import { macOfIp } from '#base/address.js';
 const taskOrder = (a: Task, b: Task): number =>
   a.stack !== b.stack ? (a.stack < b.stack ? -1 : 1) : a.service !== b.service ? (a.service < b.service ? -1 : 1) : a.slot - b.slot;
 
-/** Environment values may be secrets: listings do not carry them. */
-function withoutSecrets(task: Task): Task {
-  return { ...task, container: { ...task.container, environment: {} } };
-}
-
 export function taskRow(state: ClusterState, task: Task): TaskRow {
   const status = state.statuses.get(task.id);
   return {
-    task: taskToWire(withoutSecrets(task)),
+    task: taskToWire(task),
     status: status && statusToWire(status),
     nodeName: state.nodes.get(task.nodeId)?.name ?? task.nodeId,
     nodeState: standingOf(state, task.nodeId) === 'down' ? 'down' : 'ready',

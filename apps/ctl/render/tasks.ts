@@ -19,7 +19,7 @@ export function taskRow(row: TaskRow, networks: ReadonlyMap<string, string>) {
     stack: task?.stack ?? '',
     service: task?.service ?? '',
     slot: task?.slot ?? 0,
-    image: task?.container?.image ?? '',
+    image: task?.image ?? '',
     node: row.nodeName,
     nodeState: row.nodeState,
     state: status?.state ?? 'pending',

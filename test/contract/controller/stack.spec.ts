@@ -68,7 +68,7 @@ describe('a stack on a controller with real etcd', () => {
     const state = await watchUntil(
       api,
       'shop',
-      (s) => isUp(s) && s.tasks.every((t) => t.task?.service === 'db' || t.task?.container?.image === 'busybox:2'),
+      (s) => isUp(s) && s.tasks.every((t) => t.task?.service === 'db' || t.task?.image === 'busybox:2'),
     );
     expect(state.tasks).toHaveLength(4);
     for (const row of state.tasks) {
