@@ -11,6 +11,8 @@ export const nodeSchema = z.object({
   /** Small number, unique in the cluster, never used again. */
   index: z.number().int().positive(),
   labels: labelsSchema.default({}),
+  /** active (if left out): takes tasks; pause: keeps what it has, takes none; drain: its tasks go elsewhere. Written by the API. */
+  availability: z.enum(['active', 'pause', 'drain']).optional(),
   createdAt: z.number(),
 });
 
@@ -40,6 +42,8 @@ export const nodeFactsSchema = z.object({
   /** agent, node, kernel, containerd, nft, iproute2 → version. */
   versions: z.record(z.string(), z.string()).default({}),
   platform: z.string().default('linux/amd64'),
+  /** What the host can do that not every host can: `ipvlan`, `wireguard`, … */
+  features: z.array(z.string()).optional(),
   /** Set while the agent refuses what the controller sends; why. */
   quarantine: z.string().optional(),
   /** Kernel objects put back since the agent started. */

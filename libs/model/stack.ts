@@ -73,6 +73,20 @@ export const limitsSchema = z.object({
   pids: z.number().int().positive().optional(),
 });
 
+/** Compose Specification, `services.<name>.healthcheck`. Times in milliseconds. */
+export const healthcheckSchema = z.object({
+  /** Program and arguments, run in the container; a shell line is `/bin/sh -c`. */
+  command: z.array(z.string()).min(1),
+  intervalMs: z.number().int().positive().default(30_000),
+  timeoutMs: z.number().int().positive().default(30_000),
+  /** Failures in a row that make it unhealthy. */
+  retries: z.number().int().positive().default(3),
+  /** Failures in this time after the start do not count. */
+  startPeriodMs: z.number().int().min(0).default(0),
+  /** Between checks within the start period. */
+  startIntervalMs: z.number().int().positive().default(5_000),
+});
+
 /** What one container of a service is made of: the part of a service that, when changed, makes a new task. */
 export const containerWishSchema = z.object({
   /** As the user wrote it. */
@@ -108,6 +122,7 @@ export const containerWishSchema = z.object({
     .optional(),
   /** Milliseconds between the stop signal and SIGKILL. */
   stopGraceMs: z.number().int().min(0).max(3_600_000).default(10_000),
+  healthcheck: healthcheckSchema.optional(),
 });
 
 /** How a service's tasks are on a network: Compose Specification, `services.<name>.networks.<key>`. */
@@ -137,6 +152,43 @@ export const networkModeSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('container'), container: hostnameSchema }),
 ]);
 
+/** Compose Deploy Specification, `restart_policy`; `restart:` in short. */
+export const restartPolicySchema = z.object({
+  condition: z.enum(['none', 'on-failure', 'any']).default('any'),
+  delayMs: z.number().int().min(0).optional(),
+  maxAttempts: z.number().int().positive().optional(),
+  /** A run that lasted this long counts as a success. */
+  windowMs: z.number().int().min(0).optional(),
+});
+
+/** Compose Deploy Specification, `update_config` and `rollback_config`. */
+export const updatePolicySchema = z.object({
+  /** Tasks at a time; 0: all at once. */
+  parallelism: z.number().int().min(0).default(1),
+  delayMs: z.number().int().min(0).default(0),
+  order: z.enum(['stop-first', 'start-first']).default('stop-first'),
+  /** How long a new task is watched for failure. */
+  monitorMs: z.number().int().min(0).default(5_000),
+  maxFailureRatio: z.number().min(0).max(1).default(0),
+  onFailure: z.enum(['pause', 'continue', 'rollback']).default('pause'),
+});
+
+/** Compose Deploy Specification, `placement`. */
+export const placementSchema = z.object({
+  /** `node.labels.disk == ssd`, … */
+  constraints: z.array(z.string().min(1).max(512)).default([]),
+  /** Node attributes to spread over, most important first. */
+  spread: z.array(z.string().min(1).max(256)).default([]),
+  maxReplicasPerNode: z.number().int().positive().optional(),
+});
+
+export const dependencySchema = z.object({
+  condition: z.enum(['service_started', 'service_healthy', 'service_completed_successfully']).default('service_started'),
+  /** Restart when the other is restarted or replaced by a command. */
+  restart: z.boolean().default(false),
+  required: z.boolean().default(true),
+});
+
 export const serviceSchema = z.object({
   name: serviceNameSchema,
   container: containerWishSchema,
@@ -148,6 +200,18 @@ export const serviceSchema = z.object({
   ports: z.array(portSchema).default([]),
   /** vip (if left out): one virtual address; dnsrr: the name answers with the addresses of all healthy tasks. */
   endpointMode: z.enum(['vip', 'dnsrr']).optional(),
+  /** replicated if left out. global: one task on every node that fits (its slot is the node's index). Jobs run to completion. */
+  mode: z.enum(['replicated', 'global', 'replicated-job', 'global-job']).optional(),
+  /** Restarted whatever it ended with, if left out. */
+  restart: restartPolicySchema.optional(),
+  update: updatePolicySchema.optional(),
+  rollback: updatePolicySchema.optional(),
+  placement: placementSchema.optional(),
+  /** What a node must have free. */
+  reservations: limitsSchema.omit({ pids: true }).optional(),
+  dependsOn: z.record(serviceNameSchema, dependencySchema).optional(),
+  /** On a node that is cut off from the cluster: go on (if left out), or stop. */
+  onPartition: z.enum(['keep', 'stop']).optional(),
 });
 
 export const networkDriverSchema = z.enum(['overlay', 'bridge', 'macvlan', 'ipvlan']);
@@ -221,6 +285,11 @@ export const stackRecordSchema = z.object({
   removing: z.boolean().default(false),
 });
 
+export type Healthcheck = z.infer<typeof healthcheckSchema>;
+export type RestartPolicy = z.infer<typeof restartPolicySchema>;
+export type UpdatePolicy = z.infer<typeof updatePolicySchema>;
+export type Placement = z.infer<typeof placementSchema>;
+export type Dependency = z.infer<typeof dependencySchema>;
 export type Port = z.infer<typeof portSchema>;
 export type MountWish = z.infer<typeof mountSchema>;
 export type ContainerWish = z.infer<typeof containerWishSchema>;

@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import { idSchema, hostnameSchema, nameSchema, serviceNameSchema } from './names.js';
 import { endpointSchema } from './network.js';
-import { containerWishSchema, networkModeSchema, portSchema } from './stack.js';
+import { containerWishSchema, networkModeSchema, portSchema, restartPolicySchema } from './stack.js';
 
 export const taskSchema = z.object({
   id: idSchema,
@@ -23,6 +23,8 @@ export const taskSchema = z.object({
   ports: z.array(portSchema).default([]),
   endpoints: z.array(endpointSchema).default([]),
   networkMode: networkModeSchema.optional(),
+  restart: restartPolicySchema.optional(),
+  onPartition: z.enum(['keep', 'stop']).optional(),
   /** `stop`: the node stops and removes it, reports `stopped`, then the leader deletes the record. */
   desired: z.enum(['run', 'stop']).default('run'),
   stopReason: z.string().optional(),
@@ -31,14 +33,16 @@ export const taskSchema = z.object({
 
 /**
  * pending → preparing (image, network) → starting → running ⇄ restarting; failed (cannot be made as declared: the agent
- * tries again with backoff); stopped (gone, because it was told to).
+ * tries again with backoff); complete (ended, and its restart policy says: not again); stopped (gone, because it was told to).
  */
-export const taskStateSchema = z.enum(['pending', 'preparing', 'starting', 'running', 'restarting', 'failed', 'stopped']);
+export const taskStateSchema = z.enum(['pending', 'preparing', 'starting', 'running', 'restarting', 'failed', 'complete', 'stopped']);
 
 export const taskStatusSchema = z.object({
   taskId: idSchema,
   nodeId: idSchema,
   state: taskStateSchema,
+  /** Of a task with a health check, while it runs. */
+  health: z.enum(['starting', 'healthy', 'unhealthy']).optional(),
   /** What a person should know about the state: an error, a reason to wait. */
   message: z.string().default(''),
   /** Times the container was started again after it ended. */

@@ -150,6 +150,7 @@ const EMPTY_FACTS: WireFacts = {
   routes: [],
   listening: [],
   versions: {},
+    features: [],
   platform: '',
   quarantine: undefined,
   driftRepairs: 0,

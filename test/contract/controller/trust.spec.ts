@@ -166,6 +166,7 @@ const EMPTY = {
   routes: [],
   listening: [],
   versions: {},
+  features: [],
   platform: 'linux/amd64',
   quarantine: undefined,
   driftRepairs: 0,
