@@ -150,7 +150,7 @@ const EMPTY_FACTS: WireFacts = {
   routes: [],
   listening: [],
   versions: {},
-    features: [],
+  features: [],
   platform: '',
   quarantine: undefined,
   driftRepairs: 0,
