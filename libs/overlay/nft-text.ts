@@ -24,6 +24,8 @@ export interface NftSet {
   type: string;
   /** Elements are ranges (`flags interval`); neighbours are merged. */
   interval?: boolean;
+  /** Asked of every packet: of a set whose size is told the kernel makes its fastest kind. Elements then change with the table only. */
+  fixed?: boolean;
   /** Elements as nft writes them. An element of a map is `key : value`. */
   elements: readonly string[];
 }
@@ -39,7 +41,8 @@ function setText(s: NftSet): string {
   // An empty element list is a syntax error: leave the line out.
   const elements = s.elements.length === 0 ? [] : [`    elements = { ${[...s.elements].sort().join(', ')} }`];
   const interval = s.interval ? ['    flags interval', '    auto-merge'] : [];
-  return [`  ${s.kind} ${s.name} {`, `    type ${s.type}`, ...interval, ...elements, '  }'].join('\n');
+  const size = s.fixed && s.elements.length > 0 ? [`    size ${s.elements.length}`] : [];
+  return [`  ${s.kind} ${s.name} {`, `    type ${s.type}`, ...size, ...interval, ...elements, '  }'].join('\n');
 }
 
 function chainText(c: NftChain): string {

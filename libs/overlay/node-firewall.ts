@@ -44,7 +44,7 @@ export function firewallTable(input: FirewallInput): string {
       vxlanUntracked(input),
       ...publishedChains(input.publications),
       resolverRedirect(),
-      ...inputChains(),
+      ...inputChains(input),
       ...forwardChains(input),
       leaving(),
     ],
@@ -57,6 +57,7 @@ export function portGuardTable(ports: readonly LocalPort[]): string {
     name: 'own',
     kind: 'set',
     type: 'ifname . ether_addr . ipv4_addr',
+    fixed: true,
     elements: ports.map((p) => `"${p.veth}" . ${p.mac} . ${p.ipv4}`),
   };
   return tableText(
@@ -82,7 +83,7 @@ export function portGuardTable(ports: readonly LocalPort[]): string {
 function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort }: FirewallInput): NftSet[] {
   const bridge = (n: NetworkView) => `"${bridgeName(n.vni)}"`;
   return [
-    { name: 'vteps', kind: 'set', type: 'ipv4_addr', elements: unique(vteps) },
+    { name: 'vteps', kind: 'set', type: 'ipv4_addr', fixed: true, elements: unique(vteps) },
     { name: 'members', kind: 'set', type: 'ipv4_addr', elements: unique(members) },
     {
       name: 'guarded',
@@ -116,14 +117,18 @@ function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort }: Firewall
   ];
 }
 
-/** First of all. The VNI is bits 96 … 119 from the start of the UDP header (RFC 7348 §5): another tool's VXLAN on the port passes. */
+/**
+ * First of all. The VNI is bits 96 … 119 from the start of the UDP header (RFC 7348 §5): another tool's VXLAN on the port passes.
+ * Every frame of every tunnel comes by, so a member's is done with by the first rule, which looks at nothing else.
+ */
 function vxlanGuard({ networks, vxlanPort }: FirewallInput): NftChain {
   const vnis = networks.filter((n) => n.driver === 'overlay').map((n) => n.vni);
-  const ours = `udp dport ${vxlanPort} @th,96,24 { ${vnis.join(', ')} }`;
   const rules = [
-    rule(`${ours} ip saddr != @vteps counter drop`, 'VXLAN of our networks comes from members only'),
-    rule(`meta nfproto ipv6 ${ours} counter drop`, 'no member sends it over IPv6'),
-    rule(`${ours} ip saddr @vteps notrack`, 'tunnels need no connection tracking'),
+    rule(`udp dport ${vxlanPort} ip saddr @vteps notrack accept`, "members' tunnels need no connection tracking"),
+    rule(
+      `udp dport ${vxlanPort} @th,96,24 { ${vnis.join(', ')} } counter drop`,
+      'VXLAN of our networks comes from members only, over IPv4',
+    ),
   ];
   return { name: 'vxlan_guard', hook: 'filter hook prerouting priority -300', rules: vnis.length === 0 ? [] : rules };
 }
@@ -147,7 +152,7 @@ function resolverRedirect(): NftChain {
   };
 }
 
-function inputChains(): NftChain[] {
+function inputChains({ vxlanPort }: FirewallInput): NftChain[] {
   return [
     {
       name: 'input_from_task',
@@ -166,8 +171,9 @@ function inputChains(): NftChain[] {
       hook: 'filter hook input priority 0',
       rules: [
         rule(`iifname ${BRIDGES} goto input_from_task`, 'what a task sends to the node'),
-        rule('iifname "lo" accept', 'the node itself'),
+        rule(`ct state untracked udp dport ${vxlanPort} accept`, "members' tunnels: most of what comes in"),
         rule('ct state established,related accept', 'answers'),
+        rule('iifname "lo" accept', 'the node itself'),
         rule('ip daddr @subnets counter drop', 'from outside, no network is entered by its gateway: no open resolver'),
       ],
     },

@@ -112,6 +112,14 @@ describe('nodeKernel', () => {
     expect(text).toContain('elements = { 10.1.0.200 : goto lb2, 10.1.0.201 : goto lb2 }');
     expect(text).toContain('10.1.0.200 . 0x00000000 : 10.1.0.20, 10.1.0.200 . 0x00000001 : 10.1.0.21');
     expect(text).toMatch(/set empty \{\n\s+type ipv4_addr\n\s+elements = \{ 10\.1\.0\.202 \}/);
+    expect(text).toMatch(/type filter hook output .*\n +ip daddr @empty .* reject/);
+  });
+
+  it('asks about every packet of a task only what it must: no empty service, no chain for it', () => {
+    const vips = [{ networkId: id(1), service: 's', ipv4: '10.1.0.200', backends: ['10.1.0.21'] }];
+    const state = { networks: [network(1)], tasks: [task(10, [1])], vips };
+    for (const text of [taskOf(10, state).nft['ip weft'], nodeOf(state).nft['ip weft_vips']])
+      expect(text).not.toMatch(/filter hook (output|forward)/);
   });
 
   it('sends a bridge network’s service to the tasks of this node only', () => {
@@ -123,17 +131,18 @@ describe('nodeKernel', () => {
     expect(text).not.toContain('10.1.0.20,');
   });
 
-  it('drops VXLAN of strangers in the first rule of the first hook, for our VNIs only', () => {
+  it('takes VXLAN of members in the first rule of the first hook, and drops that of strangers in the second, for our VNIs only', () => {
     const text = nodeOf({ networks: [network(1), network(2, { driver: 'bridge' })] }).nft['inet weft'] ?? '';
-    const firstRule = text.slice(text.indexOf('chain ')).split('\n')[2];
-    expect(firstRule).toMatch(/udp dport 4789 @th,96,24 \{ 4097 \} ip saddr != @vteps counter drop/);
+    const rules = text.slice(text.indexOf('chain ')).split('\n').slice(2, 4);
+    expect(rules[0]).toMatch(/^ +udp dport 4789 ip saddr @vteps notrack accept comment/);
+    expect(rules[1]).toMatch(/^ +udp dport 4789 @th,96,24 \{ 4097 \} counter drop comment/);
     expect(nodeOf({}).nft['inet weft']).not.toContain('@th,96,24');
   });
 
   it('takes VXLAN from nodes, and guards the ports of controllers too', () => {
     const members = [...view().members, { id: 'c', name: 'c', address: '192.0.2.90', kind: 'controller' as const }];
     const text = nodeOf({ networks: [network(1)], members }).nft['inet weft'] ?? '';
-    expect(text).toMatch(/set vteps \{\n\s+type ipv4_addr\n\s+elements = \{ 192\.0\.2\.1, 192\.0\.2\.2 \}/);
+    expect(text).toMatch(/set vteps \{\n\s+type ipv4_addr\n\s+size 2\n\s+elements = \{ 192\.0\.2\.1, 192\.0\.2\.2 \}/);
     expect(text).toMatch(/set members \{\n\s+type ipv4_addr\n\s+elements = \{ 192\.0\.2\.1, 192\.0\.2\.2, 192\.0\.2\.90 \}/);
     expect(text).toContain('elements = { tcp . 7702, udp . 4789 }');
   });

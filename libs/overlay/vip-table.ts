@@ -33,7 +33,9 @@ export function vipSets(vips: readonly Vip[]): NftSet[] {
 
 export function vipChains(vips: readonly Vip[], hooks: readonly VipHook[]): NftChain[] {
   const counts = [...new Set(vips.map((v) => v.backends.length))].filter((n) => n > 0).sort((a, b) => a - b);
-  return [...counts.map(balancer), ...hooks.map(translator), ...hooks.map(refuser)];
+  // A filter chain is asked about every packet, one of type nat about the first of a connection: only while there is something to refuse.
+  const refusers = vips.some((v) => v.backends.length === 0) ? hooks.map(refuser) : [];
+  return [...counts.map(balancer), ...hooks.map(translator), ...refusers];
 }
 
 function balancer(count: number): NftChain {
