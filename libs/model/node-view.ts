@@ -8,12 +8,14 @@ import { hostnameSchema, idSchema, serviceNameSchema } from './names.js';
 import { subnet4Schema, subnet6Schema, vniSchema } from './network.js';
 import {
   cidrSchema,
+  exposedPortSchema,
   ipSchema,
   ipv4Schema,
   ipv6Schema,
   macSchema,
   networkDriverSchema,
   networkOptionsSchema,
+  portNameSchema,
   portNumberSchema,
 } from './stack.js';
 import { taskSchema, tombstoneSchema } from './task.js';
@@ -50,10 +52,22 @@ export const endpointViewSchema = z.object({
   vtep: ipv4Schema,
   /** Set for a task's endpoint. */
   taskId: z.string().optional(),
+  /** Its node is declared dead: flows to it are forgotten, so that their next packet is refused by somebody who lives. */
+  lost: z.literal(true).optional(),
 });
 
 /** A name that resolves on a network. */
-export const nameRecordSchema = z.object({ networkId: idSchema, name: hostnameSchema, addresses: z.array(ipSchema).default([]) });
+export const nameRecordSchema = z.object({
+  networkId: idSchema,
+  name: hostnameSchema,
+  addresses: z.array(ipSchema).default([]),
+  /** Ports of the service behind it, for SRV records (RFC 2782). */
+  ports: z.array(exposedPortSchema.extend({ name: portNameSchema.optional() })).optional(),
+  /** Names that the SRV records point at; the name itself if left out. */
+  targets: z.array(hostnameSchema).optional(),
+  /** The cluster's if left out. */
+  ttlSeconds: z.number().int().min(0).optional(),
+});
 
 /** A virtual address and the task addresses behind it, sorted. */
 export const vipViewSchema = z.object({
@@ -63,6 +77,8 @@ export const vipViewSchema = z.object({
   backends: z.array(ipv4Schema).default([]),
   ipv6: ipv6Schema.optional(),
   backends6: z.array(ipv6Schema).optional(),
+  /** See the service's. */
+  affinity: z.literal('client').optional(),
 });
 
 /** A published port of mode `ingress`: every node answers on it, for the tasks behind it wherever they are. */
@@ -76,6 +92,8 @@ export const publicationSchema = z.object({
   hostIp: ipSchema.optional(),
   /** Port in the container. */
   target: portNumberSchema,
+  /** client: choose by the client's address. */
+  affinity: z.literal('client').optional(),
   /** Healthy tasks, by the network they are entered through. */
   backends: z
     .array(z.object({ taskId: idSchema, nodeId: idSchema, networkId: idSchema, ipv4: ipv4Schema, ipv6: ipv6Schema.optional() }))

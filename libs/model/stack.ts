@@ -39,6 +39,9 @@ export const macSchema = z.string().refine(isMac, 'not a MAC address');
 export const deviceNameSchema = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,14}$/);
 export const portNumberSchema = z.number().int().min(1).max(65_535);
 
+/** A service name of RFC 6335 §5.1, as a label of SRV records has it behind its underscore. */
+export const portNameSchema = z.string().regex(/^(?=.*[a-zA-Z])[a-zA-Z0-9](-?[a-zA-Z0-9]){0,61}$/);
+
 export const portSchema = z.object({
   /** Port in the container. */
   target: portNumberSchema,
@@ -47,9 +50,13 @@ export const portSchema = z.object({
   protocol: z.enum(['tcp', 'udp', 'sctp']).default('tcp'),
   /** Only on this address of the node; every address if left out. */
   hostIp: ipSchema.optional(),
+  /** What SRV records call it: `_<name>._tcp.<service>`. */
+  name: portNameSchema.optional(),
   /** ingress (if left out): every node answers, any healthy task serves. host: the nodes where a task runs answer, for that task only. */
   mode: z.enum(['ingress', 'host']).optional(),
 });
+
+export const exposedPortSchema = z.object({ port: portNumberSchema, protocol: z.enum(['tcp', 'udp', 'sctp']) });
 
 export const mountSchema = z.object({
   type: z.enum(['volume', 'bind', 'tmpfs']),
@@ -200,6 +207,16 @@ export const serviceSchema = z.object({
   ports: z.array(portSchema).default([]),
   /** vip (if left out): one virtual address; dnsrr: the name answers with the addresses of all healthy tasks. */
   endpointMode: z.enum(['vip', 'dnsrr']).optional(),
+  /** client: connections from one address go to the same task, as long as the set of tasks stays. Any task if left out. */
+  affinity: z.literal('client').optional(),
+  /** Milliseconds between leaving names and virtual addresses and the stop signal. */
+  drainMs: z.number().int().min(0).max(3_600_000).optional(),
+  /** Of the service's names, in seconds. */
+  dnsTtlSeconds: z.number().int().min(0).max(86_400).optional(),
+  /** Ports in the container that are not published; other services learn of them by SRV records. */
+  expose: z.array(exposedPortSchema).optional(),
+  /** Of the service, not of its containers (`deploy.labels`). */
+  labels: labelsSchema.optional(),
   /** replicated if left out. global: one task on every node that fits (its slot is the node's index). Jobs run to completion. */
   mode: z.enum(['replicated', 'global', 'replicated-job', 'global-job']).optional(),
   /** Restarted whatever it ended with, if left out. */

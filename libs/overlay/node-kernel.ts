@@ -54,7 +54,7 @@ interface Index {
   networks: Map<string, NetworkView>;
   endpoints: Map<string, EndpointView[]>;
   vips: Map<string, Vip[]>;
-  /** Task addresses, sorted. */
+  /** Addresses of tasks on nodes that live, sorted. */
   flows: Map<string, string[]>;
 }
 
@@ -67,7 +67,7 @@ function indexView(view: ViewByKind, host: HostInput): Index {
     flows.set(
       id,
       list
-        .filter((e) => e.taskId !== undefined)
+        .filter((e) => e.taskId !== undefined && !e.lost)
         .map((e) => e.ipv4)
         .sort(),
     );

@@ -75,7 +75,7 @@ describe('the view of a node', () => {
     world.report(task?.id ?? '', 'restarting');
     const next = viewOf(world.model, world.nodeId('a'));
     const delta = diffViews(before.sent, next);
-    expect(delta.upserts.map((r) => r.kind).sort()).toEqual(['name', 'vip']);
+    expect(delta.upserts.map((r) => r.kind).sort()).toEqual(['name', 'name', 'vip']);
     expect(delta.removals).toEqual([]);
     const view = kinds(world, 'a');
     expect(view.vips[0]?.backends).toEqual(['10.128.0.2']);

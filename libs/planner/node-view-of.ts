@@ -3,21 +3,19 @@
  * the cluster; settings. Nothing of networks it takes no part in.
  */
 import { macOfIp } from '#base/address.js';
-import { HOSTNAME_PATTERN } from '#model/names.js';
 import type { Network } from '#model/network.js';
-import type { EndpointView, NameRecord, Resource, VipView } from '#model/node-view.js';
+import type { EndpointView, Resource } from '#model/node-view.js';
 import { AGENT_PORT, VXLAN_PORT } from '#model/ports.js';
 import type { Task } from '#model/task.js';
-import { compareIps } from './allocate.js';
 import type { ClusterState } from './cluster-state.js';
+import { isLost } from './serving.js';
+import { namesAndVips } from './names-of.js';
 
 /** VXLAN over IPv4: 20 IP + 8 UDP + 8 VXLAN + 14 Ethernet (RFC 7348 §5), in bytes. */
 const VXLAN_OVERHEAD_BYTES = 50;
 const DEFAULT_MTU_BYTES = 1500;
 /** RFC 791: every host takes datagrams of this size. */
 const MIN_MTU_BYTES = 576;
-/** As Docker's short container ids. */
-const SHORT_ID = 12;
 
 /** Views of one state; what several nodes share is computed once. Throw it away when the state has changed. */
 export class ViewMaker {
@@ -99,17 +97,16 @@ function insideOf(state: ClusterState, network: Network, sees: (nodeId: string) 
   ];
 }
 
-function addressOn(task: Task, networkId: string): string {
-  return task.endpoints.find((e) => e.networkId === networkId)?.ipv4 ?? '';
-}
-
 function taskEndpoints(state: ClusterState, networkId: string, tasks: readonly Task[]): EndpointView[] {
   const out: EndpointView[] = [];
   for (const task of tasks) {
     const vtep = state.nodes.get(task.nodeId)?.address;
     if (vtep === undefined) continue;
     for (const e of task.endpoints) {
-      if (e.networkId === networkId) out.push({ networkId, ipv4: e.ipv4, mac: e.mac, nodeId: task.nodeId, vtep, taskId: task.id });
+      if (e.networkId !== networkId) continue;
+      const { ipv4, ipv6, mac } = e;
+      const lost = isLost(state, task) ? { lost: true as const } : {};
+      out.push({ networkId, ipv4, ...(ipv6 === undefined ? {} : { ipv6 }), mac, nodeId: task.nodeId, vtep, taskId: task.id, ...lost });
     }
   }
   return out;
@@ -122,43 +119,4 @@ function nodeEndpoints(state: ClusterState, networkId: string, sees: (nodeId: st
     if (vtep !== undefined && sees(nodeId)) out.push({ networkId, ipv4, mac: macOfIp(ipv4), nodeId, vtep });
   }
   return out;
-}
-
-function namesAndVips(state: ClusterState, networkId: string, tasks: readonly Task[]): { names: NameRecord[]; vips: VipView[] } {
-  const zone = new Zone();
-  const vips = new Map<string, VipView>();
-  for (const vip of state.vips.get(networkId)?.values() ?? []) {
-    vips.set(`${vip.stack}/${vip.service}`, { networkId, service: vip.service, ipv4: vip.ipv4, backends: [] });
-    for (const name of [vip.service, `${vip.service}.${vip.stack}`]) zone.add(name, vip.ipv4);
-  }
-  for (const task of tasks) {
-    if (task.desired !== 'run') continue;
-    const address = addressOn(task, networkId);
-    const vip = vips.get(`${task.stack}/${task.service}`);
-    for (const name of [task.name, task.container.hostname, task.id.slice(0, SHORT_ID)]) zone.add(name, address);
-    for (const alias of task.endpoints.find((e) => e.networkId === networkId)?.aliases ?? []) zone.add(alias, vip?.ipv4 ?? address);
-    if (!vip) for (const name of [task.service, `${task.service}.${task.stack}`]) zone.add(name, address);
-    if (state.statuses.get(task.id)?.state !== 'running') continue;
-    zone.add(`tasks.${task.service}`, address);
-    vip?.backends.push(address);
-  }
-  for (const vip of vips.values()) vip.backends.sort(compareIps);
-  return { names: zone.records(networkId), vips: [...vips.values()] };
-}
-
-/** Names of one network. DNS knows no case (RFC 4343): neither does this. */
-class Zone {
-  readonly #names = new Map<string, Set<string>>();
-
-  add(name: string | undefined, address: string): void {
-    // What is no host name (a service that ends in "-", say) cannot be asked for.
-    if (name === undefined || !HOSTNAME_PATTERN.test(name)) return;
-    const key = name.toLowerCase();
-    const row = this.#names.get(key) ?? new Set<string>();
-    this.#names.set(key, row.add(address));
-  }
-
-  records(networkId: string): NameRecord[] {
-    return [...this.#names].map(([name, addresses]) => ({ networkId, name, addresses: [...addresses].sort(compareIps) }));
-  }
 }

@@ -12,7 +12,8 @@ import type { Node } from '#model/node.js';
 import type { Task } from '#model/task.js';
 import { AddressBook, restingLease, type Grant } from './allocate.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
-import type { ServicesPlan, SlotWish } from './reconcile-services.js';
+import { drainOf } from './drain.js';
+import { networkIdsOf, type ServicesPlan, type SlotWish } from './reconcile-services.js';
 import { candidates, Spread } from './schedule.js';
 import type { Unit } from './transaction.js';
 
@@ -64,14 +65,40 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
       if (wish.replaces) placing.units.push(forgetUnit(draft, wish.replaces, goneReason(wish.replaces)));
     } else placing.units.push(result);
   }
+  placing.units.push(...missingVips(draft));
   return placing;
+}
+
+/** Services that have tasks and no virtual address: it was `endpoint_mode: dnsrr` when they were made. */
+function missingVips(draft: Draft): Unit[] {
+  const { state } = draft;
+  const units: Unit[] = [];
+  for (const record of state.stacks.values()) {
+    if (record.removing) continue;
+    const stack = record.spec.name;
+    const networkIds = networkIdsOf(state, stack);
+    for (const service of Object.values(record.spec.services)) {
+      for (const networkKey of Object.keys(service.networks)) {
+        const network = state.networks.get(networkIds.get(networkKey) ?? '');
+        if (!network || state.vips.get(network.id)?.has(serviceKey(stack, service.name))) continue;
+        if (!state.tasksOfService(stack, service.name).some((t) => t.endpoints.some((e) => e.networkId === network.id))) continue;
+        const unit: Unit = { what: `give ${stack}/${service.name} a VIP`, compares: [], writes: [] };
+        draft.pending = [];
+        if (!ensureVip(draft, network, { stack, service }, unit) || unit.writes.length === 0) continue;
+        unit.compares.push({ key: keys.network(network.id), exists: true });
+        for (const key of draft.pending) draft.made.add(key);
+        units.push(unit);
+      }
+    }
+  }
+  return units;
 }
 
 const goneReason = (task: Task): string => task.stopReason ?? 'its node was removed';
 
 function stopUnit(state: ClusterState, task: Task, reason: string): Unit {
   const key = keys.task(task.id);
-  const stopped: Task = { ...task, desired: 'stop', stopReason: reason };
+  const stopped: Task = { ...task, desired: 'stop', stopReason: reason, drainMs: drainOf(state, task) };
   return {
     what: `stop ${task.name}`,
     compares: [{ key, modRevision: state.revisionOf(key) }],
@@ -246,7 +273,8 @@ function ensureNodeAddress(draft: Draft, network: Network, node: Node, unit: Uni
   );
 }
 
-function ensureVip(draft: Draft, network: Network, wish: SlotWish, unit: Unit): boolean {
+function ensureVip(draft: Draft, network: Network, wish: Pick<SlotWish, 'stack' | 'service'>, unit: Unit): boolean {
+  if (wish.service.endpointMode === 'dnsrr') return true;
   const owner = serviceKey(wish.stack, wish.service.name);
   return ensureRecord(
     draft,

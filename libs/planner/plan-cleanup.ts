@@ -106,10 +106,10 @@ function unusedVips(state: ClusterState, now: number): Unit[] {
       const record = state.stacks.get(vip.stack);
       const networkKey = state.networks.get(networkId)?.key;
       if (networkKey === undefined) continue;
-      const wanted = record
-        ? record.spec.services[vip.service]?.networks[networkKey] !== undefined
-        : state.revisionOf(keys.stack(vip.stack)) > 0;
-      if (wanted || state.tasksOfService(vip.stack, vip.service).length > 0) continue;
+      const service = record?.spec.services[vip.service];
+      const wanted = record ? service?.networks[networkKey] !== undefined : state.revisionOf(keys.stack(vip.stack)) > 0;
+      const isRoundRobin = service?.endpointMode === 'dnsrr';
+      if (!isRoundRobin && (wanted || state.tasksOfService(vip.stack, vip.service).length > 0)) continue;
       const key = keys.vip(networkId, vip.stack, vip.service);
       units.push({
         what: `release the VIP of ${vip.stack}/${vip.service}`,

@@ -4,7 +4,7 @@
  */
 import type { Clock } from '#base/clock.js';
 import type { Stop } from '#base/dispose.js';
-import { messageOf } from '#base/errors.js';
+import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import type { Task, TaskState } from '#model/task.js';
 import type { ContainerInfo, Runtime, RuntimeEvent } from '#runtime/runtime.js';
@@ -55,6 +55,7 @@ export class TasksLoop {
   readonly #createdAt = new Map<string, number>();
   /** Present containers in which the kernel killed something because their memory was used up. */
   readonly #outOfMemory = new Set<string>();
+  readonly #ending = new AbortController();
   #stopped = false;
   #planned = false;
   #wake: NodeJS.Timeout | undefined;
@@ -80,6 +81,7 @@ export class TasksLoop {
   /** Plans no more and waits for what is under way to come to rest; containers stay as they are. */
   async stop(graceMs = 2_000): Promise<void> {
     this.#stopped = true;
+    this.#ending.abort();
     clearTimeout(this.#wake);
     for (const stop of this.#stops.splice(0)) await stop();
     const over = new AbortController();
@@ -268,12 +270,24 @@ export class TasksLoop {
   async #stop(task: Task, exists: boolean): Promise<void> {
     const { runner, log } = this.#o;
     let exitCode = this.#recall(task.id).exitCode;
-    if (exists) exitCode = (await runner.stop(task)) ?? exitCode;
+    if (exists) {
+      await this.#drain(task);
+      exitCode = (await runner.stop(task)) ?? exitCode;
+    }
     this.#observed.delete(task.id);
     this.#remember(task, { ...this.#recall(task.id), phase: 'gone', exitCode });
     this.#markRemoved(task.id, task.name);
     this.#say(task, 'stopped', task.stopReason ?? '');
     log.info({ task: task.name, id: task.id, exitCode, reason: task.stopReason }, 'stopped and removed');
+  }
+
+  /** Every node was told at the same time that nothing new is to be sent to it: for a moment, what it began may end. */
+  async #drain(task: Task): Promise<void> {
+    if (!task.drainMs || this.#observed.get(task.id)?.state !== 'running') return;
+    this.#say(task, 'running', 'draining');
+    await this.#o.clock.sleep(task.drainMs, this.#ending.signal).catch(() => undefined);
+    // The agent ends; its successor begins the drain anew.
+    if (this.#ending.signal.aborted) throw new WeftError('UNAVAILABLE', 'the agent is stopping');
   }
 
   async #removeLeftover(containerId: string, name: string): Promise<void> {
@@ -284,6 +298,7 @@ export class TasksLoop {
   }
 
   #failed(operation: Operation, error: unknown): void {
+    if (this.#stopped) return;
     const { log, clock } = this.#o;
     const message = messageOf(error);
     this.#holdOff.set(operation.type === 'remove-leftover' ? operation.containerId : operation.task.id, clock.now() + HOLD_OFF_MS);

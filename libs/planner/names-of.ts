@@ -1,0 +1,130 @@
+/**
+ * The names and virtual addresses of one network.
+ *
+ * A service's name, `service.stack` and aliases are its VIP; of a service without one (`endpoint_mode: dnsrr`) the addresses
+ * of the tasks that serve. `tasks.service` has all that run, healthy or not, for what must find its peers before it is healthy.
+ * A task's own names always are its address.
+ */
+import { HOSTNAME_PATTERN } from '#model/names.js';
+import type { NameRecord, VipView } from '#model/node-view.js';
+import type { Service } from '#model/stack.js';
+import type { Task } from '#model/task.js';
+import { compareIps } from './allocate.js';
+import { serviceKey, type ClusterState } from './cluster-state.js';
+import { runsIn, servesIn } from './serving.js';
+
+/** As Docker's short container ids. */
+const SHORT_ID = 12;
+
+type Ports = NonNullable<NameRecord['ports']>;
+
+/** @param tasks those of the network that the node may see */
+export function namesAndVips(state: ClusterState, networkId: string, tasks: readonly Task[]): { names: NameRecord[]; vips: VipView[] } {
+  const zone = new Zone();
+  const vips = new Map<string, VipView>();
+  const serviceOf = (stack: string, name: string) => state.stacks.get(stack)?.spec.services[name];
+  for (const { stack, service: name, ipv4, ipv6 } of state.vips.get(networkId)?.values() ?? []) {
+    const service = serviceOf(stack, name);
+    if (service?.endpointMode === 'dnsrr') continue;
+    const affinity = service?.affinity === undefined ? {} : { affinity: service.affinity };
+    const six = ipv6 === undefined ? {} : { ipv6, backends6: [] };
+    vips.set(serviceKey(stack, name), { networkId, service: name, ipv4, backends: [], ...six, ...affinity });
+    for (const row of zone.rows(name, `${name}.${stack}`)) row.add([ipv4, ipv6], service);
+  }
+  for (const task of tasks) {
+    if (task.desired === 'run') addTask(state, zone, networkId, task, vips.get(serviceKey(task.stack, task.service)));
+  }
+  for (const vip of vips.values()) {
+    vip.backends.sort(compareIps);
+    vip.backends6?.sort();
+  }
+  return { names: zone.records(networkId), vips: [...vips.values()] };
+}
+
+function addTask(state: ClusterState, zone: Zone, networkId: string, task: Task, vip: VipView | undefined): void {
+  const endpoint = task.endpoints.find((e) => e.networkId === networkId);
+  if (!endpoint) return;
+  const { ipv4, ipv6, aliases } = endpoint;
+  const service = state.stacks.get(task.stack)?.spec.services[task.service];
+  for (const row of zone.rows(task.name, task.container.hostname, task.id.slice(0, SHORT_ID))) row.add([ipv4, ipv6]);
+  const serves = servesIn(state, task);
+  for (const row of zone.rows(...aliases)) {
+    if (vip) row.add([vip.ipv4, vip.ipv6], service);
+    else row.add(serves ? [ipv4, ipv6] : [], service, serves ? task.name : undefined);
+  }
+  if (!vip) {
+    const names = zone.rows(task.service, `${task.service}.${task.stack}`);
+    for (const row of names) row.add(serves ? [ipv4, ipv6] : [], service, serves ? task.name : undefined);
+  } else if (serves) {
+    vip.backends.push(ipv4);
+    if (ipv6 !== undefined) vip.backends6?.push(ipv6);
+  }
+  if (!runsIn(state, task)) return;
+  const all = zone.rows(`tasks.${task.service}`, `tasks.${task.service}.${task.stack}`);
+  for (const row of all) row.add([ipv4, ipv6], service, task.name);
+}
+
+/** What one name answers with. */
+class Row {
+  readonly #addresses = new Set<string>();
+  readonly #ports = new Map<string, Ports[number]>();
+  readonly #targets = new Set<string>();
+  #ttlSeconds: number | undefined;
+
+  /** @param target a task's name: where SRV records point instead of at the name itself */
+  add(addresses: readonly (string | undefined)[], service?: Service, target?: string): void {
+    for (const address of addresses) if (address !== undefined) this.#addresses.add(address);
+    if (target !== undefined) this.#targets.add(target);
+    for (const port of portsOf(service)) this.#ports.set(`${port.port}/${port.protocol}/${port.name ?? ''}`, port);
+    const ttl = service?.dnsTtlSeconds;
+    if (ttl !== undefined) this.#ttlSeconds = Math.min(ttl, this.#ttlSeconds ?? ttl);
+  }
+
+  record(networkId: string, name: string): NameRecord {
+    return {
+      networkId,
+      name,
+      addresses: [...this.#addresses].sort(compareAddresses),
+      ...(this.#ports.size > 0 ? { ports: [...this.#ports].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, port]) => port) } : {}),
+      ...(this.#targets.size > 0 && this.#ports.size > 0 ? { targets: [...this.#targets].sort() } : {}),
+      ...(this.#ttlSeconds === undefined ? {} : { ttlSeconds: this.#ttlSeconds }),
+    };
+  }
+}
+
+/** Where a service listens: the targets of its published ports, and what it exposes. */
+function portsOf(service: Service | undefined): Ports {
+  const published = (service?.ports ?? []).map(({ target, protocol, name }) => ({
+    port: target,
+    protocol,
+    ...(name === undefined ? {} : { name: name.toLowerCase() }),
+  }));
+  return [...published, ...(service?.expose ?? [])];
+}
+
+/** IPv4 before IPv6. */
+const compareAddresses = (a: string, b: string): number => {
+  const [sixA, sixB] = [a.includes(':'), b.includes(':')];
+  if (sixA || sixB) return Number(sixA) - Number(sixB) || (a < b ? -1 : a > b ? 1 : 0);
+  return compareIps(a, b);
+};
+
+/** Names of one network. DNS knows no case (RFC 4343): neither does this. */
+class Zone {
+  readonly #rows = new Map<string, Row>();
+
+  /** The rows of these names; what is no host name (a service that ends in "-", say) cannot be asked for and has none. */
+  rows(...names: readonly (string | undefined)[]): Row[] {
+    return names.flatMap((name) => {
+      if (name === undefined || !HOSTNAME_PATTERN.test(name)) return [];
+      const key = name.toLowerCase();
+      const row = this.#rows.get(key) ?? new Row();
+      this.#rows.set(key, row);
+      return [row];
+    });
+  }
+
+  records(networkId: string): NameRecord[] {
+    return [...this.#rows].map(([name, row]) => row.record(networkId, name));
+  }
+}
