@@ -190,10 +190,10 @@ describe('up', () => {
     await file('compose.yaml', 'services: { web: { image: "${REPO}:${TAG}" } }');
     await file('.env', 'REPO=app\nTAG=1 # old\nCOMPOSE_PROJECT_NAME=fromfile\n');
     const image = async (args: string, env = {}) => JSON.parse((await ctl(`config --format json ${args}`.trim(), '', env)).out);
-    expect(await image('')).toMatchObject({ name: 'fromfile', services: { web: { container: { image: 'app:1' } } } });
+    expect(await image('')).toMatchObject({ name: 'fromfile', services: { web: { image: 'app:1' } } });
     expect(await image('-p flag', { TAG: '2', COMPOSE_PROJECT_NAME: 'env' })).toMatchObject({
       name: 'flag',
-      services: { web: { container: { image: 'app:2' } } },
+      services: { web: { image: 'app:2' } },
     });
     expect(await image('', { COMPOSE_PROJECT_NAME: 'env' })).toMatchObject({ name: 'env' });
   });
@@ -429,7 +429,6 @@ describe('usage', () => {
   it.each([
     ['frob'],
     ['up --wat'],
-    ['up -f a.yaml -f b.yaml'],
     ['up web'],
     ['ls --format xml'],
     ['up --timeout x'],

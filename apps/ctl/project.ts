@@ -1,110 +1,185 @@
-/** From flags to a stack: which compose file, which environment, which name. */
-import { readFile, stat } from 'node:fs/promises';
+/** From flags to a model or a stack: which compose files, which environment, which name, which profiles. */
+import { readFileSync, statSync } from 'node:fs';
 import { text as readAll } from 'node:stream/consumers';
 import { basename, dirname, relative, resolve } from 'node:path';
 import { Option, type Command } from 'commander';
 import { WeftError } from '#base/errors.js';
-import { parseCompose, readProjectName, type ComposeInput, type ComposeResult } from '#compose/parse-compose.js';
-import { parseDotEnv } from './dot-env.js';
+import { DotEnvFault, parseDotEnv } from '#compose/dot-env.js';
+import { loadModel, readProjectName, type Model } from '#compose/load-model.js';
+import type { ComposeFile, ModelInput, ReadFile } from '#compose/loading.js';
+import type { ComposeResult } from '#compose/parse-compose.js';
 import type { Shell } from './shell.js';
 
 /** As Compose looks for them. */
-const FILE_NAMES = ['compose.yaml', 'compose.yml', 'docker-compose.yaml', 'docker-compose.yml'];
+const FILE_NAMES = ['compose.yaml', 'compose.yml', 'docker-compose.yml', 'docker-compose.yaml'];
+/** Taken too, over the file of such a name. */
+const OVERRIDE_NAMES = ['compose.override.yml', 'compose.override.yaml', 'docker-compose.override.yml', 'docker-compose.override.yaml'];
 
 export interface ProjectFlags {
   file?: string[];
   projectName?: string;
+  projectDirectory?: string;
+  profile?: string[];
+  envFile?: string[];
 }
 
 const gather = (value: string, all: string[] = []): string[] => [...all, value];
 
-/** Adds -f and -p; only --file where -f means something else. */
+/** Adds the flags that say which project is meant; only --file where -f means something else. */
 export function projectOptions(command: Command, fileFlags = '-f, --file <file>'): Command {
   return command
-    .addOption(new Option(fileFlags, 'the compose file; "-" reads standard input (default: compose.yaml here)').argParser(gather))
-    .option('-p, --project-name <name>', 'the name of the stack (else COMPOSE_PROJECT_NAME, else "name:" in the file, else its directory)');
+    .addOption(
+      new Option(
+        fileFlags,
+        'a compose file, each merged over those before; "-" reads standard input (default: compose.yaml here)',
+      ).argParser(gather),
+    )
+    .option('-p, --project-name <name>', 'the name of the stack (else COMPOSE_PROJECT_NAME, else "name:" in the file, else its directory)')
+    .option('--project-directory <path>', 'where relative paths begin (default: the directory of the first file)')
+    .addOption(new Option('--profile <name>', 'also the services of this profile').argParser(gather))
+    .addOption(
+      new Option('--env-file <file>', 'variables for the compose file (default: .env in the project directory)').argParser(gather),
+    );
 }
 
-/** The one file that is meant, as it was written; undefined when none is given and none is there. @throws USAGE, NOT_FOUND */
-async function findFile(shell: Shell, flags: ProjectFlags): Promise<string | undefined> {
-  const fromEnv = shell.env['COMPOSE_FILE'];
-  const given = flags.file ?? (fromEnv ? fromEnv.split(shell.env['COMPOSE_PATH_SEPARATOR'] || ':') : []);
-  if (given.length > 1) {
-    throw new WeftError('USAGE', {
-      what: 'several compose files are given',
-      why: 'Weft does not merge compose files yet',
-      hint: 'Put everything in one file, and give one -f.',
+interface Place {
+  /** As they were written, or found. */
+  files: string[];
+  /** Absolute. */
+  directory: string;
+  env: Record<string, string>;
+}
+
+/** What the flags, the environment and the directory name. @throws BAD_VALUE, NOT_FOUND */
+function findPlace(shell: Shell, flags: ProjectFlags): Place {
+  const given = flags.file ?? [];
+  const asked = flags.projectDirectory === undefined ? undefined : resolve(shell.cwd, flags.projectDirectory);
+  const directoryOf = (files: readonly string[]): string =>
+    asked ?? (files[0] === undefined || files[0] === '-' ? shell.cwd : dirname(resolve(shell.cwd, files[0])));
+  const found = given.length > 0 ? given : undefined;
+  const env = environment(shell, flags, directoryOf(found ?? []));
+  const listed = env['COMPOSE_FILE'] ? env['COMPOSE_FILE'].split(env['COMPOSE_PATH_SEPARATOR'] || ':') : [];
+  const files = found ?? (listed.length > 0 ? listed : defaultFiles(shell, asked ?? shell.cwd));
+  const directory = directoryOf(files);
+  return { files, directory, env: found || asked || directory === shell.cwd ? env : { ...environment(shell, flags, directory), ...env } };
+}
+
+/** The file of a usual name here or in the nearest directory above, and its override. */
+function defaultFiles(shell: Shell, from: string): string[] {
+  for (let directory = from; ; directory = dirname(directory)) {
+    const shown = (name: string): string => relative(shell.cwd, resolve(directory, name)) || name;
+    const isFile = (name: string): boolean => statSync(resolve(directory, name), { throwIfNoEntry: false })?.isFile() ?? false;
+    const name = FILE_NAMES.find(isFile);
+    const over = OVERRIDE_NAMES.find(isFile);
+    if (name !== undefined) return [name, ...(over === undefined ? [] : [over])].map(shown);
+    if (dirname(directory) === directory) return [];
+  }
+}
+
+/** The caller's environment over that of the env files. */
+function environment(shell: Shell, flags: ProjectFlags, directory: string): Record<string, string> {
+  const own = Object.fromEntries(Object.entries(shell.env).filter((pair): pair is [string, string] => pair[1] !== undefined));
+  const listed = own['COMPOSE_ENV_FILES'] ? own['COMPOSE_ENV_FILES'].split(',') : [];
+  const named = (flags.envFile ?? listed).map((file) => resolve(shell.cwd, file));
+  const found: Record<string, string> = {};
+  for (const path of named.length > 0 ? named : [resolve(directory, '.env')])
+    Object.assign(found, readEnvFile(shell, path, { ...found, ...own }, named.length > 0));
+  return { ...found, ...own };
+}
+
+function readEnvFile(shell: Shell, path: string, env: Record<string, string>, needed: boolean): Record<string, string> {
+  const file = readFrom(path);
+  const shown = relative(shell.cwd, path) || path;
+  if (file === undefined && needed)
+    throw new WeftError('NOT_FOUND', { what: `there is no env file ${shown}`, hint: 'Look at --env-file.' });
+  if (file === undefined || ('fault' in file && !needed && file.fault === IS_DIRECTORY)) return {};
+  if ('fault' in file) throw new WeftError('BAD_VALUE', { what: `cannot read ${shown}`, why: file.fault });
+  try {
+    return parseDotEnv(file.text, env);
+  } catch (error) {
+    if (!(error instanceof DotEnvFault)) throw error;
+    throw new WeftError('BAD_VALUE', {
+      what: `${shown}:${error.line} cannot be read`,
+      why: error.message,
+      hint: 'Write lines of the form KEY=value.',
     });
   }
-  if (given[0] !== undefined) return given[0];
-  for (const name of FILE_NAMES) {
-    const found = await stat(resolve(shell.cwd, name)).catch(() => undefined);
-    if (found?.isFile()) return name;
-  }
-  return undefined;
 }
 
-/** The file's text, and everything the parser wants to know. @throws NOT_FOUND, BAD_VALUE */
-async function readInput(shell: Shell, flags: ProjectFlags, file: string): Promise<ComposeInput> {
-  const directory = file === '-' ? shell.cwd : dirname(resolve(shell.cwd, file));
-  const env = await environment(shell, directory);
-  const projectName = flags.projectName ?? (env['COMPOSE_PROJECT_NAME'] || undefined);
+const IS_DIRECTORY = 'it is a directory';
+
+const readFrom: ReadFile = (path) => {
+  try {
+    return { text: readFileSync(path, 'utf8') };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;
+    return { fault: code === 'EISDIR' ? IS_DIRECTORY : message };
+  }
+};
+
+/** Everything the loader of models wants to know. @throws NOT_FOUND, BAD_VALUE */
+async function readInput(shell: Shell, flags: ProjectFlags, { files, directory, env }: Place): Promise<ModelInput> {
+  const opened: ComposeFile[] = [];
+  for (const file of files) {
+    if (file === '-') opened.push({ path: resolve(shell.cwd, '-'), shown: '<stdin>', text: await readAll(shell.stdin) });
+    else opened.push({ path: resolve(shell.cwd, file), shown: file, text: readText(resolve(shell.cwd, file), file) });
+  }
   return {
-    text: file === '-' ? await readAll(shell.stdin) : await readText(resolve(shell.cwd, file), file),
-    file: file === '-' ? '<stdin>' : file,
-    env,
+    files: opened,
     projectDirectory: directory,
-    ...(projectName === undefined ? {} : { projectName }),
+    projectName: flags.projectName ?? (env['COMPOSE_PROJECT_NAME'] || undefined),
+    env,
+    profiles: flags.profile ?? (env['COMPOSE_PROFILES'] ? env['COMPOSE_PROFILES'].split(',').map((one) => one.trim()) : []),
+    read: readFrom,
+    shown: (path) => shorter(relative(shell.cwd, path), path),
   };
 }
 
-async function readText(path: string, shown: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT')
-      throw new WeftError('NOT_FOUND', { what: `there is no file ${shown}`, hint: 'Give the compose file with -f FILE.' });
-    throw new WeftError('BAD_VALUE', {
-      what: `cannot read ${shown}`,
-      why: code === 'EISDIR' ? 'it is a directory' : message,
-      hint: 'Give the compose file with -f FILE.',
-    });
-  }
-}
+const shorter = (short: string, long: string): string => (short !== '' && !short.startsWith('../..') ? short : long);
 
-/** The caller's environment over that of `.env` beside the file. */
-async function environment(shell: Shell, directory: string): Promise<Record<string, string>> {
-  const own = Object.fromEntries(Object.entries(shell.env).filter((pair): pair is [string, string] => pair[1] !== undefined));
-  const path = resolve(directory, '.env');
-  const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'EISDIR') return undefined;
-    throw new WeftError('BAD_VALUE', { what: `cannot read ${path}`, why: error.message });
-  });
-  return text === undefined ? own : { ...parseDotEnv(text, relative(shell.cwd, path) || path, own), ...own };
+function readText(path: string, shown: string): string {
+  const file = readFrom(path);
+  if (file && 'text' in file) return file.text;
+  const hint = 'Give the compose file with -f FILE.';
+  if (!file) throw new WeftError('NOT_FOUND', { what: `there is no file ${shown}`, hint });
+  throw new WeftError('BAD_VALUE', { what: `cannot read ${shown}`, why: file.fault, hint });
 }
 
 function noFile(shell: Shell): WeftError {
   return new WeftError('NOT_FOUND', {
     what: 'there is no compose file here',
-    why: `none of ${FILE_NAMES.join(', ')} is in ${shell.cwd}`,
+    why: `none of ${FILE_NAMES.join(', ')} is in ${shell.cwd}, nor in a directory above`,
     hint: 'Give the file with -f FILE, or name a stack with -p NAME.',
   });
 }
 
-/** The stack of the file. @throws COMPOSE_INVALID, NOT_FOUND, USAGE */
-export async function loadProject(shell: Shell, flags: ProjectFlags): Promise<ComposeResult & { file: string }> {
-  const file = await findFile(shell, flags);
-  if (file === undefined) throw noFile(shell);
-  return { ...parseCompose(await readInput(shell, flags, file)), file };
+/** The canonical model of the files. @throws COMPOSE_INVALID, NOT_FOUND, BAD_VALUE */
+export async function loadProjectModel(
+  shell: Shell,
+  flags: ProjectFlags,
+  more: Partial<ModelInput> = {},
+): Promise<{ model: Model; input: ModelInput }> {
+  const place = findPlace(shell, flags);
+  if (place.files.length === 0) throw noFile(shell);
+  const input = { ...(await readInput(shell, flags, place)), ...more };
+  return { model: loadModel(input), input };
 }
 
-/** The name of the stack that is meant; undefined when neither a name nor a file is there. @throws COMPOSE_INVALID, NOT_FOUND, USAGE */
+/** The stack of the files. @throws COMPOSE_INVALID, NOT_FOUND, BAD_VALUE */
+export async function loadProject(shell: Shell, flags: ProjectFlags): Promise<ComposeResult & { file: string }> {
+  const { model } = await loadProjectModel(shell, flags);
+  const { readStack } = await import('#compose/parse-compose.js');
+  return { ...readStack(model), file: model.context.file };
+}
+
+/** The name of the stack that is meant; undefined when neither a name nor a file is there. @throws COMPOSE_INVALID, NOT_FOUND, BAD_VALUE */
 export async function findProjectName(shell: Shell, flags: ProjectFlags): Promise<string | undefined> {
-  const named = flags.projectName ?? (shell.env['COMPOSE_PROJECT_NAME'] || undefined);
+  if (flags.projectName !== undefined) return flags.projectName;
+  const place = findPlace(shell, flags);
+  const named = place.env['COMPOSE_PROJECT_NAME'] || undefined;
   if (named !== undefined) return named;
-  const file = await findFile(shell, flags);
-  return file === undefined ? undefined : readProjectName(await readInput(shell, flags, file));
+  return place.files.length === 0 ? undefined : readProjectName(await readInput(shell, flags, place));
 }
 
 /** As `findProjectName`. @throws NOT_FOUND when nothing names a stack */

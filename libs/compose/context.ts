@@ -1,6 +1,6 @@
 /** What a reader of a value has at hand, and the typed readings of single values. A reading that fails has told why. */
 import { interpolate, InterpolationFault } from './interpolate.js';
-import { ComposeErrors, joinPath, quote, type ComposeIssue, type Position } from './issue.js';
+import { ComposeErrors, formatPlace, joinPath, quote, type ComposeIssue, type Position } from './issue.js';
 import type { Entry, ListValue, MapValue, ScalarValue, Value } from './tree.js';
 
 export interface Context {
@@ -23,7 +23,7 @@ export interface Field {
 }
 
 const MAX_ISSUES = 100;
-const MAX_VALUES = 200_000;
+const MAX_VALUES = 500_000;
 
 export function newContext(file: string, env: Readonly<Record<string, string>>, projectDirectory: string): Context {
   return { file, env, projectDirectory, issues: [], warnings: [], budget: MAX_VALUES };
@@ -33,9 +33,9 @@ export function newContext(file: string, env: Readonly<Record<string, string>>, 
 export function report(c: Context, at: Position, path: string, text: string, hint?: string): void {
   const message = visible(text);
   // One line in the file may be reached by several paths (merge keys): its fault is told once.
-  if (c.issues.some((i) => i.line === at.line && i.column === at.column && i.message === message)) return;
+  if (c.issues.some((i) => i.line === at.line && i.column === at.column && i.file === at.file && i.message === message)) return;
   c.issues.push({
-    file: c.file,
+    file: at.file,
     line: at.line,
     column: at.column,
     path: visible(path),
@@ -57,14 +57,20 @@ export function warn(c: Context, at: Position, text: string): void {
     c.warnings.push({ ...at, text: visible(text) });
 }
 
-const byPlace = (a: Position, b: Position): number => a.line - b.line || a.column - b.column;
+/** The files keep the order in which they were told of. */
+const byPlace = (a: Position, b: Position): number => (a.file === b.file ? a.line - b.line || a.column - b.column : 0);
+
+function inOrder<T extends Position>(all: readonly T[]): T[] {
+  const files = [...new Set(all.map((one) => one.file))];
+  return files.flatMap((file) => all.filter((one) => one.file === file).sort(byPlace));
+}
 
 /** One line each, in the order of the file. */
 export function warningLines(c: Context): string[] {
-  return [...c.warnings].sort(byPlace).map((w) => `${c.file}:${w.line}:${w.column}: ${w.text}`);
+  return inOrder(c.warnings).map((w) => `${formatPlace(w)}: ${w.text}`);
 }
 
-export const failure = (c: Context): ComposeErrors => new ComposeErrors(c.file, [...c.issues].sort(byPlace));
+export const failure = (c: Context): ComposeErrors => new ComposeErrors(c.file, inOrder(c.issues));
 
 function spend(c: Context, at: Position, amount: number): void {
   c.budget -= amount;
@@ -104,12 +110,15 @@ export function listFields(c: Context, list: ListValue, path: string): Field[] {
   return list.items.map((value, i) => ({ value, at: value.at, path: `${path}[${i}]` }));
 }
 
-/** The text of a scalar with its variables put in; undefined (and told) where that fails. */
-function interpolated(c: Context, field: Field, scalar: ScalarValue): string | undefined {
+/**
+ * The text of a scalar with its variables put in; undefined (and told) where that fails. Only for text as it is in the file:
+ * the readings below are for the canonical model, which has none left.
+ */
+export function interpolated(c: Context, env: Context['env'], field: Field, scalar: ScalarValue): string | undefined {
   spend(c, scalar.at, 1);
   if (typeof scalar.value !== 'string') return scalar.text;
   try {
-    return interpolate(scalar.value, c.env, (name) =>
+    return interpolate(scalar.value, env, (name) =>
       warn(c, scalar.at, `${field.path}: the variable ${name} is not set; an empty string is used`),
     );
   } catch (error) {
@@ -121,14 +130,15 @@ function interpolated(c: Context, field: Field, scalar: ScalarValue): string | u
 
 /** The place of a character of the text; the place of the whole value where they cannot be matched. */
 export function placeIn(scalar: ScalarValue, index: number): Position {
+  if (scalar.dollars && scalar.text[index] === '$') return scalar.dollars[scalar.text.slice(0, index).split('$').length - 1] ?? scalar.at;
   if (scalar.offset === undefined || scalar.text.slice(0, index).includes('\n')) return scalar.at;
-  return { line: scalar.at.line, column: scalar.at.column + scalar.offset + index };
+  return { ...scalar.at, column: scalar.at.column + scalar.offset + index };
 }
 
 /** A string; numbers and booleans are refused. */
 export function readString(c: Context, field: Field, expected = 'a string'): string | undefined {
   const { value } = field;
-  if (value.kind === 'scalar' && typeof value.value === 'string') return interpolated(c, field, value);
+  if (value.kind === 'scalar' && typeof value.value === 'string') return value.value;
   const hint = value.kind === 'scalar' && value.value !== null ? 'put it in quotes' : undefined;
   return void reject(c, field, `expected ${expected}, found ${describe(value)}`, hint);
 }
@@ -136,7 +146,7 @@ export function readString(c: Context, field: Field, expected = 'a string'): str
 /** Any scalar but null, as it is written. */
 export function readText(c: Context, field: Field, expected = 'a string'): string | undefined {
   const { value } = field;
-  if (value.kind === 'scalar' && value.value !== null) return interpolated(c, field, value);
+  if (value.kind === 'scalar' && value.value !== null) return value.text;
   return void reject(c, field, `expected ${expected}, found ${describe(value)}`);
 }
 

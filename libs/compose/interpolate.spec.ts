@@ -126,7 +126,8 @@ describe('units', () => {
     ['10', undefined],
     ['s', undefined],
     ['-1s', undefined],
-    ['1d', undefined],
+    ['1d', 86_400_000],
+    ['1x', undefined],
   ])('%s is %d ms', (text, expected) => expect(parseDurationMs(text)).toBe(expected));
   it.each<[string, number | undefined]>([
     ['0.5', 5e8],

@@ -3,21 +3,28 @@ import { WeftError } from '#base/errors.js';
 
 /** 1-based; columns count UTF-16 units. */
 export interface Position {
+  /** As it shall appear in messages. */
+  file: string;
   line: number;
   column: number;
 }
 
 export interface ComposeIssue extends Position {
-  file: string;
   /** Where in the model, e.g. `services.web.ports[0]`; '' for the file as a whole. */
   path: string;
   message: string;
   hint?: string;
 }
 
+export const formatPlace = (at: Position): string => `${at.file}:${at.line}:${at.column}`;
+
+/** How a message at `from` names another place: by its line alone where both are in one file. */
+export const placeSeenFrom = (from: Position, at: Position): string =>
+  from.file === at.file ? `line ${at.line}` : `${at.file}:${at.line}`;
+
 /** One line: `file:line:column: path: message (hint)`. */
 export function formatIssue(issue: ComposeIssue): string {
-  const place = `${issue.file}:${issue.line}:${issue.column}`;
+  const place = formatPlace(issue);
   const text = issue.path === '' ? issue.message : `${issue.path}: ${issue.message}`;
   return `${place}: ${text}${issue.hint ? ` (${issue.hint})` : ''}`;
 }

@@ -1,70 +1,134 @@
 /**
- * A key table says for every key of one place in a compose file who reads it. It holds *all* keys of the Compose
- * Specification: `later` marks those that Weft does not support yet, so that a key is honoured or refused, never dropped.
+ * Every key of a compose file: what may stand there (its shape), and what Weft does with it (its standing). The one
+ * authority: the file is checked and written out by it, `ctl config` prints in its order, the documentation lists it, and a
+ * key is taken over into the stack only where it says so. See README.md for how a key is made to work.
+ *
+ * A deploy key or a part that several places share stands in key-table-parts.ts, a service's own in key-table-service.ts.
  */
-import { entriesOf, report, type Context, type Field } from './context.js';
-import { quote } from './issue.js';
+import { warn } from './context.js';
+import { byKey, NAME, OPTIONS, PAIRS } from './key-table-parts.js';
+import { SERVICE } from './key-table-service.js';
+import {
+  any,
+  boolean,
+  differs,
+  honoured,
+  later,
+  laxText,
+  list,
+  map,
+  object,
+  path,
+  string,
+  text,
+  type ObjectShape,
+  type Shape,
+  type Short,
+} from './shape.js';
+import { external, inKey, oneOrList } from './short-forms.js';
 
-export type ReadKey<D> = (c: Context, field: Field, draft: D) => void;
-export const later = 'later';
+const POOL = object('an ipam config', {
+  subnet: [string, honoured],
+  gateway: [string, later],
+  ip_range: [string, later],
+  aux_addresses: [map('an address', string), later],
+});
 
-export interface KeyTable<D> {
-  /** What the place is called in messages: "a service". */
-  place: string;
-  keys: Readonly<Record<string, ReadKey<D> | typeof later>>;
-}
+export const NETWORK = object(
+  'a network',
+  {
+    name: [string, honoured],
+    driver: [string, honoured],
+    driver_opts: [OPTIONS, later],
+    ipam: [
+      object('ipam', {
+        driver: [string, later],
+        config: [list(POOL, { unique: byKey('subnet'), mergeItems: true }), honoured],
+        options: [OPTIONS, later],
+      }),
+      honoured,
+    ],
+    external: [boolean, later],
+    internal: [boolean, honoured],
+    attachable: [boolean, later],
+    labels: [PAIRS, honoured],
+    enable_ipv4: [boolean, later],
+    enable_ipv6: [boolean, later],
+  },
+  { short: external, nullable: true },
+);
 
-/** Reads a map by its table into `draft`. Keys that begin with `x-` are the user's own. */
-export function readByTable<D>(c: Context, field: Field, table: KeyTable<D>, draft: D): void {
-  for (const entry of entriesOf(c, field, `${table.place}, a map`) ?? []) {
-    if (entry.key.startsWith('x-')) continue;
-    const read = Object.hasOwn(table.keys, entry.key) ? table.keys[entry.key] : undefined;
-    if (typeof read === 'function') read(c, entry, draft);
-    else refuse(c, entry, table, read === later);
-  }
-}
+export const VOLUME = object(
+  'a volume',
+  {
+    name: [string, honoured],
+    driver: [string, honoured],
+    driver_opts: [OPTIONS, later],
+    external: [boolean, later],
+    labels: [PAIRS, honoured],
+  },
+  { short: external, nullable: true },
+);
 
-function refuse<D>(c: Context, entry: Field & { key: string }, table: KeyTable<D>, known: boolean): void {
-  if (known)
-    return report(
-      c,
-      entry.at,
-      entry.path,
-      'Weft does not support this key of Compose yet',
-      'remove it, or rename it to x-… to keep it as a note',
-    );
-  const near = nearest(entry.key, Object.keys(table.keys));
-  const hint = near === undefined ? `supported here: ${supported(table).join(', ')}` : `did you mean "${near}"?`;
-  report(c, entry.at, entry.path, `${quote(entry.key)} is not a key of ${table.place}`, hint);
-}
+const content = {
+  name: [string, later],
+  file: [path(), later],
+  environment: [string, later],
+  content: [string, later],
+  external: [boolean, later],
+  labels: [PAIRS, later],
+  driver: [string, later],
+  driver_opts: [OPTIONS, later],
+  template_driver: [string, later],
+} as const;
+const { content: _, ...secretKeys } = content;
+const { driver: _driver, driver_opts: _options, ...configKeys } = content;
 
-const supported = <D>(table: KeyTable<D>): string[] => Object.keys(table.keys).filter((key) => table.keys[key] !== later);
+export const CONFIG = object('a config', configKeys, { short: external });
+export const SECRET = object('a secret', secretKeys, { short: external });
 
-/** The word that `typed` was probably meant to be: at most one slip in three letters. */
-export function nearest(typed: string, words: readonly string[]): string | undefined {
-  const key = typed.toLowerCase().replaceAll('-', '_').slice(0, 40);
-  let best: { word: string; distance: number } | undefined;
-  for (const word of words) {
-    const distance = editDistance(key, word);
-    if (distance <= Math.max(1, Math.floor(word.length / 3)) && distance < (best?.distance ?? Infinity)) best = { word, distance };
-  }
-  return best?.word;
-}
+const obsolete: Short = (e, field) => void warn(e.c, field.at, 'version: this key is obsolete and means nothing');
 
-/** Damerau-Levenshtein, adjacent transpositions only ("optimal string alignment"). */
-function editDistance(a: string, b: string): number {
-  let beforeLast: number[] = [];
-  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const cost = a[i - 1] === b[j - 1] ? 0 : 1;
-      let d = Math.min((last[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, (last[j - 1] ?? 0) + cost);
-      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) d = Math.min(d, (beforeLast[j - 2] ?? 0) + 1);
-      row.push(d);
-    }
-    beforeLast = last;
-    last = row;
-  }
-  return last[b.length] ?? 0;
+const INCLUDE = object(
+  'an include',
+  {
+    path: [list(path('a compose file'), { short: oneOrList }), honoured],
+    project_directory: [path('a directory'), honoured],
+    env_file: [list(path('an env file'), { short: oneOrList }), honoured],
+  },
+  { short: inKey('path'), required: ['path'] },
+);
+
+const MODEL = object(
+  'a model',
+  { name: [string, later], model: [string, later], context_size: [any, later], runtime_flags: [list(laxText()), later] },
+  { required: ['model'] },
+);
+
+/** A compose file as a whole. */
+export const COMPOSE_FILE = object('a compose file', {
+  name: [text('the name of the stack'), honoured],
+  version: [{ ...laxText('a version'), then: obsolete }, differs('obsolete: it is not looked at')],
+  include: [list(INCLUDE), honoured],
+  services: [map('a service', SERVICE, { keys: NAME, notes: true }), honoured],
+  models: [map('a model', MODEL, { keys: NAME }), later],
+  networks: [map('a network', NETWORK, { keys: NAME, notes: true }), honoured],
+  volumes: [map('a volume', VOLUME, { keys: NAME, notes: true }), honoured],
+  secrets: [map('a secret', SECRET, { keys: NAME, notes: true }), later],
+  configs: [map('a config', CONFIG, { keys: NAME, notes: true }), later],
+});
+
+export type Section = 'services' | 'networks' | 'volumes' | 'configs' | 'secrets' | 'models';
+export const SECTIONS: readonly Section[] = ['services', 'networks', 'volumes', 'configs', 'secrets', 'models'];
+
+/** The shape at a key of an object. */
+export const shapeAt = (shape: Shape | undefined, key: string): Shape | undefined =>
+  shape?.kind === 'object' && Object.hasOwn(shape.keys, key) ? shape.keys[key]?.[0] : shape?.kind === 'map' ? shape.of : undefined;
+
+/** The object at a key of an object, within a list or not. */
+export function objectAt(shape: ObjectShape, key: string): ObjectShape {
+  const found = shapeAt(shape, key);
+  const inner = found?.kind === 'list' || found?.kind === 'map' ? found.of : found;
+  if (inner?.kind === 'object') return inner;
+  throw new Error(`${shape.name} has no map at ${key}`);
 }

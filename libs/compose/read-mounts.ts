@@ -14,14 +14,14 @@ import {
   readText,
   readUnit,
   reject,
-  report,
   type Context,
   type Field,
 } from './context.js';
 import type { ServiceDraft } from './draft.js';
 import { quote } from './issue.js';
-import { later, readByTable, type KeyTable } from './key-table.js';
-import { stringOrList } from './read-pairs.js';
+import { objectAt } from './key-table.js';
+import { SERVICE } from './key-table-service.js';
+import { readByTable, type KeyTable } from './read-by-table.js';
 import { parseBytes } from './units.js';
 
 const MAX_PATH_LENGTH = 4096;
@@ -30,39 +30,18 @@ const ANONYMOUS_HINT = 'name the volume, e.g. "data:/data", and declare it under
 export function readVolumes(c: Context, field: Field, draft: ServiceDraft): void {
   if (isNull(field.value)) return;
   for (const item of itemsOf(c, field, 'a list of volumes') ?? []) {
-    add(c, draft, item, item.value.kind === 'map' ? readLong(c, item, draft) : readShort(c, item, draft));
+    add(draft, item, readLong(c, item, draft));
   }
 }
 
 export function readTmpfs(c: Context, field: Field, draft: ServiceDraft): void {
   if (isNull(field.value)) return;
-  for (const item of stringOrList(c, field)) add(c, draft, item, readTmpfsText(c, item));
+  for (const item of itemsOf(c, field) ?? []) add(draft, item, readTmpfsText(c, item));
 }
 
-function add(c: Context, draft: ServiceDraft, field: Field, mount: MountWish | undefined): void {
-  if (!mount) return;
-  const first = draft.mounts.find((m) => m.mount.target === mount.target);
-  if (first)
-    report(c, field.at, field.path, `something is already mounted at ${quote(mount.target)} by ${first.path} at line ${first.at.line}`);
-  else draft.mounts.push({ mount, at: field.at, path: field.path });
+function add(draft: ServiceDraft, field: Field, mount: MountWish | undefined): void {
+  if (mount) draft.mounts.push({ mount, at: field.at, path: field.path });
 }
-
-function readShort(c: Context, field: Field, draft: ServiceDraft): MountWish | undefined {
-  const text = readString(c, field, 'a volume like "data:/data" or a map');
-  if (text === undefined) return undefined;
-  const [source, target, options = 'rw', ...rest] = text.split(':');
-  if (rest.length > 0) return void reject(c, field, `expected SOURCE:TARGET[:ro], found ${quote(text)}`);
-  if (source === undefined || source === '' || target === undefined)
-    return void reject(c, field, `the volume has no source, found ${quote(text)}`, ANONYMOUS_HINT);
-  if (options !== 'ro' && options !== 'rw')
-    return void reject(c, field, `Weft supports the volume options ro and rw only, found ${quote(options)}`);
-  const inside = containerPath(c, field, target);
-  const type = isPath(source) ? 'bind' : 'volume';
-  const from = type === 'bind' ? nodePath(c, field, source) : volumeName(c, field, draft, source);
-  return inside === undefined || from === undefined ? undefined : { type, source: from, target: inside, readOnly: options === 'ro' };
-}
-
-const isPath = (source: string): boolean => /^[./~]/.test(source);
 
 /** The absolute, normalised path in the container. */
 function containerPath(c: Context, field: Field, path: string): string | undefined {
@@ -74,27 +53,12 @@ function containerPath(c: Context, field: Field, path: string): string | undefin
 }
 
 function nodePath(c: Context, field: Field, source: string): string | undefined {
-  const home = Object.hasOwn(c.env, 'HOME') ? c.env['HOME'] : undefined;
-  let path = source;
-  if (/^~($|\/)/.test(source)) {
-    if (home === undefined) return void reject(c, field, '"~" cannot be resolved', 'write the absolute path');
-    path = home + source.slice(1);
-  }
-  const full = posix.normalize(path.startsWith('/') ? path : `${c.projectDirectory}/${path}`).replace(/(?<=.)\/$/, '');
-  if (/^\/[^\0\n\r]*$/.test(full) && full.length <= MAX_PATH_LENGTH) return full;
+  if (/^\/[^\0\n\r]*$/.test(source) && source.length <= MAX_PATH_LENGTH) return source;
   return void reject(c, field, `expected a path on the node, found ${quote(source)}`);
 }
 
-function volumeName(c: Context, field: Field, draft: ServiceDraft, key: string): string | undefined {
-  const volume = draft.project.volumes.get(key);
-  if (volume) return volume.wish.name;
-  return void reject(
-    c,
-    field,
-    `the volume ${quote(key)} is not declared`,
-    `add it under the top-level "volumes", or begin a path with "./" or "/"`,
-  );
-}
+/** undefined: that it is not declared has been told. */
+const volumeName = (draft: ServiceDraft, key: string): string | undefined => draft.project.volumes.get(key)?.wish.name;
 
 interface LongMount {
   type?: MountWish['type'];
@@ -104,16 +68,21 @@ interface LongMount {
   tmpfs?: { field: Field; sizeBytes?: number; mode?: number };
 }
 
+const MOUNT = objectAt(SERVICE, 'volumes');
+
 const TMPFS_KEYS: KeyTable<{ sizeBytes?: number; mode?: number }> = {
-  place: 'a tmpfs',
+  shape: objectAt(MOUNT, 'tmpfs'),
   keys: {
     size: (c, field, tmpfs) => void (tmpfs.sizeBytes = readUnit(c, field, parseBytes, 'a size like 64m', 1)),
     mode: (c, field, tmpfs) => void (tmpfs.mode = readMode(c, field)),
   },
 };
 
+const BIND_KEYS: KeyTable<undefined> = { shape: objectAt(MOUNT, 'bind'), keys: { create_host_path: () => undefined } };
+const VOLUME_KEYS: KeyTable<undefined> = { shape: objectAt(MOUNT, 'volume'), keys: {} };
+
 const MOUNT_KEYS: KeyTable<LongMount> = {
-  place: 'a volume of a service',
+  shape: MOUNT,
   keys: {
     type: (c, field, m) => void (m.type = readChoice(c, field, ['volume', 'bind', 'tmpfs'])),
     source: (c, field, m) => {
@@ -124,15 +93,14 @@ const MOUNT_KEYS: KeyTable<LongMount> = {
       const text = readString(c, field, 'an absolute path in the container');
       if (text !== undefined) m.target = containerPath(c, field, text);
     },
+    consistency: () => undefined,
+    bind: (c, field) => readByTable(c, field, BIND_KEYS, undefined),
+    volume: (c, field) => readByTable(c, field, VOLUME_KEYS, undefined),
     read_only: (c, field, m) => void (m.readOnly = readBoolean(c, field)),
     tmpfs: (c, field, m) => {
       m.tmpfs = { field };
       readByTable(c, field, TMPFS_KEYS, m.tmpfs);
     },
-    consistency: later,
-    bind: later,
-    volume: later,
-    image: later,
   },
 };
 
@@ -152,7 +120,6 @@ function readLong(c: Context, field: Field, draft: ServiceDraft): MountWish | un
   const m: LongMount = {};
   readByTable(c, field, MOUNT_KEYS, m);
   const given = new Set((entriesOf(c, field) ?? []).map((entry) => entry.key));
-  for (const key of ['type', 'target']) if (!given.has(key)) reject(c, field, `the key "${key}" is missing`);
   const { type, target, readOnly = false } = m;
   if (type === undefined || target === undefined) return undefined;
   if (type !== 'tmpfs' && m.tmpfs) reject(c, m.tmpfs.field, `"tmpfs" is for type tmpfs, this is a ${type}`);
@@ -164,14 +131,8 @@ function readLong(c: Context, field: Field, draft: ServiceDraft): MountWish | un
   if (!given.has('source')) return void reject(c, field, `a ${type} needs a source`, type === 'volume' ? ANONYMOUS_HINT : undefined);
   if (!m.source) return undefined;
   const { text, field: from } = m.source;
-  const source = type === 'bind' ? bindSource(c, from, text) : volumeName(c, from, draft, text);
+  const source = type === 'bind' ? nodePath(c, from, text) : volumeName(draft, text);
   return source === undefined ? undefined : { type, source, target, readOnly };
-}
-
-function bindSource(c: Context, field: Field, text: string): string | undefined {
-  return isPath(text)
-    ? nodePath(c, field, text)
-    : void reject(c, field, `expected a path that begins with "/" or "./", found ${quote(text)}`);
 }
 
 /** `/run` or `/run:size=64m,mode=1777,ro`. */

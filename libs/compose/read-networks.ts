@@ -13,16 +13,16 @@ import {
   readString,
   reject,
   report,
-  warn,
   type Context,
   type Field,
 } from './context.js';
 import type { ProjectDraft, ServiceDraft } from './draft.js';
 import { quote, type Position } from './issue.js';
-import { later, readByTable, type KeyTable } from './key-table.js';
+import { NETWORK, objectAt, VOLUME } from './key-table.js';
+import { SERVICE } from './key-table-service.js';
+import { readByTable, type KeyTable } from './read-by-table.js';
 import { readLabels, readUniqueList } from './read-pairs.js';
 
-export const DEFAULT_NETWORK = 'default';
 const KEY_RULE = 'letters, digits, "-" and "_", beginning with a letter or digit, 63 characters at most';
 const GLOBAL_NAME_RULE = 'letters, digits, "-", "_" and ".", beginning with a letter or digit, 128 characters at most';
 /** The smallest subnet that holds a gateway, a node's address, a VIP and a task. */
@@ -30,26 +30,26 @@ const MAX_PREFIX = 29;
 
 type NetworkDraft = Partial<NetworkWish> & { subnetAt?: Position };
 
+const IPAM = objectAt(NETWORK, 'ipam');
+
 const IPAM_CONFIG_KEYS: KeyTable<NetworkDraft> = {
-  place: 'an ipam config',
-  keys: { subnet: readSubnet, ip_range: later, gateway: later, aux_addresses: later },
+  shape: objectAt(IPAM, 'config'),
+  keys: { subnet: readSubnet },
 };
 
 const IPAM_KEYS: KeyTable<NetworkDraft> = {
-  place: 'ipam',
+  shape: IPAM,
   keys: {
     config: (c, field, network) => {
       const items = itemsOf(c, field, 'a list with one subnet') ?? [];
       if (items.length > 1) reject(c, field, `expected one subnet, found ${items.length}`);
       for (const item of items.slice(0, 1)) readByTable(c, item, IPAM_CONFIG_KEYS, network);
     },
-    driver: later,
-    options: later,
   },
 };
 
 const NETWORK_KEYS: KeyTable<NetworkDraft> = {
-  place: 'a network',
+  shape: NETWORK,
   keys: {
     name: (c, field, network) => void (network.name = readMatching(c, field, GLOBAL_NAME_PATTERN, GLOBAL_NAME_RULE)),
     driver: (c, field, network) =>
@@ -57,22 +57,15 @@ const NETWORK_KEYS: KeyTable<NetworkDraft> = {
     internal: (c, field, network) => void (network.internal = readBoolean(c, field)),
     labels: (c, field, network) => void (network.labels = readLabels(c, field)),
     ipam: (c, field, network) => readByTable(c, field, IPAM_KEYS, network),
-    driver_opts: later,
-    external: later,
-    enable_ipv4: later,
-    enable_ipv6: later,
-    attachable: later,
   },
 };
 
 const VOLUME_KEYS: KeyTable<Partial<VolumeWish>> = {
-  place: 'a volume',
+  shape: VOLUME,
   keys: {
     name: (c, field, volume) => void (volume.name = readMatching(c, field, GLOBAL_NAME_PATTERN, GLOBAL_NAME_RULE)),
     driver: (c, field) => void readChoice(c, field, ['local'], 'Weft does not support other drivers yet'),
     labels: (c, field, volume) => void (volume.labels = readLabels(c, field)),
-    driver_opts: later,
-    external: later,
   },
 };
 
@@ -89,14 +82,9 @@ function readSubnet(c: Context, field: Field, network: NetworkDraft): void {
   }
 }
 
-/** Entries of a map whose keys the user chose; those of the form x-… are skipped, aloud. */
+/** Entries of a map whose keys the user chose. */
 export function namedEntries(c: Context, field: Field, what: string): (Field & { key: string })[] {
-  if (isNull(field.value)) return [];
-  return (entriesOf(c, field, `a map of ${what}s`) ?? []).filter((entry) => {
-    if (!entry.key.startsWith('x-')) return isKey(c, entry, what);
-    warn(c, entry.at, `${entry.path}: keys that begin with "x-" are notes: this is not taken for a ${what}`);
-    return false;
-  });
+  return (entriesOf(c, field, `a map of ${what}s`) ?? []).filter((entry) => isKey(c, entry, what));
 }
 
 function isKey(c: Context, entry: Field & { key: string }, what: string): boolean {
@@ -164,50 +152,22 @@ export function readVolumeWishes(c: Context, field: Field, project: ProjectDraft
 }
 
 const ATTACHMENT_KEYS: KeyTable<{ aliases: string[] }> = {
-  place: 'a network of a service',
+  shape: objectAt(SERVICE, 'networks'),
   keys: {
     aliases: (c, field, attachment) => {
       const rule = 'a host name: letters, digits, "-", "_" and "."';
       attachment.aliases = readUniqueList(c, field, (_, item) => readMatching(c, item, HOSTNAME_PATTERN, rule));
     },
-    interface_name: later,
-    ipv4_address: later,
-    ipv6_address: later,
-    link_local_ips: later,
-    mac_address: later,
-    driver_opts: later,
-    priority: later,
-    gw_priority: later,
   },
 };
 
-/** `networks` of a service: a list of keys, or a map with aliases. */
+/** `networks` of a service. */
 export function readAttachments(c: Context, field: Field, draft: ServiceDraft): void {
   if (isNull(field.value)) return;
-  if (field.value.kind === 'list') {
-    readUniqueList(c, field, (_, item) => {
-      const key = readString(c, item, 'the key of a network');
-      if (key !== undefined) join(c, item, draft, key, []);
-      return key;
-    });
-    return;
-  }
-  for (const entry of entriesOf(c, field, 'a list or a map of networks') ?? []) {
-    if (entry.key.startsWith('x-')) continue;
+  for (const entry of entriesOf(c, field, 'a map of networks') ?? []) {
     const attachment = { aliases: [] as string[] };
     if (!isNull(entry.value)) readByTable(c, entry, ATTACHMENT_KEYS, attachment);
-    join(c, entry, draft, entry.key, attachment.aliases);
+    // That one is not declared has been told.
+    if (draft.project.networks.has(entry.key)) draft.networks.set(entry.key, attachment.aliases);
   }
-}
-
-function join(c: Context, field: Field, draft: ServiceDraft, key: string, aliases: string[]): void {
-  if (key === DEFAULT_NETWORK) ensureDefault(draft.project, field.at);
-  if (draft.project.networks.has(key)) draft.networks.set(key, aliases);
-  else report(c, field.at, field.path, `the network ${quote(key)} is not declared`, 'add it under the top-level "networks"');
-}
-
-/** The network of services that name none. */
-export function ensureDefault(project: ProjectDraft, at: Position): void {
-  if (!project.networks.has(DEFAULT_NETWORK))
-    project.networks.set(DEFAULT_NETWORK, { wish: defaultNetwork(project.name, DEFAULT_NETWORK), at });
 }

@@ -6,7 +6,6 @@ import {
   describe,
   isNull,
   itemsOf,
-  placeIn,
   readBoolean,
   readInteger,
   readMatching,
@@ -21,13 +20,16 @@ import {
 import type { ProjectDraft, ServiceDraft } from './draft.js';
 import { faultOfReference } from './image-reference.js';
 import { quote } from './issue.js';
-import { later, nearest, readByTable, type KeyTable } from './key-table.js';
+import { objectAt } from './key-table.js';
+import { SERVICE } from './key-table-service.js';
+import { DEPLOY } from './key-table-parts.js';
+import { nearest } from './nearest.js';
+import { readByTable, type KeyTable } from './read-by-table.js';
 import { readVolumes, readTmpfs } from './read-mounts.js';
-import { DEFAULT_NETWORK, ensureDefault, readAttachments } from './read-networks.js';
+import { readAttachments } from './read-networks.js';
 import { readEnvironment, readLabels, readUniqueList } from './read-pairs.js';
 import { readPorts } from './read-ports.js';
 import { parseBytes, parseDurationMs, parseNanoCpus } from './units.js';
-import { splitWords, WordsFault } from './words.js';
 
 const MAX_REPLICAS = 10_000;
 const MAX_STOP_GRACE_MS = 3_600_000;
@@ -35,19 +37,19 @@ const MAX_STOP_GRACE_MS = 3_600_000;
 const MAX_LABEL_LENGTH = 63;
 const USER = /^[a-zA-Z0-9_.-]+(:[a-zA-Z0-9_.-]+)?$/;
 
+const RESOURCES = objectAt(DEPLOY, 'resources');
+
 const LIMITS_KEYS: KeyTable<NonNullable<Service['container']['limits']>> = {
-  place: 'limits',
+  shape: objectAt(RESOURCES, 'limits'),
   keys: {
     cpus: (c, field, limits) => void (limits.nanoCpus = readUnit(c, field, parseNanoCpus, 'a number of CPUs like "0.5"', 1)),
     memory: (c, field, limits) => void (limits.memoryBytes = readUnit(c, field, parseBytes, 'a size like 64m', 1)),
     pids: (c, field, limits) => void (limits.pids = readInteger(c, field, 1, 4_194_304)),
-    devices: later,
-    generic_resources: later,
   },
 };
 
 const RESOURCES_KEYS: KeyTable<ServiceDraft> = {
-  place: 'resources',
+  shape: RESOURCES,
   keys: {
     limits: (c, field, service) => {
       if (isNull(field.value)) return;
@@ -55,31 +57,25 @@ const RESOURCES_KEYS: KeyTable<ServiceDraft> = {
       readByTable(c, field, LIMITS_KEYS, limits);
       service.container.limits = limits;
     },
-    reservations: later,
   },
 };
 
 const DEPLOY_KEYS: KeyTable<ServiceDraft> = {
-  place: 'deploy',
+  shape: DEPLOY,
   keys: {
     replicas: (c, field, service) => readReplicas(c, field, (found) => void (service.replicas = found)),
     resources: (c, field, service) => {
       if (!isNull(field.value)) readByTable(c, field, RESOURCES_KEYS, service);
     },
-    mode: later,
-    endpoint_mode: later,
-    labels: later,
-    rollback_config: later,
-    update_config: later,
-    restart_policy: later,
-    placement: later,
   },
 };
 
 /** Every key of a service in the Compose Specification. */
 const SERVICE_KEYS: KeyTable<ServiceDraft> = {
-  place: 'a service',
+  shape: SERVICE,
   keys: {
+    // Their work is done in the model.
+    profiles: () => undefined,
     image: (c, field, { container }) => {
       const text = readString(c, field, 'the name of an image');
       const fault = text === undefined ? undefined : faultOfReference(text);
@@ -115,100 +111,14 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
         0,
         MAX_STOP_GRACE_MS,
       )),
-    annotations: later,
-    attach: later,
-    blkio_config: later,
-    build: later,
-    cgroup: later,
-    cgroup_parent: later,
-    configs: later,
-    container_name: later,
-    cpu_count: later,
-    cpu_percent: later,
-    cpu_period: later,
-    cpu_quota: later,
-    cpu_rt_period: later,
-    cpu_rt_runtime: later,
-    cpu_shares: later,
-    cpus: later,
-    cpuset: later,
-    credential_spec: later,
-    depends_on: later,
-    develop: later,
-    device_cgroup_rules: later,
-    devices: later,
-    dns: later,
-    dns_opt: later,
-    dns_search: later,
-    domainname: later,
-    env_file: later,
-    expose: later,
-    extends: later,
-    external_links: later,
-    extra_hosts: later,
-    gpus: later,
-    group_add: later,
-    healthcheck: later,
-    init: later,
-    ipc: later,
-    isolation: later,
-    label_file: later,
-    links: later,
-    logging: later,
-    mac_address: later,
-    mem_limit: later,
-    mem_reservation: later,
-    mem_swappiness: later,
-    memswap_limit: later,
-    models: later,
-    network_mode: later,
-    oom_kill_disable: later,
-    oom_score_adj: later,
-    pid: later,
-    pids_limit: later,
-    platform: later,
-    post_start: later,
-    pre_stop: later,
-    privileged: later,
-    profiles: later,
-    provider: later,
-    pull_policy: later,
-    pull_refresh_after: later,
-    restart: later,
-    runtime: later,
-    secrets: later,
-    security_opt: later,
-    shm_size: later,
-    stdin_open: later,
-    storage_opt: later,
-    sysctls: later,
-    tty: later,
-    ulimits: later,
-    use_api_socket: later,
-    userns_mode: later,
-    uts: later,
-    volumes_from: later,
   },
 };
 
 /** null keeps what the image says; an empty list or string empties it. */
 function readCommand(c: Context, field: Field): string[] | undefined {
-  const { value } = field;
-  if (isNull(value)) return undefined;
-  if (value.kind === 'list') {
-    const words = (itemsOf(c, field) ?? []).map((item) => noNul(c, item, readText(c, item)));
-    return words.every((word) => word !== undefined) ? words : undefined;
-  }
-  const text = noNul(c, field, readString(c, field, 'a string or a list of strings'));
-  if (text === undefined || value.kind !== 'scalar') return undefined;
-  try {
-    return splitWords(text);
-  } catch (error) {
-    if (!(error instanceof WordsFault)) throw error;
-    // Variables move characters: the place within the text is only known where there were none.
-    report(c, text === value.text ? placeIn(value, error.index) : value.at, field.path, error.message);
-    return undefined;
-  }
+  if (isNull(field.value)) return undefined;
+  const words = (itemsOf(c, field) ?? []).map((item) => noNul(c, item, readText(c, item)));
+  return words.every((word) => word !== undefined) ? words : undefined;
 }
 
 function noNul(c: Context, field: Field, text: string | undefined): string | undefined {
@@ -263,22 +173,10 @@ export function readService(c: Context, entry: Field & { key: string }, project:
   checkServiceName(c, entry, project);
   if (entry.value.kind !== 'map') return reject(c, entry, `expected a service, a map, found ${describe(entry.value)}`);
   readByTable(c, entry, SERVICE_KEYS, draft);
-  if (!entry.value.entries.some((e) => e.key === 'image'))
-    report(c, entry.at, entry.path, 'the key "image" is missing', 'Weft runs images and does not build them');
-  if (draft.networks.size === 0 && !hasNetworks(entry)) {
-    ensureDefault(project, entry.at);
-    draft.networks.set(DEFAULT_NETWORK, []);
-  }
-  const replicas = countReplicas(c, entry, draft);
+  const replicas = draft.replicas?.count ?? draft.scale?.count ?? 1;
   checkTaskName(c, entry, project.name, replicas);
   project.ports.push(...draft.ports);
   project.services.set(entry.key, finish(draft, replicas));
-}
-
-/** An empty list or map names none, as in Compose; one whose entries were refused does not fall back to `default`. */
-function hasNetworks({ value }: Field): boolean {
-  const networks = value.kind === 'map' ? value.entries.find((e) => e.key === 'networks')?.value : undefined;
-  return networks?.kind === 'list' ? networks.items.length > 0 : networks?.kind === 'map' ? networks.entries.length > 0 : false;
 }
 
 function finish(draft: ServiceDraft, replicas: number): Service {
@@ -311,18 +209,6 @@ function checkServiceName(c: Context, entry: Field & { key: string }, project: P
   const twin = [...project.services.keys()].find((name) => name.toLowerCase() === entry.key.toLowerCase());
   if (twin !== undefined)
     report(c, entry.at, entry.path, `this name differs from the service ${quote(twin)} in case only: both would resolve to the same`);
-}
-
-function countReplicas(c: Context, entry: Field, { replicas, scale }: ServiceDraft): number {
-  if (replicas && scale && replicas.count !== scale.count) {
-    report(
-      c,
-      scale.at,
-      `${entry.path}.scale`,
-      `scale is ${scale.count}, but deploy.replicas at line ${replicas.at.line} is ${replicas.count}`,
-    );
-  }
-  return replicas?.count ?? scale?.count ?? 1;
 }
 
 function checkTaskName(c: Context, entry: Field & { key: string }, project: string, replicas: number): void {

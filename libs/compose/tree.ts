@@ -9,7 +9,7 @@ import {
   isScalar,
   isSeq,
   LineCounter,
-  parseDocument,
+  parseAllDocuments,
   Scalar,
   type Node,
   type Pair,
@@ -19,9 +19,13 @@ import {
 import { messageOf } from '#base/errors.js';
 import { ComposeErrors, joinPath, quote, type Position } from './issue.js';
 
+/** Tags of the Compose Specification ("Merge and override"): take the key away, or replace what it had instead of merging. */
+export type MergeTag = 'reset' | 'override';
+
 export interface MapValue {
   kind: 'map';
   at: Position;
+  tag?: MergeTag;
   entries: Entry[];
 }
 export interface Entry {
@@ -29,32 +33,40 @@ export interface Entry {
   /** Of the key. */
   at: Position;
   value: Value;
+  /** Put in by completion: no file says it. */
+  implied?: boolean;
 }
 export interface ListValue {
   kind: 'list';
   at: Position;
+  tag?: MergeTag;
   items: Value[];
 }
 export interface ScalarValue {
   kind: 'scalar';
   at: Position;
+  tag?: MergeTag;
   value: string | number | boolean | null;
   /** As written in the file (1.10 stays "1.10"); a string's content. */
   text: string;
   /** Columns from `at` to the first character of `text`, when text and file agree character by character. */
   offset?: number;
+  /** Where each "$" of the text stands, for texts that are written in another way (escapes, several lines). */
+  dollars?: readonly Position[];
+  /** The variables in it are put in. */
+  settled?: boolean;
 }
 export type Value = MapValue | ListValue | ScalarValue;
 
 export type Fault = (at: Position, path: string, message: string, hint?: string) => void;
 
-const MAX_TEXT_LENGTH = 512 * 1024;
+const MAX_TEXT_LENGTH = 4 * 1024 * 1024;
 const MAX_DEPTH = 64;
 /** Entries that `<<` may copy in one file. */
-const MAX_MERGED_ENTRIES = 20_000;
-const START: Position = { line: 1, column: 1 };
+const MAX_MERGED_ENTRIES = 200_000;
 
 interface Reading {
+  file: string;
   text: string;
   lines: LineCounter;
   fault: Fault;
@@ -63,16 +75,20 @@ interface Reading {
   merged: number;
 }
 
-/** The tree of the text's one document; undefined when it cannot be read at all. Every problem went to `fault`. */
-export function readTree(text: string, fault: Fault): Value | undefined {
+/**
+ * The trees of the text's documents (nearly always one); undefined when it cannot be read at all. Every problem went to `fault`.
+ * @param file as it shall appear in places
+ */
+export function readTrees(text: string, file: string, fault: Fault): Value[] | undefined {
+  const START: Position = { file, line: 1, column: 1 };
   if (text.length > MAX_TEXT_LENGTH) {
     fault(START, '', `the file is larger than ${MAX_TEXT_LENGTH} characters`);
     return undefined;
   }
-  const reading: Reading = { text, lines: new LineCounter(), fault, anchors: new Map(), merged: 0 };
+  const reading: Reading = { file, text, lines: new LineCounter(), fault, anchors: new Map(), merged: 0 };
   try {
     // The parser's own check for duplicate keys compares each with each: it is done here, by a map.
-    const document = parseDocument(text, {
+    const parsed = parseAllDocuments(text, {
       version: '1.2',
       merge: false,
       uniqueKeys: false,
@@ -80,11 +96,17 @@ export function readTree(text: string, fault: Fault): Value | undefined {
       lineCounter: reading.lines,
       logLevel: 'error',
     });
+    const documents = Array.isArray(parsed) ? parsed : [];
+    const errors = documents.flatMap((document) => document.errors);
     // The parser recurses, and reports the end of the stack as one error among others.
-    if (document.errors.some((error) => error.message.includes('call stack'))) throw new RangeError('too deep');
-    for (const error of document.errors) fault(position(reading, error.pos[0]), '', `not valid YAML: ${firstLine(error.message)}`);
-    if (document.errors.length > 0) return undefined;
-    return convert(reading, document.contents, START, '', 0);
+    if (errors.some((error) => error.message.includes('call stack'))) throw new RangeError('too deep');
+    for (const error of errors) fault(position(reading, error.pos[0]), '', `not valid YAML: ${firstLine(error.message)}`);
+    if (errors.length > 0) return undefined;
+    if (documents.length === 0) return [nothing(START)];
+    return documents.map((document) => {
+      reading.anchors.clear();
+      return convert(reading, document.contents, START, '', 0);
+    });
   } catch (error) {
     if (error instanceof ComposeErrors) throw error;
     fault(
@@ -100,7 +122,7 @@ const firstLine = (text: string): string => (text.split('\n', 1)[0] ?? text).sli
 
 function position(r: Reading, offset: number): Position {
   const { line, col } = r.lines.linePos(Math.min(offset, r.text.length));
-  return { line: Math.max(1, line), column: Math.max(1, col) };
+  return { file: r.file, line: Math.max(1, line), column: Math.max(1, col) };
 }
 
 function convert(r: Reading, node: Node | null | undefined, fallback: Position, path: string, depth: number): Value {
@@ -115,6 +137,8 @@ function convert(r: Reading, node: Node | null | undefined, fallback: Position, 
   const anchor = 'anchor' in node && typeof node.anchor === 'string' ? node.anchor : undefined;
   if (anchor !== undefined) r.anchors.set(anchor, undefined);
   const value = convertNode(r, node, at, path, depth);
+  const tag = MERGE_TAGS[node.tag ?? ''];
+  if (tag) value.tag = tag;
   if (anchor !== undefined) r.anchors.set(anchor, value);
   return value;
 }
@@ -139,10 +163,12 @@ function resolveAlias(r: Reading, name: string, at: Position, path: string): Val
   return nothing(at);
 }
 
+const MERGE_TAGS: Readonly<Record<string, MergeTag>> = { '!reset': 'reset', '!override': 'override' };
 const CORE_TAG = /^(!|tag:yaml\.org,2002:(str|int|float|bool|null|map|seq))$/;
 
 function refuseTag(r: Reading, node: Node, at: Position, path: string): void {
-  if (node.tag !== undefined && !CORE_TAG.test(node.tag)) r.fault(at, path, `the YAML tag ${quote(node.tag)} is not supported`);
+  if (node.tag !== undefined && !CORE_TAG.test(node.tag) && !Object.hasOwn(MERGE_TAGS, node.tag))
+    r.fault(at, path, `the YAML tag ${quote(node.tag)} is not supported`);
 }
 
 function convertList(r: Reading, node: YAMLSeq, at: Position, path: string, depth: number): ListValue {
@@ -151,19 +177,34 @@ function convertList(r: Reading, node: YAMLSeq, at: Position, path: string, dept
 }
 
 function convertScalar(r: Reading, node: Scalar, at: Position): ScalarValue {
-  const raw = node.value;
+  const raw = octal(node) ?? node.value;
   if (typeof raw === 'string') return { kind: 'scalar', at, value: raw, text: raw, ...offsetOf(r, node, raw) };
   const text = node.source ?? String(raw);
   if (raw === null || typeof raw === 'boolean' || typeof raw === 'number') return { kind: 'scalar', at, value: raw, text };
   return { kind: 'scalar', at, value: text, text };
 }
 
-function offsetOf(r: Reading, node: Scalar, value: string): { offset?: number } {
+/** Compose reads a plain number with a leading zero in octal (`mode: 0440`), which YAML 1.2 does not. */
+function octal(node: Scalar): number | undefined {
+  return typeof node.value === 'number' && node.type === Scalar.PLAIN && /^[-+]?0[0-7]+$/.test(node.source ?? '')
+    ? parseInt(node.source ?? '', 8)
+    : undefined;
+}
+
+function offsetOf(r: Reading, node: Scalar, value: string): Pick<ScalarValue, 'offset' | 'dollars'> {
   if (!node.range) return {};
   const start = node.range[0];
   if (node.type === Scalar.PLAIN && r.text.startsWith(value, start)) return { offset: 0 };
   const quoted = node.type === Scalar.QUOTE_DOUBLE || node.type === Scalar.QUOTE_SINGLE;
-  return quoted && r.text.startsWith(value, start + 1) && !value.includes('\n') ? { offset: 1 } : {};
+  if (quoted && r.text.startsWith(value, start + 1) && !value.includes('\n')) return { offset: 1 };
+  return value.includes('$') ? dollarsOf(r, node.range[0], node.range[1], value) : {};
+}
+
+/** The places of the "$" of a value, where the file has as many as the value. */
+function dollarsOf(r: Reading, start: number, end: number, value: string): Pick<ScalarValue, 'dollars'> {
+  const places: Position[] = [];
+  for (let i = r.text.indexOf('$', start); i >= 0 && i < end; i = r.text.indexOf('$', i + 1)) places.push(position(r, i));
+  return places.length === value.split('$').length - 1 ? { dollars: places } : {};
 }
 
 function convertMap(r: Reading, node: YAMLMap, at: Position, path: string, depth: number): MapValue {

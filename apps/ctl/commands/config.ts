@@ -1,28 +1,70 @@
-/** `ctl config`: checks a compose file without a cluster, and prints what Weft makes of it. */
+/** `ctl config`: checks compose files without a cluster, and prints what they say in canonical form, as `docker compose config` does. */
+import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { failure, warningLines } from '#compose/context.js';
 import { flagsOf } from '../options.js';
-import { loadProject, projectOptions, type ProjectFlags } from '../project.js';
-import { json } from '../render/table.js';
+import { loadProjectModel, projectOptions, type ProjectFlags } from '../project.js';
 import { print, say, type Shell } from '../shell.js';
+import { renderConfig, type ConfigFlags as RenderFlags } from '../render/config.js';
 
-interface ConfigFlags extends ProjectFlags {
-  format: 'yaml' | 'json';
+interface ConfigFlags extends ProjectFlags, RenderFlags {
   quiet?: boolean;
+  output?: string;
+  /** Commander's form of --no-…. */
+  interpolate: boolean;
+  normalize: boolean;
+  pathResolution: boolean;
+  envResolution: boolean;
 }
+
+const EXAMPLES = `
+Examples:
+  ctl config                         the model of the compose.yaml of this directory
+  ctl config -f a.yaml -f b.yaml     b.yaml merged over a.yaml
+  ctl config -q                      only check; exit code 1 when something is wrong
+  ctl config --services              the names of the services
+  ctl config --hash '*'              a hash of each service: it changes when the service does`;
 
 export function configCommand(shell: Shell): Command {
-  const command = projectOptions(new Command('config'))
-    .description('Check a compose file and print the stack it describes: variables put in, defaults written out. Needs no cluster.')
+  const command = projectOptions(
+    new Command('config').alias('convert').argument('[service...]', 'only these services and what they depend on'),
+  )
+    .description(
+      'Check compose files and print the model they describe: merged, variables put in, short forms written out. Needs no cluster.',
+    )
     .option('-q, --quiet', 'only check')
-    .addOption(new Option('--format <format>', 'how to print').choices(['yaml', 'json']).default('yaml'));
-  return command.action(() => config(shell, flagsOf<ConfigFlags>(command)));
+    .addOption(new Option('--format <format>', 'how to print').choices(['yaml', 'json']).default('yaml'))
+    .option('--services', 'print the names of the services')
+    .option('--networks', 'print the names of the networks')
+    .option('--volumes', 'print the names of the volumes')
+    .option('--images', 'print the images')
+    .option('--profiles', 'print the profiles')
+    .option('--variables', 'print the variables of the files and their defaults')
+    .option('--environment', 'print the environment that variables are taken from')
+    .option('--hash <services>', 'print a hash of each of these services (comma between them, or "*")')
+    .option('--no-interpolate', 'leave variables as they are')
+    .option('--no-normalize', 'leave defaults out')
+    .option('--no-path-resolution', 'leave paths as they are')
+    .option('--no-env-resolution', 'leave env_file as it is')
+    .option('-o, --output <file>', 'write to a file')
+    .addHelpText('after', EXAMPLES);
+  return command.action((services: string[]) => config(shell, flagsOf<ConfigFlags>(command), services));
 }
 
-export async function config(shell: Shell, flags: ConfigFlags): Promise<void> {
-  const { stack, warnings } = await loadProject(shell, flags);
-  for (const warning of warnings) say(shell, `warning: ${warning}`);
+export async function config(shell: Shell, flags: ConfigFlags, services: readonly string[] = []): Promise<void> {
+  const { model, input } = await loadProjectModel(shell, flags, {
+    services,
+    prune: true,
+    interpolate: flags.interpolate,
+    normalise: flags.normalize,
+    resolvePaths: flags.pathResolution,
+    resolveEnvFiles: flags.envResolution,
+  });
+  if (model.context.issues.length > 0) throw failure(model.context);
+  for (const warning of warningLines(model.context)) say(shell, `warning: ${warning}`);
+  const text = renderConfig(model, input, flags);
   if (flags.quiet) return;
-  if (flags.format === 'json') return print(shell, json(stack));
-  const { stringify } = await import('yaml');
-  print(shell, stringify(stack));
+  if (flags.output !== undefined) await writeFile(resolve(shell.cwd, flags.output), text);
+  else print(shell, text);
 }

@@ -1,16 +1,25 @@
 /**
- * The `.env` file beside a compose file: `KEY=value` lines, `export` before them, `#` comments, single quotes (literal),
+ * The `.env` file beside a compose file, and `env_file`: `KEY=value` lines, `export` before them, `#` comments, single quotes (literal),
  * double quotes (\n, \r, \t, \" and \\ have a meaning, variables are put in), multi-line values in quotes. Variables come
  * from the caller's environment, then from the lines above.
  */
-import { interpolate, InterpolationFault } from '#compose/interpolate.js';
-import { WeftError } from '#base/errors.js';
+import { interpolate, InterpolationFault } from './interpolate.js';
 
-const ASSIGNMENT = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.-]*)\s*(?:[=:]\s*)?/;
+export class DotEnvFault extends Error {
+  constructor(
+    message: string,
+    /** 1-based. */
+    readonly line: number,
+  ) {
+    super(message);
+  }
+}
+
+const ASSIGNMENT = /^\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.[\]-]*)\s*(?:[=:]\s*)?/;
 const ESCAPES: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', '"': '"', '\\': '\\', $: '$$' };
 
-/** @throws BAD_VALUE with file and line */
-export function parseDotEnv(text: string, file: string, env: Readonly<Record<string, string>>): Record<string, string> {
+/** @throws DotEnvFault */
+export function parseDotEnv(text: string, env: Readonly<Record<string, string>>): Record<string, string> {
   const lines = text.replace(/^\uFEFF/, '').split(/\r?\n/);
   const out: Record<string, string> = {};
   for (let i = 0; i < lines.length; i++) {
@@ -19,7 +28,7 @@ export function parseDotEnv(text: string, file: string, env: Readonly<Record<str
     const assignment = ASSIGNMENT.exec(line);
     const key = assignment?.[1];
     const fail = (why: string): never => {
-      throw new WeftError('BAD_VALUE', { what: `${file}:${i + 1} cannot be read`, why, hint: 'Write lines of the form KEY=value.' });
+      throw new DotEnvFault(why, i + 1);
     };
     if (!assignment || key === undefined) return fail('it does not begin with the name of a variable');
     const start = line.slice(assignment[0].length);
@@ -68,4 +77,21 @@ function readQuoted(
     value += '\n';
   }
   return undefined;
+}
+
+/** An `env_file` of format "raw": what follows "=" is taken as it is. @throws DotEnvFault */
+export function parseRawEnv(text: string, env: Readonly<Record<string, string>>): Record<string, string> {
+  const out: Record<string, string> = {};
+  for (const [i, line] of text
+    .replace(/^\uFEFF/, '')
+    .split(/\r?\n/)
+    .entries()) {
+    if (/^\s*(#|$)/.test(line)) continue;
+    const equals = line.indexOf('=');
+    const key = (equals < 0 ? line : line.slice(0, equals)).trim();
+    if (key === '' || /\s/.test(key)) throw new DotEnvFault('it does not begin with the name of a variable', i + 1);
+    const value = equals < 0 ? env[key] : line.slice(equals + 1);
+    if (value !== undefined) out[key] = value;
+  }
+  return out;
 }

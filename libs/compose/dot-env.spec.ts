@@ -1,6 +1,6 @@
-import { parseDotEnv } from './dot-env.js';
+import { DotEnvFault, parseDotEnv, parseRawEnv } from './dot-env.js';
 
-const parse = (text: string, env = {}) => parseDotEnv(text, '.env', env);
+const parse = (text: string, env = {}) => parseDotEnv(text, env);
 
 describe('.env', () => {
   it.each<[string, Record<string, string>]>([
@@ -22,11 +22,17 @@ describe('.env', () => {
   ])('%j', (text, expected) => expect(parse(text, { HOST: 'h' })).toEqual(expected));
 
   it.each([
-    ['1A=x', '.env:1'],
-    ['A=1\nA B', '.env:2'],
-    ['A="open', '.env:1'],
-    ['\n\nA=${', '.env:3'],
-  ])('%j is told with its line', (text, place) => {
-    expect(() => parse(text)).toThrow(expect.objectContaining({ code: 'BAD_VALUE', what: `${place} cannot be read` }));
+    ['1A=x', 1],
+    ['A=1\nA B', 2],
+    ['A="open', 1],
+    ['\n\nA=${', 3],
+  ])('%j is told with its line', (text, line) => {
+    expect(() => parse(text)).toThrow(DotEnvFault);
+    expect(() => parse(text)).toThrow(expect.objectContaining({ line }));
+  });
+
+  it('of format raw is taken as it is', () => {
+    expect(parseRawEnv('A=$B "x" # y\n# note\nHOST\nGONE\nC= 1', { HOST: 'h' })).toEqual({ A: '$B "x" # y', HOST: 'h', C: ' 1' });
+    expect(() => parseRawEnv('A=1\nB C=2', {})).toThrow(expect.objectContaining({ line: 2 }));
   });
 });

@@ -1,0 +1,90 @@
+/** What `ctl config` prints, one of several views of a model. */
+import { createHash } from 'node:crypto';
+import { WeftError } from '#base/errors.js';
+import { SERVICE } from '#compose/key-table-service.js';
+import type { Model } from '#compose/load-model.js';
+import type { ModelInput } from '#compose/loading.js';
+import { keysOf, servicesOf } from '#compose/profiles.js';
+import { render, renderModel, type Plain } from '#compose/render-model.js';
+import { renderYaml } from '#compose/render-yaml.js';
+import { textOf, valueOf } from '#compose/short-forms.js';
+import type { MapValue, Value } from '#compose/tree.js';
+import { variablesOf } from '#compose/variables.js';
+import { table } from './table.js';
+
+export interface ConfigFlags {
+  format: 'yaml' | 'json';
+  services?: boolean;
+  networks?: boolean;
+  volumes?: boolean;
+  images?: boolean;
+  profiles?: boolean;
+  variables?: boolean;
+  environment?: boolean;
+  hash?: string;
+}
+
+const lines = (all: readonly string[]): string => all.map((line) => `${line}\n`).join('');
+
+/** @throws NOT_FOUND for --hash of a service that is not there */
+export function renderConfig(model: Model, input: ModelInput, flags: ConfigFlags): string {
+  const { tree } = model;
+  if (flags.services)
+    return lines(
+      servicesOf(tree)
+        .map((entry) => entry.key)
+        .sort(),
+    );
+  if (flags.networks) return lines(keysOf(valueOf(tree, 'networks')).sort());
+  if (flags.volumes) return lines(keysOf(valueOf(tree, 'volumes')).sort());
+  if (flags.profiles) return lines(model.profiles);
+  if (flags.images)
+    return lines([...new Set(servicesOf(tree).map(({ key, value }) => textOf(value, 'image') ?? `${model.name}-${key}`))].sort());
+  if (flags.environment)
+    return lines(
+      Object.entries({ COMPOSE_PROJECT_NAME: model.name, ...input.env })
+        .map(([key, value]) => `${key}=${value}`)
+        .sort(),
+    );
+  if (flags.variables) return variables(input);
+  if (flags.hash !== undefined) return hashes(tree, flags.hash);
+  const options = { json: flags.format === 'json', escape: input.interpolate !== false };
+  const plain = renderModel(tree, options);
+  return flags.format === 'json' ? `${JSON.stringify(plain, undefined, 2)}\n` : renderYaml(plain);
+}
+
+function variables(input: ModelInput): string {
+  return table(variablesOf(input.files), [
+    { title: 'NAME', text: (one) => one.name },
+    { title: 'REQUIRED', text: (one) => String(one.required) },
+    { title: 'DEFAULT VALUE', text: (one) => one.fallback },
+    { title: 'ALTERNATE VALUE', text: (one) => one.alternate },
+  ]);
+}
+
+function hashes(tree: MapValue, wanted: string): string {
+  const services = new Map(servicesOf(tree).map((entry) => [entry.key, entry.value]));
+  const names = wanted === '*' ? [...services.keys()].sort() : wanted.split(',');
+  return lines(
+    names.map((name) => {
+      const service = services.get(name);
+      if (!service)
+        throw new WeftError('NOT_FOUND', {
+          what: `there is no service "${name}"`,
+          hint: 'List the services with `ctl config --services`.',
+        });
+      return `${name} ${hashOf(service)}`;
+    }),
+  );
+}
+
+/** What can change without another container is left out, as Compose does. */
+const NOT_HASHED = ['build', 'pull_policy', 'scale', 'depends_on', 'profiles'];
+
+function hashOf(service: Value): string {
+  const plain = render(service, SERVICE, { json: true }) as Record<string, Plain>;
+  for (const key of NOT_HASHED) delete plain[key];
+  const deploy = plain['deploy'];
+  if (typeof deploy === 'object' && deploy !== null && !Array.isArray(deploy)) delete deploy['replicas'];
+  return createHash('sha256').update(JSON.stringify(plain)).digest('hex');
+}

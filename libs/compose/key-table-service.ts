@@ -1,0 +1,336 @@
+/** The keys of a service, in the order in which Compose prints them: what may stand there, and what Weft does with it. */
+import { reject } from './context.js';
+import { resolvePath } from './expand.js';
+import {
+  BUILD,
+  byKey,
+  COMMAND,
+  DEPLOY,
+  DEVICE_REQUESTS,
+  ENVIRONMENT,
+  FILE_MOUNT,
+  HOOK,
+  HOSTS,
+  itself,
+  NAME,
+  OPTIONS,
+  PAIRS,
+  STRING_OR_LIST,
+  STRINGS,
+  TEXTS,
+  ULIMITS,
+} from './key-table-parts.js';
+import {
+  any,
+  anyWhole,
+  boolean,
+  bytes,
+  choice,
+  differs,
+  duration,
+  honoured,
+  later,
+  laxText,
+  list,
+  map,
+  mode,
+  number,
+  object,
+  path,
+  string,
+  text,
+  whole,
+  type Short,
+} from './shape.js';
+import {
+  allDevices,
+  cleanTarget,
+  device,
+  entryOf,
+  healthTest,
+  inKey,
+  keyList,
+  mapAt,
+  microseconds,
+  scalarAt,
+  textOf,
+  volume,
+} from './short-forms.js';
+import { port } from './short-ports.js';
+
+const PORT = object(
+  'a port',
+  {
+    name: [string, later],
+    mode: [choice('ingress', 'host'), differs('ingress and host mean the same: the port is open on the nodes where a task runs')],
+    host_ip: [string, honoured],
+    target: [whole(1, 65_535), honoured],
+    published: [text('a port or a range of ports', { lax: true, pattern: /^(\d{1,5}(-\d{1,5})?)?$/ }), honoured],
+    protocol: [choice('tcp', 'udp', 'sctp'), honoured],
+    app_protocol: [string, later],
+  },
+  { short: port, says: 'a port like "8080:80" or a map', required: ['target'], defaults: { protocol: 'tcp', mode: 'ingress' } },
+);
+
+/** The source of a bind is a path of the user's machine, that of other volumes is none. */
+const bindSource: Short = (e, field) => {
+  if (field.value.kind !== 'map' || textOf(field.value, 'type') !== 'bind') return field.value;
+  const source = entryOf(field.value, 'source');
+  if (source?.value.kind !== 'scalar' || (source.value.text.includes('$') && !e.interpolate)) return field.value;
+  const at = { value: source.value, at: source.at, path: `${field.path}.source` };
+  const found = resolvePath(e, at, source.value.text);
+  if (found === undefined) return undefined;
+  if (found.includes('\0') || found.includes('\n')) return void reject(e.c, at, 'a path has no NUL and no line end');
+  const value = scalarAt(source.value.at, found);
+  return { ...field.value, entries: field.value.entries.map((entry) => (entry === source ? { ...entry, value } : entry)) };
+};
+
+const VOLUME = object(
+  'a volume of a service',
+  {
+    type: [choice('volume', 'bind', 'tmpfs', 'image', 'cluster', 'npipe'), honoured],
+    source: [string, honoured],
+    target: [text('a path in the container', { then: cleanTarget }), honoured],
+    read_only: [boolean, honoured],
+    consistency: [string, differs('it is for Docker on macOS and means nothing on Linux')],
+    bind: [
+      object(
+        'bind',
+        {
+          selinux: [choice('z', 'Z'), later],
+          propagation: [choice('private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'), later],
+          create_host_path: [boolean, differs('the path has to be there on the node: nothing is created')],
+          recursive: [choice('enabled', 'disabled', 'writable', 'readonly'), later],
+        },
+        { defaults: { create_host_path: true } },
+      ),
+      honoured,
+    ],
+    volume: [object('volume', { labels: [PAIRS, later], nocopy: [boolean, later], subpath: [string, later] }), honoured],
+    tmpfs: [object('tmpfs', { size: [bytes, honoured], mode: [mode, honoured] }), honoured],
+    image: [object('image', { subpath: [string, later] }), later],
+  },
+  { short: volume, says: 'a volume like "data:/data" or a map', then: bindSource, required: ['type', 'target'] },
+);
+
+const ATTACHMENT = object(
+  'a network of a service',
+  {
+    aliases: [STRINGS, honoured],
+    driver_opts: [OPTIONS, later],
+    gw_priority: [anyWhole, later],
+    interface_name: [string, later],
+    ipv4_address: [string, later],
+    ipv6_address: [string, later],
+    link_local_ips: [STRINGS, later],
+    mac_address: [string, later],
+    priority: [anyWhole, later],
+  },
+  { nullable: true },
+);
+
+const DEPENDENCY = object(
+  'a dependency',
+  {
+    condition: [choice('service_started', 'service_healthy', 'service_completed_successfully'), later],
+    restart: [boolean, later],
+    required: [boolean, later],
+  },
+  { required: ['condition'], defaults: { required: true } },
+);
+
+const BLKIO_RATES = list(object('a rate of a device', { path: [string, later], rate: [bytes, later] }));
+
+const WATCH = list(
+  object(
+    'a path to watch',
+    {
+      path: [path(), later],
+      action: [choice('rebuild', 'sync', 'restart', 'sync+restart', 'sync+exec'), later],
+      target: [string, later],
+      exec: [HOOK, later],
+      include: [STRING_OR_LIST, later],
+      ignore: [STRING_OR_LIST, later],
+      initial_sync: [boolean, later],
+    },
+    { required: ['path', 'action'] },
+  ),
+);
+
+const ENV_FILES = list(
+  object(
+    'an env_file',
+    { path: [path(), honoured], required: [boolean, honoured], format: [choice('raw'), honoured] },
+    { short: inKey('path', { required: true }), says: 'a path or a map', required: ['path'], defaults: { required: true } },
+  ),
+  { short: (_, { value }) => (value.kind === 'list' ? value : { kind: 'list', at: value.at, items: [value] }), unique: byKey('path') },
+);
+
+const LOGGING = object(
+  'logging',
+  { driver: [string, later], options: [map('an option', laxText('a string or a number'), {}), later] },
+  {
+    mergeIf: (base, over) => {
+      const drivers = [base, over].map((value) => textOf(value, 'driver'));
+      return drivers[0] === undefined || drivers[1] === undefined || drivers[0] === drivers[1];
+    },
+  },
+);
+
+const HEALTHCHECK = object('healthcheck', {
+  test: [list(laxText(), { short: healthTest, replace: true, says: 'a string or a list of strings' }), later],
+  timeout: [duration, later],
+  interval: [duration, later],
+  retries: [whole(), later],
+  start_period: [duration, later],
+  start_interval: [duration, later],
+  disable: [boolean, later],
+});
+
+const cpuTime = { ...anyWhole, what: 'microseconds, or a time like "10ms"', short: microseconds };
+
+export const SERVICE = object('a service', {
+  profiles: [STRINGS, honoured],
+  annotations: [PAIRS, later],
+  attach: [boolean, later],
+  build: [BUILD, later],
+  develop: [object('develop', { watch: [WATCH, later] }), later],
+  blkio_config: [
+    object('blkio_config', {
+      weight: [whole(), later],
+      weight_device: [list(object('a weight of a device', { path: [string, later], weight: [whole(), later] })), later],
+      device_read_bps: [BLKIO_RATES, later],
+      device_read_iops: [BLKIO_RATES, later],
+      device_write_bps: [BLKIO_RATES, later],
+      device_write_iops: [BLKIO_RATES, later],
+    }),
+    later,
+  ],
+  cap_add: [STRINGS, honoured],
+  cap_drop: [STRINGS, honoured],
+  cgroup_parent: [string, later],
+  cgroup: [choice('host', 'private'), later],
+  cpu_count: [whole(), later],
+  cpu_percent: [number('a percentage'), later],
+  cpu_period: [cpuTime, later],
+  cpu_quota: [cpuTime, later],
+  cpu_rt_period: [cpuTime, later],
+  cpu_rt_runtime: [cpuTime, later],
+  cpus: [number('a number of CPUs like "0.5"'), later],
+  cpuset: [string, later],
+  cpu_shares: [whole(), later],
+  command: [COMMAND, honoured],
+  configs: [FILE_MOUNT('a config of a service'), later],
+  container_name: [text('a name', { pattern: /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/ }), later],
+  credential_spec: [object('credential_spec', { config: [string, later], file: [string, later], registry: [string, later] }), later],
+  depends_on: [
+    map('a dependency', DEPENDENCY, {
+      keys: NAME,
+      says: 'a list or a map of services',
+      short: keyList((at) => mapAt(at, { condition: 'service_started', required: true })),
+    }),
+    later,
+  ],
+  deploy: [DEPLOY, honoured],
+  device_cgroup_rules: [list(string), later],
+  devices: [
+    list(
+      object(
+        'a device',
+        { source: [string, later], target: [string, later], permissions: [text('some of r, w and m', { pattern: /^[rwm]{1,3}$/ }), later] },
+        { short: device, says: 'a device like "/dev/x:/dev/x" or a map', required: ['source'] },
+      ),
+      { unique: byKey('target') },
+    ),
+    later,
+  ],
+  dns: [STRING_OR_LIST, later],
+  dns_opt: [STRINGS, later],
+  dns_search: [STRING_OR_LIST, later],
+  domainname: [string, later],
+  entrypoint: [COMMAND, honoured],
+  provider: [object('provider', { type: [string, later], options: [any, later] }, { required: ['type'] }), later],
+  environment: [ENVIRONMENT, honoured],
+  env_file: [ENV_FILES, honoured],
+  expose: [TEXTS, later],
+  extends: [
+    object(
+      'extends',
+      { file: [path('a compose file'), honoured], service: [string, honoured] },
+      { short: inKey('service'), says: 'the name of a service, or a map', required: ['service'] },
+    ),
+    honoured,
+  ],
+  external_links: [list(string), later],
+  extra_hosts: [HOSTS, later],
+  group_add: [TEXTS, later],
+  gpus: [{ ...DEVICE_REQUESTS, short: allDevices }, later],
+  hostname: [string, honoured],
+  healthcheck: [HEALTHCHECK, later],
+  image: [string, honoured],
+  init: [boolean, later],
+  ipc: [string, later],
+  isolation: [string, later],
+  labels: [PAIRS, honoured],
+  label_file: [{ ...list(path(), { unique: itself }), short: STRING_OR_LIST.short }, honoured],
+  links: [STRINGS, later],
+  logging: [LOGGING, later],
+  mem_limit: [bytes, later],
+  mem_reservation: [bytes, later],
+  memswap_limit: [bytes, later],
+  mem_swappiness: [bytes, later],
+  mac_address: [string, later],
+  models: [
+    map('a model', object('a model of a service', { endpoint_var: [string, later], model_var: [string, later] }, { nullable: true }), {
+      short: keyList((at) => scalarAt(at, null)),
+    }),
+    later,
+  ],
+  network_mode: [string, later],
+  networks: [
+    map('a network', ATTACHMENT, { short: keyList((at) => scalarAt(at, null)), says: 'a list or a map of networks', keys: NAME }),
+    honoured,
+  ],
+  oom_kill_disable: [boolean, later],
+  oom_score_adj: [{ ...anyWhole, min: -1000, max: 1000, what: 'a whole number from -1000 to 1000' }, later],
+  pid: [string, later],
+  pids_limit: [anyWhole, later],
+  platform: [string, later],
+  ports: [list(PORT, { spread: true, unique: byKey('target', 'host_ip', 'published', 'protocol') }), honoured],
+  privileged: [boolean, later],
+  pull_policy: [
+    text('one of always, never, missing, if_not_present, build, refresh, daily, weekly, every_…', {
+      pattern: /^(always|never|build|if_not_present|missing|refresh|daily|weekly|every_([0-9]+[wdhms])+)$/,
+    }),
+    later,
+  ],
+  pull_refresh_after: [string, later],
+  read_only: [boolean, honoured],
+  restart: [
+    text('one of no, always, on-failure[:TIMES], unless-stopped', { pattern: /^(no|always|unless-stopped|on-failure(:\d{1,9})?)$/ }),
+    later,
+  ],
+  runtime: [string, later],
+  scale: [whole(), honoured],
+  secrets: [FILE_MOUNT('a secret of a service'), later],
+  security_opt: [STRINGS, later],
+  shm_size: [bytes, later],
+  stdin_open: [boolean, later],
+  stop_grace_period: [duration, honoured],
+  stop_signal: [laxText('a signal'), honoured],
+  storage_opt: [OPTIONS, later],
+  sysctls: [PAIRS, later],
+  tmpfs: [STRING_OR_LIST, honoured],
+  tty: [boolean, later],
+  ulimits: [ULIMITS, later],
+  use_api_socket: [boolean, later],
+  user: [laxText('a user'), honoured],
+  userns_mode: [string, later],
+  uts: [string, later],
+  volumes: [list(VOLUME, { unique: byKey('target') }), honoured],
+  volumes_from: [STRINGS, later],
+  working_dir: [string, honoured],
+  pre_start: [list(HOOK), later],
+  post_start: [list(HOOK), later],
+  pre_stop: [list(HOOK), later],
+});

@@ -1,0 +1,27 @@
+/** What of a model Weft does not do: each key whose standing in the key table is a refusal, with its place and reason. */
+import { report, type Context } from './context.js';
+import { joinPath } from './issue.js';
+import { NOT_YET } from './read-by-table.js';
+import type { Shape, Standing } from './shape.js';
+import type { Entry, Value } from './tree.js';
+
+/** Tells of every refused key. What completion put in by itself is not the user's. */
+export function refuseByStanding(c: Context, value: Value, shape: Shape, path = ''): void {
+  if (value.kind === 'list' && shape.kind === 'list')
+    value.items.forEach((item, i) => refuseByStanding(c, item, shape.of, `${path}[${i}]`));
+  if (value.kind !== 'map') return;
+  if (shape.kind === 'map') for (const entry of value.entries) refuseByStanding(c, entry.value, shape.of, joinPath(path, entry.key));
+  if (shape.kind !== 'object') return;
+  for (const entry of value.entries) {
+    const key = Object.hasOwn(shape.keys, entry.key) ? shape.keys[entry.key] : undefined;
+    if (!key || entry.implied) continue;
+    const inner = joinPath(path, entry.key);
+    if (!refuse(c, entry, inner, key[1])) refuseByStanding(c, entry.value, key[0], inner);
+  }
+}
+
+function refuse(c: Context, entry: Entry, path: string, standing: Standing): boolean {
+  if (standing.is === 'later') report(c, entry.at, path, NOT_YET, 'remove it, or rename it to x-… to keep it as a note');
+  else if (standing.is === 'refused') report(c, entry.at, path, `Weft refuses this key: ${standing.why}`, standing.hint);
+  return standing.is === 'later' || standing.is === 'refused';
+}
