@@ -4,7 +4,9 @@ import type { Plain } from './render-model.js';
 /** Read as something else than a text by YAML 1.1 or 1.2 when it stands without quotes. */
 const OTHER_TYPE =
   /^(?:~|null|true|false|yes|no|on|off|y|n|[-+]?(?:\d[\d_]*(?:\.[\d_]*)?(?:e[-+]?\d+)?|\.\d[\d_]*(?:e[-+]?\d+)?|0x[\da-f_]+|0o?[0-7_]+|0b[01_]+|\.inf|\.nan)|\d+(?::[0-5]?\d)+(?:\.\d*)?|\d{4}-\d{1,2}-\d{1,2}.*|<<|=)$/i;
-const PLAIN = /^[^\s\-?:,[\]{}#&*!|>'"%@`\u0000-\u001f\u007f-\u009f\ufeff][^\u0000-\u001f\u007f-\u009f\ufeff\u2028\u2029]*$/u;
+/** Characters that only an escape can hold. */
+const UNPRINTABLE = /(?!\t)[\p{Cc}\ufeff\u2028\u2029]/u;
+const PLAIN = /^[^\s\-?:,[\]{}#&*!|>'"%@`]/;
 const DASHED = /^[-?:][^\s,[\]{}]/;
 
 export function renderYaml(value: Plain): string {
@@ -51,7 +53,8 @@ const isBlock = (value: Plain): value is string =>
   typeof value === 'string' &&
   value.includes('\n') &&
   /^[^\s\n]/.test(value) &&
-  !/[^\S\n]\n|[^\S\n]$|[\u0000-\u0008\u000b-\u001f\u007f-\u009f\ufeff\u2028\u2029]/.test(value);
+  !/[^\S\n]\n|[^\S\n]$/.test(value) &&
+  !value.split('\n').some((line) => UNPRINTABLE.test(line));
 
 function block(out: string[], value: string, indent: string): void {
   const keep = value.endsWith('\n\n') ? '+' : value.endsWith('\n') ? '' : '-';
@@ -66,10 +69,10 @@ function scalar(value: Plain): string {
 }
 
 function text(value: string): string {
-  const plain =
-    (PLAIN.test(value) || DASHED.test(value)) && !OTHER_TYPE.test(value) && !/: |:$| #|\s$|[\u0000-\u001f\u007f-\u009f]/.test(value);
-  if (plain) return value;
-  return /[\u0000-\u001f\u007f-\u009f\ufeff\u2028\u2029]/u.test(value) || OTHER_TYPE.test(value) || value === ''
-    ? JSON.stringify(value).replace(/[\u007f-\u009f\ufeff\u2028\u2029]/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`)
-    : `'${value.replaceAll("'", "''")}'`;
+  const special = UNPRINTABLE.test(value);
+  if (!special && (PLAIN.test(value) || DASHED.test(value)) && !OTHER_TYPE.test(value) && !/: |:$| #|\s$|\t/.test(value)) return value;
+  return special || OTHER_TYPE.test(value) || value === '' ? escaped(value) : `'${value.replaceAll("'", "''")}'`;
 }
+
+const escaped = (value: string): string =>
+  JSON.stringify(value).replace(/[\p{Cc}\ufeff\u2028\u2029]/gu, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
