@@ -230,6 +230,14 @@ describe.each([0, 1])('overlay with bridge-nf-call-iptables=%d', (brnf) => {
     expect(await frame(ns('web3'), addressOf('web3', 'front'))).toBe(0);
   });
 
+  it('keeps tunnels of members out of connection tracking, both ways', async () => {
+    expect(await lab.tcp(ns('web1'), addressOf('web3', 'front'), 80)).toMatch(/^web3/);
+    for (const n of [n1, n3]) expect(await lab.exec(hostNs(n), ['conntrack', '-L', '-p', 'udp'])).not.toMatch(/dport=4789/);
+    // What the node itself asked is tracked: the list is not empty for want of tracking.
+    expect(await lab.tcp(hostNs(n2), n1.address, 7702)).toMatch(/^n1/);
+    expect(await lab.exec(hostNs(n1), ['conntrack', '-L', '-p', 'tcp'])).toMatch(/dport=7702/);
+  });
+
   it('lets a task send nothing but its own addresses', async () => {
     await lab.batch(ns('web1'), ['addr add 10.90.0.77/32 dev eth0']);
     expect(await lab.pings(ns('web1'), addressOf('web2', 'front'), '-I', '10.90.0.77')).toBe(false);
