@@ -1,100 +1,217 @@
 /**
- * Addresses of one network, as one plan hands them out. Tasks get the lowest free address, nodes and VIPs the highest;
- * the network, gateway and broadcast addresses are nobody's. A released address rests before another owner may have it;
- * its own owner (the same slot, node or service) takes it back at once.
+ * Addresses of one network, as one plan hands them out. Tasks get the lowest free address of the first subnet that has one,
+ * nodes and VIPs the highest; network, gateway, broadcast and auxiliary addresses are nobody's, and what a stack declared as
+ * static is its service's alone. A released address rests before another owner may have it; its own owner (the same slot,
+ * node or service) takes it back at once.
  *
  * The keys in etcd decide (one an address, created only if absent): this is a plan's view of them.
  */
-import { cidrLast, ipToNumber, numberToIp, parseCidr } from '#base/address.js';
+import { addressToNumber, familyOf, numberToAddress, parseSubnet, subnetHas, type Family } from '#base/ip.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { Lease, Network } from '#model/network.js';
 import type { ClusterState } from './cluster-state.js';
+import { givable, keptAddresses, showSubnets, subnetsOf } from './network-subnets.js';
 import type { Compare, Write } from './transaction.js';
 
 /** How long a released address rests, in milliseconds: neighbours' caches and connection tracking forget it meanwhile. */
 export const REST_MS = 30_000;
 
+/** The low half of an IPv6 address repeats the owner's IPv4 one where the subnet has room for it. */
+const EMBED_PREFIX = 96;
+
 export interface Grant {
   ipv4: string;
-  compare: Compare;
-  write: Write;
+  ipv6?: string;
+  compares: Compare[];
+  writes: Write[];
+}
+
+/** Static addresses. */
+export interface Wanted {
+  ipv4?: string;
+  ipv6?: string;
+}
+
+interface Range {
+  first: bigint;
+  last: bigint;
+  /** Nothing below is free for tasks, nothing above for nodes and VIPs. Only good within one plan, where nothing gets free. */
+  low: bigint;
+  high: bigint;
 }
 
 export class AddressBook {
+  readonly #state: ClusterState;
   readonly #network: Network;
   readonly #leases: Map<string, Lease>;
   readonly #now: number;
-  readonly #revisionOf: (key: string) => number;
-  /** Addresses below have no free one for tasks; addresses above none for nodes and VIPs. Only good within one plan, where nothing gets free. */
-  #low: number;
-  #high: number;
+  readonly #declared: ReadonlyMap<string, string>;
+  readonly #kept: ReadonlyMap<string, string>;
+  readonly #ranges: Record<Family, Range[]>;
 
-  constructor(state: ClusterState, network: Network, now: number) {
+  /** @param declared static addresses of the network → `stack/service` that declared it */
+  constructor(state: ClusterState, network: Network, now: number, declared: ReadonlyMap<string, string> = new Map()) {
+    this.#state = state;
     this.#network = network;
     this.#leases = new Map(state.leases.get(network.id));
     this.#now = now;
-    this.#revisionOf = state.revisionOf;
-    const subnet = parseCidr(network.subnet);
-    this.#low = subnet.base + 1;
-    this.#high = cidrLast(subnet) - 1;
+    this.#declared = declared;
+    this.#kept = keptAddresses(network);
+    const ranges = subnetsOf(network).map((s) => ({ family: familyOf(s.subnet), ...givable(s) }));
+    const of = (family: Family) =>
+      ranges.filter((r) => r.family === family).map(({ first, last }) => ({ first, last, low: first, high: last }));
+    this.#ranges = { 4: of(4), 6: of(6) };
   }
 
   /** Says that a task's address will be free for its slot in this plan. */
-  release(ipv4: string, owner: string): void {
-    this.#leases.set(ipv4, { kind: 'task', owner, restsUntil: Infinity });
+  release(address: string, owner: string): void {
+    this.#leases.set(address, { kind: 'task', owner, restsUntil: Infinity });
   }
 
   /**
+   * An IPv4 address and, on a network with both families, an IPv6 one.
    * @param restOwner who may have a resting address at once: `stack/service/slot`, a node id, `stack/service`
-   * @returns undefined when the network has no free address
+   * @returns why there is none, naming the network and who holds what was wanted
    */
-  take(kind: Lease['kind'], owner: string, restOwner: string): Grant | undefined {
-    const ipv4 = this.#ownResting(kind, restOwner) ?? (kind === 'task' ? this.#lowest() : this.#highest());
-    if (ipv4 === undefined) return undefined;
-    this.#leases.set(ipv4, { kind, owner });
-    const key = keys.lease(this.#network.id, ipv4);
-    return { ipv4, compare: { key, modRevision: this.#revisionOf(key) }, write: { put: key, value: encode({ kind, owner }) } };
+  take(kind: Lease['kind'], owner: string, restOwner: string, wanted: Wanted = {}): Grant | string {
+    const service = kind === 'task' ? restOwner.slice(0, restOwner.lastIndexOf('/')) : '';
+    const ipv4 = this.#choose(4, kind, restOwner, wanted.ipv4, service);
+    if (ipv4.address === undefined) return ipv4.why;
+    const grant: Grant = { ipv4: ipv4.address, compares: [], writes: [] };
+    if (this.#network.ipv6) {
+      const ipv6 = this.#choose(6, kind, restOwner, wanted.ipv6, service, ipv4.address);
+      if (ipv6.address === undefined) return ipv6.why;
+      grant.ipv6 = ipv6.address;
+      this.#lease(grant, ipv6.address, { kind, owner });
+    } else if (wanted.ipv6 !== undefined) return `network ${this.#network.name} has no IPv6 subnet, and ${wanted.ipv6} is asked for`;
+    this.#lease(grant, ipv4.address, { kind, owner });
+    return grant;
   }
 
-  #ownResting(kind: Lease['kind'], restOwner: string): string | undefined {
-    for (const [ipv4, lease] of this.#leases) {
-      if (lease.restsUntil !== undefined && lease.kind === kind && lease.owner === restOwner) return ipv4;
+  /** The IPv6 address beside the IPv4 one that a node or a service has already: its network became dual stack. */
+  complete(kind: Lease['kind'], owner: string, ipv4: string): Grant | string {
+    const ipv6 = this.#choose(6, kind, owner, undefined, '', ipv4);
+    if (ipv6.address === undefined) return ipv6.why;
+    const grant: Grant = { ipv4, ipv6: ipv6.address, compares: [], writes: [] };
+    this.#lease(grant, ipv6.address, { kind, owner });
+    return grant;
+  }
+
+  #lease(grant: Grant, address: string, lease: Lease): void {
+    this.#leases.set(address, lease);
+    const key = keys.lease(this.#network.id, address);
+    grant.compares.push({ key, modRevision: this.#state.revisionOf(key) });
+    grant.writes.push({ put: key, value: encode(lease) });
+  }
+
+  #choose(
+    family: Family,
+    kind: Lease['kind'],
+    restOwner: string,
+    wanted: string | undefined,
+    service: string,
+    ipv4?: string,
+  ): { address: string } | { address: undefined; why: string } {
+    const { name } = this.#network;
+    if (wanted !== undefined) {
+      const why = this.#whyNot(wanted, kind, restOwner, service);
+      return why === undefined ? { address: wanted } : { address: undefined, why: `network ${name}: ${wanted} cannot be given, ${why}` };
+    }
+    const address =
+      this.#ownResting(family, kind, restOwner) ??
+      (ipv4 === undefined ? undefined : this.#embedded(ipv4)) ??
+      (kind === 'task' ? this.#lowest(family) : this.#highest(family));
+    if (address !== undefined) return { address };
+    return {
+      address: undefined,
+      why: `network ${name} (${showSubnets(this.#network, family)}) has no free address; ${this.#usage(family)}`,
+    };
+  }
+
+  /** Who has them all: `11 held by tasks, 3 by nodes, 1 by services; 2 rest`. */
+  #usage(family: Family): string {
+    const count = { task: 0, node: 0, vip: 0, resting: 0 };
+    for (const [address, lease] of this.#leases)
+      if (familyOf(address) === family) count[lease.restsUntil === undefined ? lease.kind : 'resting']++;
+    return `${count.task} are held by tasks, ${count.node} by nodes, ${count.vip} by services, ${count.resting} rest`;
+  }
+
+  /** Why a static address cannot be had; undefined when it can. */
+  #whyNot(address: string, kind: Lease['kind'], restOwner: string, service: string): string | undefined {
+    const home = subnetsOf(this.#network).find((s) => subnetHas(parseSubnet(s.subnet), address));
+    if (!home) return `it is in none of its subnets (${showSubnets(this.#network, familyOf(address))})`;
+    const kept = this.#kept.get(address);
+    if (kept !== undefined) return `it is ${kept}`;
+    const declared = this.#declared.get(address);
+    if (declared !== undefined && declared !== service) return `service ${declared} declares it as its own`;
+    const lease = this.#leases.get(address);
+    if (!lease) return undefined;
+    if (lease.restsUntil === undefined) return `${holderOf(this.#state, lease)} holds it`;
+    const own = lease.kind === kind && lease.owner === restOwner;
+    return own || lease.restsUntil <= this.#now ? undefined : `it rests since ${lease.owner} released it`;
+  }
+
+  #ownResting(family: Family, kind: Lease['kind'], restOwner: string): string | undefined {
+    for (const [address, lease] of this.#leases) {
+      if (lease.restsUntil === undefined || lease.kind !== kind || lease.owner !== restOwner || familyOf(address) !== family) continue;
+      if (this.#givable(family, addressToNumber(address), address)) return address;
     }
     return undefined;
   }
 
-  #free(n: number): boolean {
-    const ipv4 = numberToIp(n);
-    if (ipv4 === this.#network.gateway) return false;
-    const lease = this.#leases.get(ipv4);
+  /** The IPv6 address whose last four bytes are the IPv4 one: people recognise it. */
+  #embedded(ipv4: string): string | undefined {
+    const subnet = parseSubnet(this.#network.ipv6?.subnet ?? '::/128');
+    if (subnet.prefix > EMBED_PREFIX) return undefined;
+    const n = subnet.first + addressToNumber(ipv4);
+    return this.#free(6, n) ? numberToAddress(6, n) : undefined;
+  }
+
+  /** Whether anybody may be given it at all. */
+  #givable(family: Family, n: bigint, address: string): boolean {
+    return this.#ranges[family].some((r) => n >= r.first && n <= r.last) && !this.#kept.has(address) && !this.#declared.has(address);
+  }
+
+  #free(family: Family, n: bigint): boolean {
+    const address = numberToAddress(family, n);
+    if (!this.#givable(family, n, address)) return false;
+    const lease = this.#leases.get(address);
     return !lease || (lease.restsUntil !== undefined && lease.restsUntil <= this.#now);
   }
 
-  #lowest(): string | undefined {
-    while (this.#low <= this.#high && !this.#free(this.#low)) this.#low++;
-    return this.#low <= this.#high ? numberToIp(this.#low) : undefined;
+  #lowest(family: Family): string | undefined {
+    for (const range of this.#ranges[family]) {
+      while (range.low <= range.last && !this.#free(family, range.low)) range.low++;
+      if (range.low <= range.last) return numberToAddress(family, range.low);
+    }
+    return undefined;
   }
 
-  #highest(): string | undefined {
-    while (this.#high >= this.#low && !this.#free(this.#high)) this.#high--;
-    return this.#high >= this.#low ? numberToIp(this.#high) : undefined;
+  #highest(family: Family): string | undefined {
+    for (const range of this.#ranges[family]) {
+      while (range.high >= range.first && !this.#free(family, range.high)) range.high--;
+      if (range.high >= range.first) return numberToAddress(family, range.high);
+    }
+    return undefined;
   }
 }
 
-/** Addresses that owners can have: all but network, gateway and broadcast. */
-export const usableAddresses = (subnet: string): number => {
-  const cidr = parseCidr(subnet);
-  return Math.max(0, cidrLast(cidr) - cidr.base + 1 - 3);
-};
-
-/** The gateway of a subnet: its first address. */
-export const gatewayOf = (subnet: string): string => numberToIp(parseCidr(subnet).base + 1);
+/** Who holds a lease, as a person calls it: `task shop-web-1`, `node n2`, `service shop/web`. */
+export function holderOf(state: ClusterState, lease: Lease): string {
+  if (lease.kind === 'node') return `node ${state.nodes.get(lease.owner)?.name ?? lease.owner}`;
+  if (lease.kind === 'vip') return `service ${lease.owner}`;
+  return `task ${state.tasks.get(lease.owner)?.name ?? lease.owner}`;
+}
 
 /** The lease of an address that nobody has any more, for now. */
-export const restingLease = (networkId: string, ipv4: string, kind: Lease['kind'], owner: string, now: number): Write => ({
-  put: keys.lease(networkId, ipv4),
+export const restingLease = (networkId: string, address: string, kind: Lease['kind'], owner: string, now: number): Write => ({
+  put: keys.lease(networkId, address),
   value: encode({ kind, owner, restsUntil: now + REST_MS }),
 });
 
-export const compareIps = (a: string, b: string): number => ipToNumber(a) - ipToNumber(b);
+/** The addresses of an endpoint, a node or a VIP: one, or one of each family. */
+export const addressesOf = (item: { ipv4: string; ipv6?: string }): string[] => [
+  item.ipv4,
+  ...(item.ipv6 === undefined ? [] : [item.ipv6]),
+];

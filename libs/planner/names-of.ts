@@ -5,11 +5,11 @@
  * of the tasks that serve. `tasks.service` has all that run, healthy or not, for what must find its peers before it is healthy.
  * A task's own names always are its address.
  */
+import { compareAddresses } from '#base/ip.js';
 import { HOSTNAME_PATTERN } from '#model/names.js';
 import type { NameRecord, VipView } from '#model/node-view.js';
 import type { Service } from '#model/stack.js';
 import type { Task } from '#model/task.js';
-import { compareIps } from './allocate.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { runsIn, servesIn } from './serving.js';
 
@@ -35,8 +35,8 @@ export function namesAndVips(state: ClusterState, networkId: string, tasks: read
     if (task.desired === 'run') addTask(state, zone, networkId, task, vips.get(serviceKey(task.stack, task.service)));
   }
   for (const vip of vips.values()) {
-    vip.backends.sort(compareIps);
-    vip.backends6?.sort();
+    vip.backends.sort(compareAddresses);
+    vip.backends6?.sort(compareAddresses);
   }
   return { names: zone.records(networkId), vips: [...vips.values()] };
 }
@@ -101,13 +101,6 @@ function portsOf(service: Service | undefined): Ports {
   }));
   return [...published, ...(service?.expose ?? [])];
 }
-
-/** IPv4 before IPv6. */
-const compareAddresses = (a: string, b: string): number => {
-  const [sixA, sixB] = [a.includes(':'), b.includes(':')];
-  if (sixA || sixB) return Number(sixA) - Number(sixB) || (a < b ? -1 : a > b ? 1 : 0);
-  return compareIps(a, b);
-};
 
 /** Names of one network. DNS knows no case (RFC 4343): neither does this. */
 class Zone {

@@ -3,19 +3,14 @@
  * the cluster; settings. Nothing of networks it takes no part in.
  */
 import { macOfIp } from '#base/address.js';
-import type { Network } from '#model/network.js';
+import type { Network, NodeAddress } from '#model/network.js';
 import type { EndpointView, Resource } from '#model/node-view.js';
 import { AGENT_PORT, VXLAN_PORT } from '#model/ports.js';
 import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
 import { isLost } from './serving.js';
 import { namesAndVips } from './names-of.js';
-
-/** VXLAN over IPv4: 20 IP + 8 UDP + 8 VXLAN + 14 Ethernet (RFC 7348 §5), in bytes. */
-const VXLAN_OVERHEAD_BYTES = 50;
-const DEFAULT_MTU_BYTES = 1500;
-/** RFC 791: every host takes datagrams of this size. */
-const MIN_MTU_BYTES = 576;
+import { networkMtu } from './network-mtu.js';
 
 /** Views of one state; what several nodes share is computed once. Throw it away when the state has changed. */
 export class ViewMaker {
@@ -37,9 +32,9 @@ export class ViewMaker {
     const networkIds = new Set(tasks.flatMap((t) => t.endpoints.map((e) => e.networkId)));
     for (const id of networkIds) {
       const network = state.networks.get(id);
-      const nodeAddress = state.nodeAddresses.get(id)?.get(nodeId)?.ipv4;
-      if (!network || nodeAddress === undefined) continue;
-      resources.push(networkResource(state, network, nodeId, nodeAddress), ...this.#inside(network, nodeId));
+      const address = state.nodeAddresses.get(id)?.get(nodeId);
+      if (!network || !address) continue;
+      resources.push(networkResource(state, network, nodeId, address), ...this.#inside(network, nodeId));
     }
     return resources;
   }
@@ -53,15 +48,6 @@ export class ViewMaker {
 }
 
 export const viewOf = (state: ClusterState, nodeId: string): Resource[] => new ViewMaker(state).viewOf(nodeId);
-
-/** One MTU for every device of every overlay: the smallest underlay's, less the encapsulation. */
-export function overlayMtu(state: ClusterState): number {
-  const underlay = [...state.nodes.keys()].map((id) => state.facts.get(id)?.underlayMtu ?? DEFAULT_MTU_BYTES);
-  return Math.max(
-    MIN_MTU_BYTES,
-    Math.min(DEFAULT_MTU_BYTES * 100, ...(underlay.length > 0 ? underlay : [DEFAULT_MTU_BYTES])) - VXLAN_OVERHEAD_BYTES,
-  );
-}
 
 function commonResources(state: ClusterState): Resource[] {
   const members: Resource[] = [
@@ -79,10 +65,13 @@ function commonResources(state: ClusterState): Resource[] {
   return [...members, { kind: 'settings', value: settings }];
 }
 
-function networkResource(state: ClusterState, n: Network, nodeId: string, nodeAddress: string): Resource {
-  const mtu = n.driver === 'overlay' ? overlayMtu(state) : (state.facts.get(nodeId)?.underlayMtu ?? DEFAULT_MTU_BYTES);
-  const { id, name, stack, key, driver, internal, subnet, gateway, vni } = n;
-  return { kind: 'network', value: { id, name, stack, key, driver, internal, subnet, gateway, vni, mtu, nodeAddress } };
+function networkResource(state: ClusterState, n: Network, nodeId: string, address: NodeAddress): Resource {
+  const { id, name, stack, key, driver, internal, subnet, gateway, vni, moreSubnets, ipv6, options } = n;
+  const six = ipv6 === undefined || address.ipv6 === undefined ? {} : { ipv6, nodeAddress6: address.ipv6 };
+  const more = { ...(moreSubnets === undefined ? {} : { moreSubnets }), ...(options === undefined ? {} : { options }), ...six };
+  const mtu = networkMtu(state, n, nodeId);
+  const value = { id, name, stack, key, driver, internal, subnet, gateway, vni, mtu, nodeAddress: address.ipv4, ...more };
+  return { kind: 'network', value };
 }
 
 /** Endpoints, names and VIPs of one network, of the nodes that `sees` lets through. */
@@ -114,9 +103,10 @@ function taskEndpoints(state: ClusterState, networkId: string, tasks: readonly T
 
 function nodeEndpoints(state: ClusterState, networkId: string, sees: (nodeId: string) => boolean): EndpointView[] {
   const out: EndpointView[] = [];
-  for (const { nodeId, ipv4 } of state.nodeAddresses.get(networkId)?.values() ?? []) {
+  for (const { nodeId, ipv4, ipv6 } of state.nodeAddresses.get(networkId)?.values() ?? []) {
     const vtep = state.nodes.get(nodeId)?.address;
-    if (vtep !== undefined && sees(nodeId)) out.push({ networkId, ipv4, mac: macOfIp(ipv4), nodeId, vtep });
+    const six = ipv6 === undefined ? {} : { ipv6 };
+    if (vtep !== undefined && sees(nodeId)) out.push({ networkId, ipv4, ...six, mac: macOfIp(ipv4), nodeId, vtep });
   }
   return out;
 }

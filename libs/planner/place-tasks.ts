@@ -10,9 +10,10 @@ import { keys } from '#model/keys.js';
 import type { Endpoint, Network } from '#model/network.js';
 import type { Node } from '#model/node.js';
 import type { Task } from '#model/task.js';
-import { AddressBook, restingLease, type Grant } from './allocate.js';
+import { addressesOf, AddressBook, restingLease, type Grant } from './allocate.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { drainOf } from './drain.js';
+import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
 import { networkIdsOf, type ServicesPlan, type SlotWish } from './reconcile-services.js';
 import { candidates, Spread } from './schedule.js';
 import type { Unit } from './transaction.js';
@@ -29,6 +30,8 @@ interface Draft {
   now: number;
   newId: () => string;
   books: Map<string, AddressBook>;
+  /** Network id → static address → service. */
+  declared: DeclaredAddresses;
   spread: Spread;
   /** Keys of node addresses and VIPs that earlier units of this plan make. */
   made: Set<string>;
@@ -52,7 +55,16 @@ export function taskName(stack: string, service: string, slot: number): string {
  * @param now milliseconds since the epoch
  */
 export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () => string, now: number): Placing {
-  const draft: Draft = { state, now, newId, books: new Map(), spread: new Spread(state), made: new Set(), pending: [] };
+  const draft: Draft = {
+    state,
+    now,
+    newId,
+    books: new Map(),
+    declared: declaredAddresses(state),
+    spread: new Spread(state),
+    made: new Set(),
+    pending: [],
+  };
   const placing: Placing = { units: [], waiting: new Map() };
   for (const { task, reason } of plan.stop) placing.units.push(stopUnit(state, task, reason));
   for (const { task, reason } of plan.forget) placing.units.push(forgetUnit(draft, task, reason));
@@ -69,7 +81,7 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
   return placing;
 }
 
-/** Services that have tasks and no virtual address: it was `endpoint_mode: dnsrr` when they were made. */
+/** Services that have tasks and no virtual address: it was `endpoint_mode: dnsrr`, or the network without IPv6, when they were made. */
 function missingVips(draft: Draft): Unit[] {
   const { state } = draft;
   const units: Unit[] = [];
@@ -80,11 +92,12 @@ function missingVips(draft: Draft): Unit[] {
     for (const service of Object.values(record.spec.services)) {
       for (const networkKey of Object.keys(service.networks)) {
         const network = state.networks.get(networkIds.get(networkKey) ?? '');
-        if (!network || state.vips.get(network.id)?.has(serviceKey(stack, service.name))) continue;
+        const vip = state.vips.get(network?.id ?? '')?.get(serviceKey(stack, service.name));
+        if (!network || (vip && isWhole(network, vip))) continue;
         if (!state.tasksOfService(stack, service.name).some((t) => t.endpoints.some((e) => e.networkId === network.id))) continue;
         const unit: Unit = { what: `give ${stack}/${service.name} a VIP`, compares: [], writes: [] };
         draft.pending = [];
-        if (!ensureVip(draft, network, { stack, service }, unit) || unit.writes.length === 0) continue;
+        if (ensureVip(draft, network, { stack, service }, unit) !== undefined || unit.writes.length === 0) continue;
         unit.compares.push({ key: keys.network(network.id), exists: true });
         for (const key of draft.pending) draft.made.add(key);
         units.push(unit);
@@ -122,10 +135,12 @@ function departure(
     writes: [{ delete: key }, { delete: keys.taskStatus(task.id) }],
   };
   for (const e of task.endpoints) {
-    const leaseKey = keys.lease(e.networkId, e.ipv4);
-    if (keep.has(leaseKey) || state.leases.get(e.networkId)?.get(e.ipv4)?.owner !== task.id) continue;
-    unit.compares.push({ key: leaseKey, modRevision: state.revisionOf(leaseKey) });
-    unit.writes.push(restingLease(e.networkId, e.ipv4, 'task', slotOf(task), now));
+    for (const address of addressesOf(e)) {
+      const leaseKey = keys.lease(e.networkId, address);
+      if (keep.has(leaseKey) || state.leases.get(e.networkId)?.get(address)?.owner !== task.id) continue;
+      unit.compares.push({ key: leaseKey, modRevision: state.revisionOf(leaseKey) });
+      unit.writes.push(restingLease(e.networkId, address, 'task', slotOf(task), now));
+    }
   }
   if (state.nodes.has(task.nodeId)) {
     unit.writes.push({
@@ -150,7 +165,7 @@ function forgetUnit(draft: Draft, task: Task, reason: string): Unit {
 
 function bookOf(draft: Draft, network: Network): AddressBook {
   let book = draft.books.get(network.id);
-  if (!book) draft.books.set(network.id, (book = new AddressBook(draft.state, network, draft.now)));
+  if (!book) draft.books.set(network.id, (book = new AddressBook(draft.state, network, draft.now, draft.declared.get(network.id))));
   return book;
 }
 
@@ -162,7 +177,8 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
     draft.spread.add(old.nodeId, old.stack, old.service, -1);
     for (const e of old.endpoints) {
       const network = state.networks.get(e.networkId);
-      if (network && state.leases.get(e.networkId)?.get(e.ipv4)?.owner === old.id) bookOf(draft, network).release(e.ipv4, slotOf(old));
+      for (const address of addressesOf(e))
+        if (network && state.leases.get(e.networkId)?.get(address)?.owner === old.id) bookOf(draft, network).release(address, slotOf(old));
     }
   }
   const node = chooseNode(draft, wish, ready);
@@ -184,7 +200,13 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
   unit.compares.push({ key: slot, modRevision: state.revisionOf(slot) });
   unit.writes.push({ put: slot, value: id }, { put: keys.task(id), value: encode(task) });
   if (old) {
-    const end = departure(state, old, goneReason(old), draft.now, new Set(endpoints.map((e) => keys.lease(e.networkId, e.ipv4))));
+    const end = departure(
+      state,
+      old,
+      goneReason(old),
+      draft.now,
+      new Set(endpoints.flatMap((e) => addressesOf(e).map((a) => keys.lease(e.networkId, a)))),
+    );
     unit.compares.push(...end.compares);
     unit.writes.push(...end.writes);
   }
@@ -224,64 +246,75 @@ function attach(draft: Draft, wish: SlotWish, node: Node, taskId: string, unit: 
     if (!network) return `network ${networkKey} is not there`;
     unit.compares.push({ key: keys.network(network.id), exists: true });
     const book = bookOf(draft, network);
-    const address = book.take('task', taskId, slotKey(wish.stack, wish.service.name, wish.slot));
-    if (!address || !ensureNodeAddress(draft, network, node, unit) || !ensureVip(draft, network, wish, unit)) {
-      return `network ${network.name} (${network.subnet}) has no free address`;
-    }
+    const address = book.take('task', taskId, slotKey(wish.stack, wish.service.name, wish.slot), attachment);
+    if (typeof address === 'string') return address;
+    const why = ensureNodeAddress(draft, network, node, unit) ?? ensureVip(draft, network, wish, unit);
+    if (why !== undefined) return why;
     grant(unit, address);
-    endpoints.push({ networkId: network.id, ipv4: address.ipv4, mac: macOfIp(address.ipv4), aliases: attachment.aliases });
+    const { ipv4, ipv6 } = address;
+    const mac = attachment.mac ?? macOfIp(ipv4);
+    endpoints.push({ networkId: network.id, ipv4, ...(ipv6 === undefined ? {} : { ipv6 }), mac, aliases: attachment.aliases });
   }
   return endpoints;
 }
 
 function grant(unit: Unit, address: Grant): void {
-  unit.compares.push(address.compare);
-  unit.writes.push(address.write);
+  unit.compares.push(...address.compares);
+  unit.writes.push(...address.writes);
 }
 
-/** The record under `key` is there, or this unit makes it. @returns false when there is no address for it */
-function ensureRecord(
-  draft: Draft,
-  unit: Unit,
-  key: string,
-  exists: boolean,
-  take: () => Grant | undefined,
-  record: (ipv4: string) => unknown,
-): boolean {
-  if (exists || draft.made.has(key)) {
+/** Whether a record has an address of each family of its network. */
+const isWhole = (network: Network, record: Addresses): boolean => network.ipv6 === undefined || record.ipv6 !== undefined;
+
+interface Addresses {
+  ipv4: string;
+  ipv6?: string;
+}
+
+/** The record of a node or a service on a network, that tasks there need. */
+interface Needed {
+  key: string;
+  kind: 'node' | 'vip';
+  owner: string;
+  current: Addresses | undefined;
+  record: (addresses: Addresses) => unknown;
+}
+
+/** The record is there and whole, or this unit makes it so. @returns why there is no address for it */
+function ensureRecord(draft: Draft, unit: Unit, network: Network, { key, kind, owner, current, record }: Needed): string | undefined {
+  if (draft.made.has(key) || (current && isWhole(network, current))) {
     unit.compares.push({ key, exists: true });
-    return true;
+    return undefined;
   }
-  const address = take();
-  if (!address) return false;
+  const book = bookOf(draft, network);
+  const address = current ? book.complete(kind, owner, current.ipv4) : book.take(kind, owner, owner);
+  if (typeof address === 'string') return address;
   grant(unit, address);
-  unit.compares.push({ key, exists: false });
-  unit.writes.push({ put: key, value: encode(record(address.ipv4)) });
+  const { ipv4, ipv6 } = address;
+  unit.compares.push({ key, modRevision: draft.state.revisionOf(key) });
+  unit.writes.push({ put: key, value: encode(record({ ipv4, ipv6 })) });
   draft.pending.push(key);
-  return true;
+  return undefined;
 }
 
-function ensureNodeAddress(draft: Draft, network: Network, node: Node, unit: Unit): boolean {
-  const key = keys.nodeAddress(network.id, node.id);
-  return ensureRecord(
-    draft,
-    unit,
-    key,
-    draft.state.nodeAddresses.get(network.id)?.has(node.id) ?? false,
-    () => bookOf(draft, network).take('node', node.id, node.id),
-    (ipv4) => ({ networkId: network.id, nodeId: node.id, ipv4 }),
-  );
+function ensureNodeAddress(draft: Draft, network: Network, node: Node, unit: Unit): string | undefined {
+  return ensureRecord(draft, unit, network, {
+    key: keys.nodeAddress(network.id, node.id),
+    kind: 'node',
+    owner: node.id,
+    current: draft.state.nodeAddresses.get(network.id)?.get(node.id),
+    record: (addresses) => ({ networkId: network.id, nodeId: node.id, ...addresses }),
+  });
 }
 
-function ensureVip(draft: Draft, network: Network, wish: Pick<SlotWish, 'stack' | 'service'>, unit: Unit): boolean {
-  if (wish.service.endpointMode === 'dnsrr') return true;
+function ensureVip(draft: Draft, network: Network, wish: Pick<SlotWish, 'stack' | 'service'>, unit: Unit): string | undefined {
+  if (wish.service.endpointMode === 'dnsrr') return undefined;
   const owner = serviceKey(wish.stack, wish.service.name);
-  return ensureRecord(
-    draft,
-    unit,
-    keys.vip(network.id, wish.stack, wish.service.name),
-    draft.state.vips.get(network.id)?.has(owner) ?? false,
-    () => bookOf(draft, network).take('vip', owner, owner),
-    (ipv4) => ({ networkId: network.id, stack: wish.stack, service: wish.service.name, ipv4 }),
-  );
+  return ensureRecord(draft, unit, network, {
+    key: keys.vip(network.id, wish.stack, wish.service.name),
+    kind: 'vip',
+    owner,
+    current: draft.state.vips.get(network.id)?.get(owner),
+    record: (addresses) => ({ networkId: network.id, stack: wish.stack, service: wish.service.name, ...addresses }),
+  });
 }

@@ -1,8 +1,10 @@
 /** What nobody needs any more: rested leases, empty networks, removed stacks, stale records. Nothing a task uses goes. */
 import { encode } from '#model/codec.js';
 import { keys, ROOT, splitKey } from '#model/keys.js';
-import { restingLease } from './allocate.js';
+import type { Network } from '#model/network.js';
+import { addressesOf, restingLease } from './allocate.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
+import { isOn, usersOf } from './network-users.js';
 import type { Unit } from './transaction.js';
 
 export function planCleanup(state: ClusterState, now: number): Unit[] {
@@ -26,19 +28,19 @@ export function nextCleanupMs(state: ClusterState, now: number): number | undefi
   return next === Infinity ? undefined : Math.max(0, next - now);
 }
 
-function isDeclared(state: ClusterState, networkId: string): boolean {
-  const network = state.networks.get(networkId);
-  if (!network) return false;
-  const record = state.stacks.get(network.stack);
-  if (!record) return state.revisionOf(keys.stack(network.stack)) > 0;
-  if (record.removing || state.networkNames.get(network.name) !== networkId) return false;
-  return Object.values(record.spec.networks).some((wish) => wish.name === network.name);
+/** Made by `ctl network create`, or in the file of a stack: of its own, or of another that calls it external. */
+function isDeclared(state: ClusterState, network: Network): boolean {
+  if (network.stack === '') return true;
+  if (state.networkNames.get(network.name) !== network.id) return false;
+  if (usersOf(state, network).length > 0) return true;
+  // A stack that is there but cannot be read keeps its networks.
+  return !state.stacks.has(network.stack) && state.revisionOf(keys.stack(network.stack)) > 0;
 }
 
 function unusedNetworks(state: ClusterState): Unit[] {
   const units: Unit[] = [];
   for (const network of state.networks.values()) {
-    if (isDeclared(state, network.id) || state.tasksOfNetwork(network.id).length > 0) continue;
+    if (isDeclared(state, network) || state.tasksOfNetwork(network.id).length > 0) continue;
     const key = keys.network(network.id);
     const stack = keys.stack(network.stack);
     const pointer = keys.networkName(network.name);
@@ -71,7 +73,9 @@ function unusedNetworks(state: ClusterState): Unit[] {
 function removedStacks(state: ClusterState): Unit[] {
   const units: Unit[] = [];
   for (const [name, record] of state.stacks) {
-    const busy = [...state.tasks.values()].some((t) => t.stack === name) || [...state.networks.values()].some((n) => n.stack === name);
+    const busy =
+      [...state.tasks.values()].some((t) => t.stack === name) ||
+      [...state.networks.values()].some((n) => n.stack === name && !isDeclared(state, n));
     if (!record.removing || busy) continue;
     const key = keys.stack(name);
     units.push({ what: `delete stack ${name}`, compares: [{ key, modRevision: state.revisionOf(key) }], writes: [{ delete: key }] });
@@ -83,7 +87,7 @@ function unusedNodeAddresses(state: ClusterState, now: number): Unit[] {
   const units: Unit[] = [];
   for (const [networkId, row] of state.nodeAddresses) {
     const users = new Set(state.tasksOfNetwork(networkId).map((t) => t.nodeId));
-    for (const [nodeId, { ipv4 }] of row) {
+    for (const [nodeId, record] of row) {
       if (users.has(nodeId)) continue;
       const key = keys.nodeAddress(networkId, nodeId);
       units.push({
@@ -92,7 +96,7 @@ function unusedNodeAddresses(state: ClusterState, now: number): Unit[] {
           { key, modRevision: state.revisionOf(key) },
           { key: keys.network(networkId), exists: true },
         ],
-        writes: [{ delete: key }, restingLease(networkId, ipv4, 'node', nodeId, now)],
+        writes: [{ delete: key }, ...addressesOf(record).map((a) => restingLease(networkId, a, 'node', nodeId, now))],
       });
     }
   }
@@ -104,11 +108,10 @@ function unusedVips(state: ClusterState, now: number): Unit[] {
   for (const [networkId, row] of state.vips) {
     for (const vip of row.values()) {
       const record = state.stacks.get(vip.stack);
-      const networkKey = state.networks.get(networkId)?.key;
-      if (networkKey === undefined) continue;
-      const service = record?.spec.services[vip.service];
-      const wanted = record ? service?.networks[networkKey] !== undefined : state.revisionOf(keys.stack(vip.stack)) > 0;
-      const isRoundRobin = service?.endpointMode === 'dnsrr';
+      const network = state.networks.get(networkId);
+      if (network === undefined) continue;
+      const wanted = record ? isOn(record.spec, vip.service, network.name) : state.revisionOf(keys.stack(vip.stack)) > 0;
+      const isRoundRobin = record?.spec.services[vip.service]?.endpointMode === 'dnsrr';
       if (!isRoundRobin && (wanted || state.tasksOfService(vip.stack, vip.service).length > 0)) continue;
       const key = keys.vip(networkId, vip.stack, vip.service);
       units.push({
@@ -117,7 +120,10 @@ function unusedVips(state: ClusterState, now: number): Unit[] {
           { key, modRevision: state.revisionOf(key) },
           { key: keys.network(networkId), exists: true },
         ],
-        writes: [{ delete: key }, restingLease(networkId, vip.ipv4, 'vip', serviceKey(vip.stack, vip.service), now)],
+        writes: [
+          { delete: key },
+          ...addressesOf(vip).map((a) => restingLease(networkId, a, 'vip', serviceKey(vip.stack, vip.service), now)),
+        ],
       });
     }
   }
@@ -127,10 +133,10 @@ function unusedVips(state: ClusterState, now: number): Unit[] {
 function restedLeases(state: ClusterState, now: number): Unit[] {
   const units: Unit[] = [];
   for (const [networkId, row] of state.leases) {
-    for (const [ipv4, lease] of row) {
+    for (const [address, lease] of row) {
       if (lease.restsUntil === undefined || lease.restsUntil > now) continue;
-      const key = keys.lease(networkId, ipv4);
-      units.push({ what: `free ${ipv4}`, compares: [{ key, modRevision: state.revisionOf(key) }], writes: [{ delete: key }] });
+      const key = keys.lease(networkId, address);
+      units.push({ what: `free ${address}`, compares: [{ key, modRevision: state.revisionOf(key) }], writes: [{ delete: key }] });
     }
   }
   return units;

@@ -2,10 +2,11 @@
 import { WeftError } from '#base/errors.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
-import type { Service, Stack, StackRecord } from '#model/stack.js';
+import type { NetworkWish, Service, Stack, StackRecord } from '#model/stack.js';
+import { checkAddresses } from './check-addresses.js';
 import { checkPorts } from './check-ports.js';
 import type { ClusterState } from './cluster-state.js';
-import { planNetworks, type NetworksPlan } from './plan-networks.js';
+import { dropped, planNetworks, type NetworksPlan } from './plan-networks.js';
 import type { PlanStep } from './plan-step.js';
 import { candidates } from './schedule.js';
 import { sameValue } from './spec-hash.js';
@@ -38,6 +39,7 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
   checkNodes(state, stack);
   checkPorts(state, stack);
   const networks = planNetworks(state, stack, newId, now);
+  checkAddresses(state, stack, networks.networks);
   const steps = [...networks.steps, ...serviceSteps(stack, record, networks), ...volumeSteps(stack, record)];
   const changed = record === undefined || record.removing || !sameValue(record.spec, stack);
   const generation = (record?.generation ?? 0) + (changed ? 1 : 0);
@@ -109,7 +111,10 @@ const showPorts = (s: Service): string =>
 
 const showNetworks = (s: Service): string =>
   Object.entries(s.networks)
-    .map(([key, a]) => (a.aliases.length > 0 ? `${key} (${a.aliases.join(', ')})` : key))
+    .map(([key, a]) => {
+      const notes = [...a.aliases, ...[a.ipv4, a.ipv6, a.mac].filter((x) => x !== undefined)];
+      return notes.length > 0 ? `${key} (${notes.join(', ')})` : key;
+    })
     .join(', ') || 'none';
 
 /** Values that may hold secrets, or are too long for a line, are named and not shown. */
@@ -172,7 +177,7 @@ export function planRemoval(state: ClusterState, name: string, now: number): Omi
   const key = keys.stack(name);
   const steps: PlanStep[] = [
     ...Object.keys(record.spec.services).map((s): PlanStep => ({ action: 'remove', kind: 'service', name: s, details: [] })),
-    ...Object.values(record.spec.networks).map((n): PlanStep => ({ action: 'remove', kind: 'network', name: n.name, details: [] })),
+    ...Object.values(record.spec.networks).map((n) => networkRemoval(state, name, n)),
     ...Object.values(record.spec.volumes).map((v): PlanStep => ({
       action: 'keep',
       kind: 'volume',
@@ -186,4 +191,11 @@ export function planRemoval(state: ClusterState, name: string, now: number): Omi
     compares: [{ key, modRevision: state.revisionOf(key) }],
     writes: [{ put: key, value: encode({ ...record, removing: true, updatedAt: now }) }],
   };
+}
+
+function networkRemoval(state: ClusterState, stack: string, wish: NetworkWish): PlanStep {
+  const network = state.networks.get(state.networkNames.get(wish.name) ?? '');
+  if (wish.external) return { action: 'keep', kind: 'network', name: wish.name, details: ['external'] };
+  const step = network && dropped(state, network, stack);
+  return step?.action === 'keep' ? step : { action: 'remove', kind: 'network', name: wish.name, details: [] };
 }

@@ -8,7 +8,9 @@
 import { keys } from '#model/keys.js';
 import type { Service } from '#model/stack.js';
 import type { Task } from '#model/task.js';
-import { slotKey, type ClusterState } from './cluster-state.js';
+import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
+import { addressesOf } from './allocate.js';
+import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
 import { specHash } from './spec-hash.js';
 
 export interface SlotWish {
@@ -34,17 +36,30 @@ export function networkIdsOf(state: ClusterState, stackName: string): Map<string
   const ids = new Map<string, string>();
   for (const [key, wish] of Object.entries(state.stacks.get(stackName)?.spec.networks ?? {})) {
     const id = state.networkNames.get(wish.name);
-    if (id !== undefined && state.networks.get(id)?.stack === stackName) ids.set(key, id);
+    const network = state.networks.get(id ?? '');
+    if (network && (wish.external || network.stack === stackName)) ids.set(key, network.id);
   }
   return ids;
 }
 
+/** What tasks are made for: a network that became dual stack makes new ones. */
+function identities(state: ClusterState, networkIds: ReadonlyMap<string, string>): Map<string, string> {
+  return new Map(
+    [...networkIds].map(([key, id]) => {
+      const ipv6 = state.networks.get(id)?.ipv6;
+      return [key, ipv6 ? `${id} ${ipv6.subnet}` : id];
+    }),
+  );
+}
+
 export function reconcileServices(state: ClusterState): ServicesPlan {
   const plan: ServicesPlan = { create: [], stop: [], forget: [] };
+  const declared = declaredAddresses(state);
   for (const record of state.stacks.values()) {
     if (record.removing) continue;
     const networkIds = networkIdsOf(state, record.spec.name);
-    for (const service of Object.values(record.spec.services)) reconcileService(state, record.spec.name, service, networkIds, plan);
+    for (const service of Object.values(record.spec.services))
+      reconcileService(state, record.spec.name, service, networkIds, declared, plan);
   }
   for (const task of state.tasks.values()) {
     const reason = unwantedReason(state, task);
@@ -81,11 +96,12 @@ function reconcileService(
   stack: string,
   service: Service,
   networkIds: ReadonlyMap<string, string>,
+  declared: DeclaredAddresses,
   plan: ServicesPlan,
 ): void {
   // A network that is not there (yet): its tasks could only be made wrong.
   if (Object.keys(service.networks).some((key) => !networkIds.has(key))) return;
-  const hash = specHash(service, networkIds);
+  const hash = specHash(service, identities(state, networkIds));
   const outdated: Task[] = [];
   let settled = true;
   for (let slot = 1; slot <= service.replicas; slot++) {
@@ -103,11 +119,20 @@ function reconcileService(
       plan.create.push({ ...wish, replaces: task });
       settled = false;
     } else if (task.desired === 'stop') settled = false;
-    else if (task.specHash !== hash) outdated.push(task);
+    else if (task.specHash !== hash || trespasses(task, declared)) outdated.push(task);
     else if (state.statuses.get(task.id)?.state !== 'running') settled = false;
   }
   for (const task of pickOutdated(state, outdated, settled)) plan.stop.push({ task, reason: 'the service changed' });
 }
+
+/** Whether it got an address by chance that another service declared as its own since: it moves to another. */
+const trespasses = (task: Task, declared: DeclaredAddresses): boolean =>
+  task.endpoints.some((e) =>
+    addressesOf(e).some((address) => {
+      const owner = declared.get(e.networkId)?.get(address);
+      return owner !== undefined && owner !== serviceKey(task.stack, task.service);
+    }),
+  );
 
 /** Tasks that do not run can be replaced at once; of those that run, one, and only when every other slot is as it should be. */
 function pickOutdated(state: ClusterState, outdated: readonly Task[], settled: boolean): Task[] {

@@ -1,7 +1,8 @@
 /** What listings show, made from the model. */
-import { compareIps, usableAddresses } from '#planner/allocate.js';
+import { compareAddresses } from '#base/ip.js';
 import type { ClusterState } from '#planner/cluster-state.js';
-import { overlayMtu } from '#planner/node-view-of.js';
+import { usableAddresses } from '#planner/network-subnets.js';
+import { networkMtu } from '#planner/network-mtu.js';
 import { placementTroubles, waitingReason } from '#planner/plan-services.js';
 import { standingOf } from '#planner/schedule.js';
 import type { Lease, Network } from '#model/network.js';
@@ -111,12 +112,12 @@ function addressRow(state: ClusterState, ipv4: string, lease: Lease): AddressRow
 }
 
 function networkRow(state: ClusterState, network: Network): NetworkRow {
-  const leases = [...(state.leases.get(network.id)?.entries() ?? [])].sort(([a], [b]) => compareIps(a, b));
+  const leases = [...(state.leases.get(network.id)?.entries() ?? [])].sort(([a], [b]) => compareAddresses(a, b));
   return {
     network: networkToWire(network),
-    mtu: overlayMtu(state),
+    mtu: networkMtu(state, network),
     addressesUsed: leases.length,
-    addressesTotal: usableAddresses(network.subnet),
+    addressesTotal: usableAddresses(network),
     addresses: leases.map(([ipv4, lease]) => addressRow(state, ipv4, lease)),
   };
 }
