@@ -170,8 +170,9 @@ function inputChains({ vxlanPort }: FirewallInput): NftChain[] {
       name: 'input',
       hook: 'filter hook input priority 0',
       rules: [
+        // vxlan_guard leaves untracked what comes from a member's address, which no task can send from.
+        rule(`udp dport ${vxlanPort} ct state untracked accept`, "members' tunnels: most of what comes in"),
         rule(`iifname ${BRIDGES} goto input_from_task`, 'what a task sends to the node'),
-        rule(`ct state untracked udp dport ${vxlanPort} accept`, "members' tunnels: most of what comes in"),
         rule('ct state established,related accept', 'answers'),
         rule('iifname "lo" accept', 'the node itself'),
         rule('ip daddr @subnets counter drop', 'from outside, no network is entered by its gateway: no open resolver'),
