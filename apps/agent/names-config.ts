@@ -2,6 +2,7 @@
 import { DNS_PORT } from '#model/ports.js';
 import type { NameRecord, NetworkView } from '#model/node-view.js';
 import type { ViewByKind } from '#model/view-state.js';
+import { isChildNetwork, resolverOf } from '#overlay/child-network.js';
 import { DEFAULT_TTL_SECONDS, type NameConfig, type NetworkNamesConfig, type PointerConfig } from '#dns/name-config.js';
 
 export function namesConfig(view: ViewByKind, nodeId: string, upstreams: readonly string[]): NameConfig {
@@ -23,10 +24,10 @@ function networkNames(n: NetworkView, view: ViewByKind, tasks: ViewByKind['tasks
     name: n.name,
     stack: n.stack,
     internal: n.internal,
-    listen: { address: n.gateway, port: DNS_PORT },
+    listen: { address: resolverOf(n), port: DNS_PORT },
     subnet: n.subnet,
     // The node asks its own gateway address from that very address.
-    nodeAddresses: [n.nodeAddress, n.gateway],
+    nodeAddresses: isChildNetwork(n) ? [] : [n.nodeAddress, n.gateway],
     clients: tasks.flatMap((t) => t.endpoints.filter((e) => e.networkId === n.id).map((e) => e.ipv4)).sort(),
     records: records.map(({ name, addresses }) => ({ name, addresses })),
     ptr: pointers(n, view, records),

@@ -3,8 +3,8 @@
  * a line with a control character is refused all the same, since a newline would be a command of its own.
  */
 import { WeftError } from '#base/errors.js';
-import type { FdbRow, Link, Route } from '#overlay/kernel-state.js';
-import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
+import type { ChildLink, FdbRow, Link, Route } from '#overlay/kernel-state.js';
+import { isChild, NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import { ROUTE_PROTOCOL } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
 
@@ -35,8 +35,11 @@ export function toolOf(o: Operation): Tool {
   }
 }
 
-/** The namespace whose tool runs it: namespaces themselves are made from the node's. */
-export const seatOf = (o: Operation): string => (o.op === 'addNamespace' || o.op === 'removeNamespace' ? NODE_NAMESPACE : o.ns);
+/** The namespace whose tool runs it: namespaces themselves are made from the node's, and parts of its devices are. */
+export function seatOf(o: Operation): string {
+  const fromNode = o.op === 'addNamespace' || o.op === 'removeNamespace' || (o.op === 'addLink' && isChild(o.link));
+  return fromNode ? NODE_NAMESPACE : o.ns;
+}
 
 /** Lines of an operation whose tool reads lines. @throws INTERNAL on a control character */
 export function linesOf(o: Operation): Line[] {
@@ -61,7 +64,7 @@ function rawLines(o: Operation): Line[] {
     case 'removeNamespace':
       return [{ text: `netns del ${o.ns}` }];
     case 'addLink':
-      return addLines(o.name, o.link);
+      return isChild(o.link) ? childLines(o.ns, o.name, o.link) : addLines(o.name, o.link);
     case 'setLink':
       return setLines(o.name, o.link);
     case 'removeLink':
@@ -121,10 +124,25 @@ function addLines(name: string, link: Link): Line[] {
         quiet(name),
         ...setLines(name, link),
       ];
+    case 'vlan':
+      return [
+        { text: `link add link ${link.parent} name ${name} type vlan protocol 802.1Q id ${link.id}` },
+        quiet(name),
+        ...setLines(name, link),
+      ];
     case 'task':
     case 'loopback':
+    case 'macvlan':
+    case 'ipvlan':
       return setLines(name, link);
   }
+}
+
+/** Made where its parent is and born where it belongs: so it never has a name that is taken, nor is seen by the node. */
+function childLines(ns: string, name: string, link: ChildLink): Line[] {
+  const mac = link.kind === 'macvlan' ? ` address ${link.mac}` : '';
+  const type = `type ${link.kind} mode ${link.mode}`;
+  return [{ text: `link add link ${link.parent} name ${name}${mac} mtu ${link.mtu} netns ${ns} ${type}` }];
 }
 
 /** No IPv6 address of its own. Optional: a kernel without IPv6 has none to keep quiet. */
@@ -134,7 +152,12 @@ function setLines(name: string, link: Link): Line[] {
   switch (link.kind) {
     case 'loopback':
       return [{ text: `link set dev ${name} up` }];
+    case 'vlan':
+      return [{ text: `link set dev ${name} up` }];
+    case 'ipvlan':
+      return [{ text: `link set dev ${name} mtu ${link.mtu} up` }];
     case 'bridge':
+    case 'macvlan':
     case 'task':
       return [{ text: `link set dev ${name} address ${link.mac} mtu ${link.mtu} up` }];
     case 'vxlan':
@@ -144,6 +167,7 @@ function setLines(name: string, link: Link): Line[] {
         { text: `link set dev ${name} up` },
       ];
     case 'veth':
+      if (link.bridge === '') return [{ text: `link set dev ${name} mtu ${link.mtu} nomaster up` }];
       return [
         { text: `link set dev ${name} mtu ${link.mtu} master ${link.bridge}` },
         { text: `link set dev ${name} type bridge_slave hairpin ${link.hairpin ? 'on' : 'off'}` },

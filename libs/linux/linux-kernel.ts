@@ -15,7 +15,7 @@ import type { Failure, Kernel, ObserveOptions } from './kernel.js';
 import type { TableOperation } from './nft.js';
 import { NftTables } from './nft.js';
 import type { Seen } from './observe.js';
-import { nodeLinks, rowsOf, see, seeFdb, seenIn, seeSysctls, showLines, sysctlsIn, taskLinks } from './observe.js';
+import { hasChildren, nodeLinks, rowsOf, see, seeFdb, seenIn, seeSysctls, showLines, sysctlsIn, taskLinks } from './observe.js';
 import type { Run } from './runner.js';
 import { mapLimit } from './runner.js';
 
@@ -46,7 +46,11 @@ export class LinuxKernel implements Kernel {
     const node = await see(this.#entry, NODE_NAMESPACE);
     const ours = [...node.taskNamespaces.values()].filter((ns) => only?.includes(ns) ?? true);
     const tasks = new Map(await mapLimit(ours, PARALLEL, async (ns) => [ns, await see(this.#entry, ns)] as const));
-    const states = await mapLimit(ours, PARALLEL, async (ns) => [ns, await this.#taskState(ns, tasks.get(ns) as Seen, like)] as const);
+    const states = await mapLimit(
+      ours,
+      PARALLEL,
+      async (ns) => [ns, await this.#taskState(ns, tasks.get(ns) as Seen, node, like)] as const,
+    );
     const namespaces: Record<string, NamespaceState> = Object.fromEntries(states);
     if (only === undefined) namespaces[NODE_NAMESPACE] = await this.#nodeState(node, tasks, like);
     return { namespaces };
@@ -81,11 +85,11 @@ export class LinuxKernel implements Kernel {
     return { ...rowsOf(node, fdb), links: nodeLinks(node, tasks), nft, sysctls, flows: wanted.flows, doors: wanted.doors };
   }
 
-  async #taskState(ns: string, seen: Seen, like: KernelState): Promise<NamespaceState> {
+  async #taskState(ns: string, seen: Seen, node: Seen, like: KernelState): Promise<NamespaceState> {
     const wanted = like.namespaces[ns] ?? emptyNamespace();
     const nft = await this.#nft.observe(ns);
     const sysctls = await seeSysctls(this.#entry, ns, wanted.sysctls, () => true);
-    return { ...rowsOf(seen, []), links: taskLinks(seen), nft, sysctls, flows: wanted.flows, doors: wanted.doors };
+    return { ...rowsOf(seen, []), links: taskLinks(seen, node), nft, sysctls, flows: wanted.flows, doors: wanted.doors };
   }
 
   async #run(tool: Tool, ns: string, operations: readonly Operation[]): Promise<Failure[]> {
@@ -124,7 +128,7 @@ export class LinuxKernel implements Kernel {
     this.#fresh.clear();
     const states = only?.flatMap((ns): [string, NamespaceState][] => {
       const { seen, sysctls = '' } = fresh.get(ns) ?? {};
-      return seen ? [[ns, this.#freshState(ns, seen, sysctls, like)]] : [];
+      return seen && !hasChildren(seen) ? [[ns, this.#freshState(ns, seen, sysctls, like)]] : [];
     });
     return states && states.length === only?.length ? Object.fromEntries(states) : undefined;
   }

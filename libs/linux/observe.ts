@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { isIpv4 } from '#base/address.js';
 import { WeftError } from '#base/errors.js';
-import type { Address, FdbRow, Link, NamespaceState, Neighbour, Route, Rule } from '#overlay/kernel-state.js';
+import type { Address, ChildLink, FdbRow, Link, NamespaceState, Neighbour, Route, Rule } from '#overlay/kernel-state.js';
 import { addressKey, deviceOfSysctl, fdbKey, keyed, NODE_NAMESPACE, neighbourKey, routeKey, ruleKey } from '#overlay/kernel-state.js';
 import { isOurLink, isOurNamespace, isTaskLink, ROUTE_PROTOCOL } from '#overlay/names.js';
 import type { Entry } from './enter.js';
@@ -13,6 +13,9 @@ import type { Entry } from './enter.js';
 const linkSchema = z.object({
   ifindex: z.number(),
   ifname: z.string(),
+  /** Name of what it is a part of, in the same namespace… */
+  link: z.string().nullish(),
+  /** …or its index in another. */
   link_index: z.number().nullish(),
   link_netnsid: z.number().optional(),
   flags: z.array(z.string()),
@@ -22,7 +25,9 @@ const linkSchema = z.object({
   linkinfo: z
     .object({
       info_kind: z.string().optional(),
-      info_data: z.looseObject({ id: z.number().optional(), port: z.number().optional(), local: z.string().optional() }).optional(),
+      info_data: z
+        .looseObject({ id: z.number().optional(), port: z.number().optional(), local: z.string().optional(), mode: z.string().optional() })
+        .optional(),
       info_slave_data: z
         .looseObject({ neigh_suppress: z.boolean().optional(), learning: z.boolean().optional(), hairpin: z.boolean().optional() })
         .optional(),
@@ -78,8 +83,9 @@ export async function see(entry: Entry, ns: string): Promise<Seen> {
 /** What the `showLines` of a batch printed. @throws KERNEL */
 export function seenIn(ns: string, stdout: string): Seen {
   const [links, routes, rules, neighbours, netns] = documents(stdout, showLines(ns).length);
-  const ours = ns === NODE_NAMESPACE ? isOurLink : isTaskLink;
   const seen = parsed(z.array(linkSchema), links);
+  const names = new Set(seen.filter(ns === NODE_NAMESPACE ? (l) => isOurLink(l.ifname) : isOurs).map((l) => l.ifname));
+  const ours = (name: string) => names.has(name);
   return {
     links: seen,
     addresses: seen.filter((l) => ours(l.ifname) && l.ifname !== 'lo').flatMap(addressesOf),
@@ -145,16 +151,31 @@ export function nodeLinks(node: Seen, tasks: ReadonlyMap<string, Seen>): Record<
   return Object.fromEntries(node.links.filter((l) => isOurLink(l.ifname)).map((l) => [l.ifname, nodeLink(l, node, tasks)]));
 }
 
-/** The interfaces of a task's namespace. */
-export function taskLinks(task: Seen): Record<string, Link> {
-  return Object.fromEntries(
-    task.links
-      .filter((l) => isTaskLink(l.ifname))
-      .map((l): [string, Link] => [
-        l.ifname,
-        l.ifname === 'lo' ? { kind: 'loopback', up: isUp(l) } : { kind: 'task', up: isUp(l), mac: l.address ?? '', mtu: l.mtu },
-      ]),
-  );
+const CHILD_KINDS: readonly (string | undefined)[] = ['macvlan', 'ipvlan'];
+const isChildLink = (l: SeenLink): boolean => CHILD_KINDS.includes(l.linkinfo?.info_kind) && l.link_netnsid !== undefined;
+/** In a task's namespace: by name, or since the other end is outside. What a task made for itself is its own. */
+const isOurs = (l: SeenLink): boolean =>
+  isTaskLink(l.ifname) || isChildLink(l) || (l.linkinfo?.info_kind === 'veth' && l.link_netnsid !== undefined);
+
+/** Whether anything in it is a part of a device of the node's: by itself it cannot tell of which. */
+export const hasChildren = (task: Seen): boolean => task.links.some(isChildLink);
+
+/** The interfaces of a task's namespace. @param node what was seen in the node's */
+export function taskLinks(task: Seen, node?: Seen): Record<string, Link> {
+  return Object.fromEntries(task.links.filter(isOurs).map((l): [string, Link] => [l.ifname, taskLink(l, node)]));
+}
+
+function taskLink(l: SeenLink, node: Seen | undefined): Link {
+  const up = isUp(l);
+  if (l.ifname === 'lo') return { kind: 'loopback', up };
+  if (isChildLink(l)) return childLink(l, node);
+  return { kind: 'task', up, mac: l.address ?? '', mtu: l.mtu };
+}
+
+function childLink(l: SeenLink, node: Seen | undefined): ChildLink {
+  const parent = node?.links.find((p) => p.ifindex === l.link_index)?.ifname ?? '';
+  const rest = { up: isUp(l), parent, mode: l.linkinfo?.info_data?.mode ?? '', mtu: l.mtu };
+  return l.linkinfo?.info_kind === 'ipvlan' ? { kind: 'ipvlan', ...rest } : { kind: 'macvlan', ...rest, mac: l.address ?? '' };
 }
 
 /** Rows of a namespace as a state; links, nft and sysctls are put in by the caller. */
@@ -178,6 +199,7 @@ function nodeLink(l: SeenLink, node: Seen, tasks: ReadonlyMap<string, Seen>): Li
     const suppress = port?.neigh_suppress === true && port.learning === false;
     return { kind, up, vni: data?.id ?? 0, port: data?.port ?? 0, local: data?.local ?? '', mtu: l.mtu, bridge, suppress };
   }
+  if (kind === 'vlan') return { kind, up, parent: l.link ?? '', id: l.linkinfo?.info_data?.id ?? 0 };
   if (kind === 'veth')
     return { kind, up, mtu: l.mtu, bridge, hairpin: l.linkinfo?.info_slave_data?.hairpin === true, ...peerOf(l, node, tasks) };
   return { kind: 'bridge', up, mac: l.address ?? '', mtu: l.mtu };

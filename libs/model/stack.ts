@@ -159,6 +159,14 @@ export const networkModeSchema = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('container'), container: hostnameSchema }),
 ]);
 
+/** Compose Specification, `links` and `external_links`: a name that this service's tasks alone know another one by. */
+export const linkSchema = z.object({
+  /** A service of the stack; or the name of a task of any stack. */
+  service: serviceNameSchema.optional(),
+  container: hostnameSchema.optional(),
+  alias: hostnameSchema,
+});
+
 /** Compose Deploy Specification, `restart_policy`; `restart:` in short. */
 export const restartPolicySchema = z.object({
   condition: z.enum(['none', 'on-failure', 'any']).default('any'),
@@ -204,6 +212,7 @@ export const serviceSchema = z.object({
   networks: z.record(serviceNameSchema, attachmentSchema).default({}),
   /** Networks of its own if left out. */
   networkMode: networkModeSchema.optional(),
+  links: z.array(linkSchema).optional(),
   ports: z.array(portSchema).default([]),
   /** vip (if left out): one virtual address; dnsrr: the name answers with the addresses of all healthy tasks. */
   endpointMode: z.enum(['vip', 'dnsrr']).optional(),
@@ -315,6 +324,7 @@ export type Service = z.infer<typeof serviceSchema>;
 export type NetworkWish = z.infer<typeof networkWishSchema>;
 export type NetworkDriver = z.infer<typeof networkDriverSchema>;
 export type NetworkMode = z.infer<typeof networkModeSchema>;
+export type Link = z.infer<typeof linkSchema>;
 export type NetworkOptions = z.infer<typeof networkOptionsSchema>;
 export type SubnetWish = z.infer<typeof subnetWishSchema>;
 export type VolumeWish = z.infer<typeof volumeWishSchema>;

@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import { idSchema, hostnameSchema, nameSchema, serviceNameSchema } from './names.js';
 import { endpointSchema } from './network.js';
-import { containerWishSchema, networkModeSchema, portSchema, restartPolicySchema } from './stack.js';
+import { containerWishSchema, linkSchema, networkModeSchema, portSchema, restartPolicySchema } from './stack.js';
 
 export const taskSchema = z.object({
   id: idSchema,
@@ -23,6 +23,9 @@ export const taskSchema = z.object({
   ports: z.array(portSchema).default([]),
   endpoints: z.array(endpointSchema).default([]),
   networkMode: networkModeSchema.optional(),
+  /** Id of the task whose namespace it lives in: modes `service` and `container`. On the same node. */
+  shares: idSchema.optional(),
+  links: z.array(linkSchema).optional(),
   restart: restartPolicySchema.optional(),
   onPartition: z.enum(['keep', 'stop']).optional(),
   /** `stop`: the node stops and removes it, reports `stopped`, then the leader deletes the record. */
@@ -58,6 +61,10 @@ export const taskStatusSchema = z.object({
 
 /** The recorded reason why a task left a node. A snapshot that lacks a known task and its tombstone is not believed. */
 export const tombstoneSchema = z.object({ taskId: idSchema, nodeId: idSchema, reason: z.string(), at: z.number() });
+
+/** Whether the agent makes a network namespace for the task. If not, it lives in the node's, or in that of the task it shares. */
+export const ownsNamespace = ({ networkMode }: Pick<Task, 'networkMode'>): boolean =>
+  !['host', 'service', 'container'].includes(networkMode?.kind ?? 'networks');
 
 export type Task = z.infer<typeof taskSchema>;
 export type TaskState = z.infer<typeof taskStateSchema>;

@@ -4,7 +4,17 @@
  */
 import { WeftError } from '#base/errors.js';
 import type { KernelState, Link, NamespaceState } from './kernel-state.js';
-import { addressKey, deviceOfSysctl, emptyNamespace, fdbKey, NODE_NAMESPACE, neighbourKey, routeKey, ruleKey } from './kernel-state.js';
+import {
+  addressKey,
+  deviceOfSysctl,
+  emptyNamespace,
+  fdbKey,
+  isChild,
+  neighbourKey,
+  NODE_NAMESPACE,
+  routeKey,
+  ruleKey,
+} from './kernel-state.js';
 import type { Operation } from './operation.js';
 import { describe } from './operation.js';
 
@@ -80,7 +90,13 @@ function applyInside(state: KernelState, space: NamespaceState, o: Inside, refus
 
 function addLink(state: KernelState, space: NamespaceState, name: string, link: Link, refuse: Refuse): void {
   if (space.links[name]) refuse('it exists');
-  if ('bridge' in link && space.links[link.bridge]?.kind !== 'bridge') refuse(`no bridge ${link.bridge}`);
+  needBridge(space, link, refuse);
+  if (isChild(link)) {
+    const node = state.namespaces[NODE_NAMESPACE] ?? emptyNamespace();
+    if (link.parent.startsWith('wf') && !node.links[link.parent]) refuse(`no device ${link.parent}`);
+    space.links[name] = { ...link, up: false };
+    return;
+  }
   if (link.kind === 'task' || link.kind === 'loopback') refuse('it cannot be made by itself');
   if (link.kind === 'veth') {
     const peer = state.namespaces[link.peerNamespace] ?? refuse(`no namespace ${link.peerNamespace}`);
@@ -90,11 +106,17 @@ function addLink(state: KernelState, space: NamespaceState, name: string, link: 
   space.links[name] = link;
 }
 
+/** A host's own devices are not in a state of ours: only our bridges can be missed. */
+function needBridge(space: NamespaceState, link: Link, refuse: Refuse): void {
+  if (!('bridge' in link) || (link.kind === 'veth' && link.bridge === '')) return;
+  if (space.links[link.bridge]?.kind !== 'bridge') refuse(`no bridge ${link.bridge}`);
+}
+
 function setLink(space: NamespaceState, name: string, link: Link, refuse: Refuse): void {
   const before = space.links[name] ?? refuse('no such device');
   if (before.kind !== link.kind) refuse(`it is a ${before.kind}`);
   if ('bridge' in link && 'bridge' in before) {
-    if (space.links[link.bridge]?.kind !== 'bridge') refuse(`no bridge ${link.bridge}`);
+    needBridge(space, link, refuse);
     if (before.bridge !== link.bridge) forgetPort(space, name);
   }
   // Writing a MAC flushes the device's neighbours, permanent ones too.
@@ -119,6 +141,13 @@ function removeLink(state: KernelState, ns: string, name: string): void {
   if (link.kind === 'veth') removeLink(state, link.peerNamespace, link.peerName);
   if (link.kind === 'task') removeVethOf(state, ns, name);
   if (link.kind === 'bridge') releasePorts(space, name);
+  if (link.kind === 'vlan') removeChildren(state, name);
+}
+
+function removeChildren(state: KernelState, parent: string): void {
+  for (const [ns, space] of Object.entries(state.namespaces)) {
+    for (const [name, link] of Object.entries(space.links)) if (isChild(link) && link.parent === parent) removeLink(state, ns, name);
+  }
 }
 
 function removeVethOf(state: KernelState, ns: string, name: string): void {

@@ -4,7 +4,7 @@
  * that guard it stand; then links, addresses, routes and rows.
  */
 import type { FdbRow, KernelState, Link, NamespaceState } from './kernel-state.js';
-import { deviceOfSysctl, emptyNamespace, NODE_NAMESPACE } from './kernel-state.js';
+import { deviceOfSysctl, emptyNamespace, isChild, NODE_NAMESPACE } from './kernel-state.js';
 import type { Operation } from './operation.js';
 
 /** Operations that turn `observed` into `desired`; empty if nothing differs. */
@@ -59,8 +59,10 @@ function diffLinks(desired: KernelState, observed: KernelState): LinkChanges {
     changes.removals.push({ op: 'removeLink', ns: node, name });
     lose(changes, node, name, link);
   }
+  const inside = Object.keys(desired.namespaces).filter((ns) => ns !== node);
+  for (const ns of inside) removeChildren(changes, ns, desired, observed);
   for (const [name, link] of Object.entries(want).sort(bridgesFirst)) addOrSet(changes, observed, name, link);
-  for (const ns of Object.keys(desired.namespaces)) if (ns !== node) diffInside(changes, ns, desired, observed);
+  for (const ns of inside) diffInside(changes, ns, desired, observed);
   return changes;
 }
 
@@ -90,20 +92,36 @@ function clearPeer(changes: LinkChanges, observed: KernelState, ns: string, name
   changes.lost.add(at(ns, name));
 }
 
-/** A task's own interfaces come and go with their wires; only their settings are compared. */
+/** A task's own interfaces come and go with their wires, or are parts of a device of the node; then their settings are compared. */
 function diffInside(changes: LinkChanges, ns: string, desired: KernelState, observed: KernelState): void {
   const operations: Operation[] = [];
   for (const [name, link] of Object.entries(space(desired, ns).links)) {
     const current = changes.lost.has(at(ns, name)) ? undefined : space(observed, ns).links[name];
+    if (!current && isChild(link)) changes.additions.push({ op: 'addLink', ns, name, link });
     if (!current || !equal(current, link)) operations.push({ op: 'setLink', ns, name, link });
   }
   changes.inside.set(ns, operations);
+}
+
+/** What is a part of a device goes with it; what is none, or of another one, is in the way of what should be. */
+function removeChildren(changes: LinkChanges, ns: string, desired: KernelState, observed: KernelState): void {
+  const want = space(desired, ns).links;
+  for (const [name, link] of Object.entries(space(observed, ns).links)) {
+    const next = want[name];
+    if (changes.lost.has(at(ns, name))) continue;
+    const goesAnyway = isChild(link) && changes.lost.has(at(NODE_NAMESPACE, link.parent));
+    if (!goesAnyway && ((next && sameMaking(next, link)) || !(isChild(link) || isChild(next)))) continue;
+    if (!goesAnyway) changes.removals.push({ op: 'removeLink', ns, name });
+    changes.lost.add(at(ns, name));
+  }
 }
 
 /** What cannot be changed on a link that exists. */
 function sameMaking(a: Link, b: Link): boolean {
   if (a.kind === 'vxlan' && b.kind === 'vxlan') return a.vni === b.vni && a.port === b.port && a.local === b.local;
   if (a.kind === 'veth' && b.kind === 'veth') return a.peerNamespace === b.peerNamespace && a.peerName === b.peerName;
+  if (a.kind === 'vlan' && b.kind === 'vlan') return a.parent === b.parent && a.id === b.id;
+  if (isChild(a) && isChild(b)) return a.kind === b.kind && a.parent === b.parent && a.mode === b.mode;
   return a.kind === b.kind;
 }
 

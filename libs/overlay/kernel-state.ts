@@ -35,7 +35,9 @@ export interface NamespaceState {
   doors: readonly number[];
 }
 
-export type Link = LoopbackLink | BridgeLink | VxlanLink | VethLink | TaskLink;
+export type Link = LoopbackLink | BridgeLink | VxlanLink | VlanLink | VethLink | TaskLink | ChildLink;
+/** An interface of a task that is a part of a device of the node. */
+export type ChildLink = MacvlanLink | IpvlanLink;
 
 export interface LoopbackLink {
   kind: 'loopback';
@@ -63,11 +65,20 @@ export interface VxlanLink {
   /** Port flags `neigh_suppress on learning off`. */
   suppress: boolean;
 }
+/** IEEE 802.1Q: one VLAN of a device of the host. */
+export interface VlanLink {
+  kind: 'vlan';
+  up: boolean;
+  parent: string;
+  /** 1 … 4094. */
+  id: number;
+}
 /** The node's end of a task's wire. Making it makes the task's end too, and so does removing. */
 export interface VethLink {
   kind: 'veth';
   up: boolean;
   mtu: number;
+  /** The bridge it is a port of; '' if none. */
   bridge: string;
   /** The port may send a frame back where it came from. */
   hairpin: boolean;
@@ -82,6 +93,26 @@ export interface TaskLink {
   mac: string;
   mtu: number;
 }
+/** In a task's namespace; made from the node's, where its parent is, and gone with that. */
+export interface MacvlanLink {
+  kind: 'macvlan';
+  up: boolean;
+  /** Device of the node's namespace; '' if it is nowhere we know. */
+  parent: string;
+  mode: string;
+  mac: string;
+  mtu: number;
+}
+/** The same, with the parent's MAC. */
+export interface IpvlanLink {
+  kind: 'ipvlan';
+  up: boolean;
+  parent: string;
+  mode: string;
+  mtu: number;
+}
+
+export const isChild = (link: Link | undefined): link is ChildLink => link?.kind === 'macvlan' || link?.kind === 'ipvlan';
 
 export interface Address {
   dev: string;

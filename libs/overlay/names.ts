@@ -15,22 +15,29 @@ export const NODE_VIP_TABLE = 'ip weft_vips';
 export const TASK_TABLE = 'ip weft';
 export const OUR_TABLES: readonly string[] = [FIREWALL_TABLE, PORT_GUARD_TABLE, NODE_VIP_TABLE, TASK_TABLE];
 
-const OUR_LINK = /^wf(b[0-9]{1,8}|x[0-9]{1,8}|v[0-9a-f]{10})$/;
+const OUR_LINK = /^wf(b[0-9]{1,8}|x[0-9]{1,8}|[lsv][0-9a-f]{10})$/;
 const OUR_NAMESPACE = /^weft-[0-9a-f]{8,12}$/;
-const TASK_LINK = /^(lo|eth[0-9]{1,2})$/;
+const TASK_LINK = /^(lo|eth[0-9]{1,3}|weft0)$/;
 
 export const isOurLink = (name: string): boolean => OUR_LINK.test(name);
 export const isOurNamespace = (name: string): boolean => OUR_NAMESPACE.test(name);
-/** Inside a task's namespace, which is ours as a whole, only these are looked at. */
+/** Inside a task's namespace these are ours by name; others (`interface_name`) are known by the far end in the node's namespace. */
 export const isTaskLink = (name: string): boolean => TASK_LINK.test(name);
 
 export const bridgeName = (vni: number): string => `wfb${vni}`;
 export const vxlanName = (vni: number): string => `wfx${vni}`;
 
-/** The node's end of a task's wire on a network: 40 bits of a hash, so that two never meet on one node. */
-export function vethName(taskId: string, networkId: string): string {
-  return `wfv${createHash('sha256').update(`${taskId}/${networkId}`).digest('hex').slice(0, 10)}`;
-}
+/** 40 bits of a hash, so that two never meet on one node. */
+const hashed = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 10);
+
+/** The node's end of a task's wire on a network. */
+export const vethName = (taskId: string, networkId: string): string => `wfv${hashed(`${taskId}/${networkId}`)}`;
+/** A VLAN of a device of the host, made by us. */
+export const vlanName = (parent: string, id: number): string => `wfl${hashed(`${parent}.${id}`)}`;
+/** The node's end of the wire by which a task without a bridge asks for names. */
+export const serviceWireName = (taskId: string): string => `wfs${hashed(taskId)}`;
+/** The task's end of that wire. */
+export const SERVICE_DEVICE = 'weft0';
 
 /** The network namespace of a task, below /run/netns. */
 export const taskNamespace = (taskId: string): string => `weft-${taskId.slice(0, 12)}`;

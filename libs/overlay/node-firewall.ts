@@ -7,7 +7,8 @@
  */
 import type { NetworkView } from '#model/node-view.js';
 import { DNS_PORT } from '#model/ports.js';
-import { bridgeName } from './names.js';
+import { SERVICE_ADDRESS, type WiredTask } from './child-network.js';
+import { bridgeName, serviceWireName } from './names.js';
 import type { NftChain, NftSet } from './nft-text.js';
 import { rule, tableText } from './nft-text.js';
 import type { Publication } from './published-ports.js';
@@ -24,6 +25,8 @@ export interface FirewallInput {
   /** Networks with a bridge on this node. */
   networks: readonly NetworkView[];
   publications: readonly Publication[];
+  /** Tasks of this node that have a wire of their own to it. */
+  wires?: readonly WiredTask[];
   /** Underlay addresses VXLAN may come from: the nodes. */
   vteps: readonly string[];
   /** Underlay addresses whose guarded ports are out of reach for tasks: nodes and controllers. */
@@ -44,6 +47,7 @@ export function firewallTable(input: FirewallInput): string {
       vxlanUntracked(input),
       ...publishedChains(input.publications),
       resolverRedirect(),
+      ...wireChains(input),
       ...inputChains(input),
       ...forwardChains(input),
       leaving(),
@@ -80,7 +84,7 @@ export function portGuardTable(ports: readonly LocalPort[]): string {
   );
 }
 
-function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort }: FirewallInput): NftSet[] {
+function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort, wires = [] }: FirewallInput): NftSet[] {
   const bridge = (n: NetworkView) => `"${bridgeName(n.vni)}"`;
   return [
     { name: 'vteps', kind: 'set', type: 'ipv4_addr', fixed: true, elements: unique(vteps) },
@@ -104,6 +108,7 @@ function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort }: Firewall
       type: 'ifname . ipv4_addr : ipv4_addr . inet_service',
       elements: networks.map((n) => `${bridge(n)} . ${n.gateway} : ${n.gateway} . ${DNS_PORT}`),
     },
+    ...wiredSet(wires),
     { name: 'internal', kind: 'set', type: 'ifname', elements: networks.filter((n) => n.internal).map(bridge) },
     { name: 'subnets', kind: 'set', type: 'ipv4_addr', interval: true, elements: networks.map((n) => n.subnet) },
     {
@@ -115,6 +120,11 @@ function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort }: Firewall
     },
     { name: 'node_address', kind: 'map', type: 'ifname : ipv4_addr', elements: networks.map((n) => `${bridge(n)} : ${n.nodeAddress}`) },
   ];
+}
+
+function wiredSet(wires: readonly WiredTask[]): NftSet[] {
+  const elements = wires.flatMap(({ taskId, addresses }) => addresses.map((a) => `"${serviceWireName(taskId)}" . ${a}`));
+  return elements.length === 0 ? [] : [{ name: 'wired', kind: 'set', type: 'ifname . ipv4_addr', elements }];
 }
 
 /**
@@ -139,6 +149,31 @@ function vxlanUntracked({ vxlanPort }: FirewallInput): NftChain {
     hook: 'filter hook output priority -300',
     rules: [rule(`udp dport ${vxlanPort} ip daddr @vteps notrack`, 'tunnels need no connection tracking')],
   };
+}
+
+/** Names of wires, by pattern. */
+const WIRES = '"wfs*"';
+
+/** A wire carries questions for names, and what the node itself begins. Its chains stand only while there is one. */
+function wireChains({ wires = [] }: FirewallInput): NftChain[] {
+  if (wires.length === 0) return [];
+  const apart = (direction: string) => rule(`${direction} ${WIRES} counter drop`, 'a wire ends at the node');
+  return [
+    {
+      name: 'wire',
+      hook: 'filter hook input priority -1',
+      rules: [
+        rule(`iifname != ${WIRES} accept`, 'not from a wire'),
+        rule('iifname . ip saddr != @wired counter drop', 'an address that is not its own'),
+        rule(`ip daddr != ${SERVICE_ADDRESS} counter drop`, 'nothing else of the node is there'),
+        rule('ct state established,related accept', 'answers to what the node asked'),
+        rule(`meta l4proto { tcp, udp } th dport ${DNS_PORT} accept`, 'names'),
+        rule('icmp type echo-request accept', 'ping'),
+        rule('counter drop', 'names and answers, and nothing else'),
+      ],
+    },
+    { name: 'wire_forward', hook: 'filter hook forward priority -1', rules: [apart('iifname'), apart('oifname')] },
+  ];
 }
 
 /** Port 53 of a gateway is redirected, not bound: a resolver of the host's on 0.0.0.0:53 is no clash. */

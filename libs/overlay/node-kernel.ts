@@ -7,15 +7,16 @@
  */
 import { macOfIp, parseCidr } from '#base/address.js';
 import type { EndpointView, NetworkView } from '#model/node-view.js';
-import type { Task } from '#model/task.js';
+import { ownsNamespace, type Task } from '#model/task.js';
 import type { ViewByKind } from '#model/view-state.js';
+import { isChildNetwork, parentDevice, vlanLinks, wireAddresses, wireLinks, wireRoutes, type WiredTask } from './child-network.js';
 import type { Address, FdbRow, KernelState, Link, NamespaceState, Neighbour, Route } from './kernel-state.js';
 import { addressKey, emptyNamespace, fdbKey, keyed, neighbourKey, NODE_NAMESPACE, routeKey } from './kernel-state.js';
 import { bridgeName, FIREWALL_TABLE, NODE_VIP_TABLE, PORT_GUARD_TABLE, taskNamespace, vethName, vxlanName } from './names.js';
 import { tableText } from './nft-text.js';
 import { firewallTable, portGuardTable } from './node-firewall.js';
 import type { Publication } from './published-ports.js';
-import type { TaskInterface } from './task-namespace.js';
+import { exitOf, taskInterfaces, type TaskInterface } from './task-interfaces.js';
 import { taskNamespaceState } from './task-namespace.js';
 import type { Vip } from './vip-table.js';
 import { vipChains, vipSets } from './vip-table.js';
@@ -26,12 +27,17 @@ export interface HostInput {
   address: string;
   /** Ids of tasks that may be reached at published ports; every task of this node with `desired: run` if left out. */
   runningTasks?: ReadonlySet<string>;
+  /** Names of the host's own network devices. */
+  devices?: ReadonlySet<string>;
 }
 
 /** The whole kernel state that `view` calls for on this node. */
 export function nodeKernel(view: ViewByKind, host: HostInput): KernelState {
   const index = indexView(view, host);
-  const tasks = view.tasks.filter((t) => t.nodeId === host.nodeId).map((task) => ({ task, interfaces: taskInterfaces(task, index) }));
+  const parentOf = (n: NetworkView) => parentDevice(n, host.devices ?? NO_DEVICES);
+  const tasks = view.tasks
+    .filter((t) => t.nodeId === host.nodeId && ownsNamespace(t))
+    .map((task) => ({ task, interfaces: taskInterfaces(task.endpoints, index.networks.values(), parentOf) }));
   const namespaces: Record<string, NamespaceState> = { [NODE_NAMESPACE]: nodeNamespace(view, host, index, tasks) };
   for (const { task, interfaces } of tasks) {
     const on = interfaces.map((i) => i.network.id);
@@ -43,6 +49,8 @@ export function nodeKernel(view: ViewByKind, host: HostInput): KernelState {
   }
   return { namespaces };
 }
+
+const NO_DEVICES: ReadonlySet<string> = new Set();
 
 interface PlacedTask {
   task: Task;
@@ -85,26 +93,29 @@ function indexView(view: ViewByKind, host: HostInput): Index {
   };
 }
 
-/** eth0, eth1, … in the order of the networks' keys. An endpoint whose network the view does not hold (yet) waits. */
-function taskInterfaces(task: Task, index: Index): TaskInterface[] {
-  const byNetwork = new Map(task.endpoints.map((e) => [e.networkId, e]));
-  const interfaces: TaskInterface[] = [];
-  for (const network of index.networks.values()) {
-    const endpoint = byNetwork.get(network.id);
-    if (endpoint) interfaces.push({ name: `eth${interfaces.length}`, network, ipv4: endpoint.ipv4, mac: endpoint.mac });
-  }
-  return interfaces;
+/** Those with an interface that is no port of a bridge. */
+function wiredTasks(tasks: readonly PlacedTask[]): WiredTask[] {
+  return tasks.flatMap(({ task, interfaces }) => {
+    const addresses = interfaces.filter((i) => i.parent !== undefined).map((i) => i.ipv4);
+    return addresses.length > 0 ? [{ taskId: task.id, addresses }] : [];
+  });
 }
 
 function nodeNamespace(view: ViewByKind, host: HostInput, index: Index, tasks: readonly PlacedTask[]): NamespaceState {
-  const networks = [...index.networks.values()];
+  const networks = [...index.networks.values()].filter((n) => !isChildNetwork(n));
+  const wired = wiredTasks(tasks);
   const published = publications(tasks, host);
   const remote = networks.filter((n) => n.driver === 'overlay').flatMap((n) => remoteEndpoints(n, host, index));
   return {
     ...emptyNamespace(),
-    links: Object.fromEntries([...networks.flatMap((n) => networkLinks(n, view, host)), ...tasks.flatMap(taskLinks)]),
-    addresses: keyed(networks.flatMap(bridgeAddresses), addressKey),
-    routes: keyed(networks.map(connectedRoute), routeKey),
+    links: Object.fromEntries([
+      ...networks.flatMap((n) => networkLinks(n, view, host)),
+      ...vlanLinks([...index.networks.values()], host.devices ?? NO_DEVICES),
+      ...tasks.flatMap(taskLinks),
+      ...wireLinks(wired),
+    ]),
+    addresses: keyed([...networks.flatMap(bridgeAddresses), ...wireAddresses(wired)], addressKey),
+    routes: keyed([...networks.map(connectedRoute), ...wireRoutes(wired)], routeKey),
     neighbours: keyed(
       remote.map(({ network, endpoint }): Neighbour => ({ dev: bridgeName(network.vni), address: endpoint.ipv4, mac: endpoint.mac })),
       neighbourKey,
@@ -117,7 +128,7 @@ function nodeNamespace(view: ViewByKind, host: HostInput, index: Index, tasks: r
       fdbKey,
     ),
     sysctls: nodeSysctls(networks),
-    nft: nodeTables(view, host, index, tasks, published),
+    nft: nodeTables(view, host, index, tasks, published, wired),
     flows: mergeSorted([...index.flows.values()]),
     doors: [...new Set(published.flatMap((p) => (p.protocol === 'udp' ? [p.published] : [])))].sort((a, b) => a - b),
   };
@@ -150,7 +161,7 @@ function networkLinks(n: NetworkView, view: ViewByKind, host: HostInput): [strin
 }
 
 function taskLinks({ task, interfaces }: PlacedTask): [string, Link][] {
-  return interfaces.map((i) => [
+  return bridged(interfaces).map((i) => [
     vethName(task.id, i.network.id),
     {
       kind: 'veth',
@@ -164,6 +175,8 @@ function taskLinks({ task, interfaces }: PlacedTask): [string, Link][] {
     },
   ]);
 }
+
+const bridged = (interfaces: readonly TaskInterface[]): TaskInterface[] => interfaces.filter((i) => i.parent === undefined);
 
 function bridgeAddresses(n: NetworkView): Address[] {
   const dev = bridgeName(n.vni);
@@ -203,15 +216,17 @@ function nodeTables(
   index: Index,
   tasks: readonly PlacedTask[],
   published: readonly Publication[],
+  wires: readonly WiredTask[],
 ): Record<string, string> {
   const ports = tasks.flatMap(({ task, interfaces }) =>
-    interfaces.map((i) => ({ veth: vethName(task.id, i.network.id), ipv4: i.ipv4, mac: i.mac })),
+    bridged(interfaces).map((i) => ({ veth: vethName(task.id, i.network.id), ipv4: i.ipv4, mac: i.mac })),
   );
   const nodes = view.members.filter((m) => m.kind === 'node').map((m) => m.address);
   const vips = [...index.vips.values()].flat();
   return {
     [FIREWALL_TABLE]: firewallTable({
-      networks: [...index.networks.values()],
+      networks: [...index.networks.values()].filter((n) => !isChildNetwork(n)),
+      wires,
       publications: published,
       vteps: nodes,
       members: [host.address, ...view.members.map((m) => m.address)],
@@ -228,7 +243,7 @@ function nodeTables(
 function publications(tasks: readonly PlacedTask[], host: HostInput): Publication[] {
   const found = new Map<string, Publication & { backends: { address: string; port: number }[] }>();
   for (const { task, interfaces } of tasks) {
-    const door = interfaces.find((i) => !i.network.internal);
+    const door = exitOf(bridged(interfaces));
     if (!door || !isReachable(task, host)) continue;
     for (const port of task.ports) {
       const hostIp = port.hostIp === '0.0.0.0' ? undefined : port.hostIp;

@@ -78,8 +78,13 @@ function describeLink(name: string, link: Link): string {
       return `bridge ${name} (${link.mac}, mtu ${link.mtu})`;
     case 'vxlan':
       return `vxlan ${name} (vni ${link.vni}, from ${link.local}:${link.port}, mtu ${link.mtu}, on ${link.bridge})`;
+    case 'vlan':
+      return `vlan ${name} (${link.id} of ${link.parent})`;
     case 'veth':
-      return `veth ${name} (to ${link.peerName} of ${link.peerNamespace}, mtu ${link.mtu}, on ${link.bridge})`;
+      return `veth ${name} (to ${link.peerName} of ${link.peerNamespace}, mtu ${link.mtu}, ${link.bridge === '' ? 'by itself' : `on ${link.bridge}`})`;
+    case 'macvlan':
+    case 'ipvlan':
+      return `${link.kind} ${name} (${link.mode}, of ${link.parent}, mtu ${link.mtu})`;
     case 'task':
       return `interface ${name} (${link.mac}, mtu ${link.mtu})`;
   }

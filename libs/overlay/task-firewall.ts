@@ -8,9 +8,15 @@ import { vipChains, vipSets } from './vip-table.js';
 /** Where images, and Docker itself, expect the resolver. */
 export const TASK_RESOLVER = '127.0.0.11';
 
-/** @param gateway of the task's first network, where its names are answered; undefined for a task without networks. */
-export function taskTable(gateway: string | undefined, vips: readonly Vip[]): string {
-  const resolver = gateway === undefined ? [] : resolverChains(gateway);
+/** Where a task asks for names: an address of its node's, by a device whose own address it takes (masquerade), or as `source`. */
+export interface TaskResolver {
+  address: string;
+  device?: { name: string; source: string };
+}
+
+/** @param resolver undefined for a task without networks */
+export function taskTable(asked: TaskResolver | undefined, vips: readonly Vip[]): string {
+  const resolver = asked === undefined ? [] : resolverChains(asked);
   return tableText(vipSets(vips), [loopbackGuard, ...resolver, ...vipChains(vips, ['output', 'prerouting'])]);
 }
 
@@ -20,19 +26,24 @@ const loopbackGuard: NftChain = {
   rules: [rule('iif != "lo" ip daddr 127.0.0.0/8 drop', 'route_localnet is on: keep neighbours out of the loopback')],
 };
 
-function resolverChains(gateway: string): NftChain[] {
+function resolverChains({ address, device }: TaskResolver): NftChain[] {
+  const named =
+    device && rule(`oifname "${device.name}" ip saddr 127.0.0.0/8 snat to ${device.source}`, 'a wire without an address of its own');
   return [
     {
       name: 'resolver_out',
       hook: 'nat hook output priority -110',
       rules: ['udp', 'tcp'].map((l4) =>
-        rule(`ip daddr ${TASK_RESOLVER} ${l4} dport 53 dnat to ${gateway}:${DNS_PORT}`, 'names are answered on the gateway'),
+        rule(`ip daddr ${TASK_RESOLVER} ${l4} dport 53 dnat to ${address}:${DNS_PORT}`, 'names are answered on the gateway'),
       ),
     },
     {
       name: 'resolver_source',
       hook: 'nat hook postrouting priority 100',
-      rules: [rule('oifname != "lo" ip saddr 127.0.0.0/8 masquerade', 'leave with the address of the task, which tells who asks')],
+      rules: [
+        ...(named ? [named] : []),
+        rule('oifname != "lo" ip saddr 127.0.0.0/8 masquerade', 'leave with the address of the task, which tells who asks'),
+      ],
     },
   ];
 }

@@ -1,22 +1,15 @@
 /** What a task's own namespace holds: its interfaces, addresses, routes, sysctls and nft table. */
 import { parseCidr } from '#base/address.js';
-import type { NetworkView } from '#model/node-view.js';
+import { childLink, hasNextHop, resolverOf, serviceLink, serviceRoute } from './child-network.js';
 import type { Address, Link, NamespaceState, Route, Rule } from './kernel-state.js';
 import { addressKey, emptyNamespace, keyed, routeKey, ruleKey } from './kernel-state.js';
-import { TASK_TABLE } from './names.js';
-import { taskTable } from './task-firewall.js';
+import { SERVICE_DEVICE, TASK_TABLE } from './names.js';
+import { taskTable, type TaskResolver } from './task-firewall.js';
+import { exitOf, type TaskInterface } from './task-interfaces.js';
 import type { Vip } from './vip-table.js';
 
-/** One interface of a task. */
-export interface TaskInterface {
-  name: string;
-  network: NetworkView;
-  ipv4: string;
-  mac: string;
-}
-
 export interface TaskNamespaceInput {
-  /** In the order of their names: eth0 first. */
+  /** In their order: the first is asked for names. */
   interfaces: readonly TaskInterface[];
   vips: readonly Vip[];
   flows: readonly string[];
@@ -40,34 +33,62 @@ const TASK_SYSCTLS: Record<string, string> = {
 export function taskNamespaceState({ interfaces, vips, flows }: TaskNamespaceInput): NamespaceState {
   return {
     ...emptyNamespace(),
-    links: { lo: { kind: 'loopback', up: true }, ...Object.fromEntries(interfaces.map((i) => [i.name, taskLink(i)])) },
+    links: { lo: { kind: 'loopback', up: true }, ...Object.fromEntries([...interfaces.map(taskLink), ...serviceLinks(interfaces)]) },
     addresses: keyed(interfaces.map(taskAddress), addressKey),
     routes: keyed(taskRoutes(interfaces), routeKey),
     rules: keyed(sourceRules(interfaces), ruleKey),
     sysctls: TASK_SYSCTLS,
-    nft: { [TASK_TABLE]: taskTable(interfaces[0]?.network.gateway, vips) },
+    nft: { [TASK_TABLE]: taskTable(resolver(interfaces), vips) },
     flows,
   };
 }
 
-const taskLink = (i: TaskInterface): Link => ({ kind: 'task', up: true, mac: i.mac, mtu: i.network.mtu });
+const taskLink = (i: TaskInterface): [string, Link] => [
+  i.name,
+  i.parent === undefined ? { kind: 'task', up: true, mac: i.mac, mtu: i.network.mtu } : childLink(i.network, i.parent, i.mac),
+];
+
+/** The first of a network without a bridge: with its address the task speaks on the wire to its node. */
+const wired = (interfaces: readonly TaskInterface[]): TaskInterface | undefined => interfaces.find((i) => i.parent !== undefined);
+
+function serviceLinks(interfaces: readonly TaskInterface[]): [string, Link][] {
+  const first = wired(interfaces);
+  return first ? [[SERVICE_DEVICE, serviceLink(first.ipv4)]] : [];
+}
+
+/** A gateway of ours if there is one. */
+function resolver(interfaces: readonly TaskInterface[]): TaskResolver | undefined {
+  const asked = interfaces.find((i) => i.parent === undefined) ?? interfaces[0];
+  if (!asked) return undefined;
+  const address = resolverOf(asked.network);
+  return asked.parent === undefined ? { address } : { address, device: { name: SERVICE_DEVICE, source: asked.ipv4 } };
+}
+
 const taskAddress = (i: TaskInterface): Address => ({ dev: i.name, address: `${i.ipv4}/${parseCidr(i.network.subnet).prefix}` });
 
 function taskRoutes(interfaces: readonly TaskInterface[]): Route[] {
-  const exit = interfaces.find((i) => !i.network.internal);
+  const exit = exitOf(interfaces);
+  const speaker = wired(interfaces);
   const several = interfaces.length > 1;
   return [
     ...interfaces.map((i) => connected(i, 'main')),
     ...(exit ? [leave(exit, 'main')] : []),
+    ...(speaker ? [serviceRoute('main', speaker.ipv4)] : []),
     ...(several ? interfaces.flatMap((i, n) => sourceRoutes(i, String(FIRST_TABLE + n))) : []),
   ];
 }
 
 const connected = (i: TaskInterface, table: string): Route => ({ table, destination: i.network.subnet, dev: i.name, source: i.ipv4 });
-const leave = (i: TaskInterface, table: string): Route => ({ table, destination: 'default', dev: i.name, via: i.network.gateway });
+const leave = (i: TaskInterface, table: string): Route => ({
+  table,
+  destination: 'default',
+  dev: i.name,
+  ...(hasNextHop(i.network) ? { via: i.network.gateway } : {}),
+});
 
 function sourceRoutes(i: TaskInterface, table: string): Route[] {
-  return [connected(i, table), ...(i.network.internal ? [] : [leave(i, table)])];
+  const toNode = i.parent === undefined ? [] : [serviceRoute(table, i.ipv4)];
+  return [connected(i, table), ...toNode, ...(i.network.internal ? [] : [leave(i, table)])];
 }
 
 /** A reply leaves by the interface its address is on; by another it would be dropped there as spoofed. */
