@@ -24,11 +24,13 @@ export function toolOf(o: Operation): Tool {
       return 'bridge';
     case 'putTable':
     case 'removeTable':
+    case 'setVips':
       return 'nft';
     case 'setSysctl':
       return 'sysctl';
     case 'forgetFlows':
     case 'forgetDoor':
+    case 'forgetDatagrams':
       return 'conntrack';
     default:
       return 'ip';
@@ -95,9 +97,12 @@ function rawLines(o: Operation): Line[] {
     case 'setSysctl':
     case 'putTable':
     case 'removeTable':
+    case 'setVips':
       return [];
     case 'forgetFlows':
       return [{ text: `-D --reply-src ${o.address}` }];
+    case 'forgetDatagrams':
+      return [{ text: `-D -p udp --${o.to === 'vip' ? 'orig-dst' : 'reply-src'} ${o.address}` }];
     case 'forgetDoor':
       return [{ text: `-D -p udp --orig-port-dst ${o.port}` }];
   }

@@ -82,14 +82,30 @@ export class LinuxKernel implements Kernel {
       this.#nft.observe(NODE_NAMESPACE),
       seeSysctls(this.#entry, NODE_NAMESPACE, wanted.sysctls, (name) => node.links.some((l) => l.ifname === name)),
     ]);
-    return { ...rowsOf(node, fdb), links: nodeLinks(node, tasks), nft, sysctls, flows: wanted.flows, doors: wanted.doors };
+    return {
+      ...rowsOf(node, fdb),
+      links: nodeLinks(node, tasks),
+      nft: nft.texts,
+      vips: nft.vips,
+      sysctls,
+      flows: wanted.flows,
+      doors: wanted.doors,
+    };
   }
 
   async #taskState(ns: string, seen: Seen, node: Seen, like: KernelState): Promise<NamespaceState> {
     const wanted = like.namespaces[ns] ?? emptyNamespace();
     const nft = await this.#nft.observe(ns);
     const sysctls = await seeSysctls(this.#entry, ns, wanted.sysctls, () => true);
-    return { ...rowsOf(seen, []), links: taskLinks(seen, node), nft, sysctls, flows: wanted.flows, doors: wanted.doors };
+    return {
+      ...rowsOf(seen, []),
+      links: taskLinks(seen, node),
+      nft: nft.texts,
+      vips: nft.vips,
+      sysctls,
+      flows: wanted.flows,
+      doors: wanted.doors,
+    };
   }
 
   async #run(tool: Tool, ns: string, operations: readonly Operation[]): Promise<Failure[]> {
@@ -136,7 +152,16 @@ export class LinuxKernel implements Kernel {
   #freshState(ns: string, seen: Seen, printed: string, like: KernelState): NamespaceState {
     const wanted = like.namespaces[ns] ?? emptyNamespace();
     const sysctls = sysctlsIn(printed, wanted.sysctls, () => true);
-    return { ...rowsOf(seen, []), links: taskLinks(seen), nft: this.#nft.loaded(ns), sysctls, flows: wanted.flows, doors: wanted.doors };
+    const nft = this.#nft.loaded(ns);
+    return {
+      ...rowsOf(seen, []),
+      links: taskLinks(seen),
+      nft: nft.texts,
+      vips: nft.vips,
+      sysctls,
+      flows: wanted.flows,
+      doors: wanted.doors,
+    };
   }
 
   /** `-force` goes on after a line that fails, and says on stderr which one it was. */

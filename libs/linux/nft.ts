@@ -1,20 +1,22 @@
 /** Loading and reading back nft tables of ours. A table is replaced as a whole, in one transaction: no packet sees half of it. */
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
 import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
+import { vipChainNames, vipScript, type VipRecord } from '#overlay/vip-table.js';
 import { OUR_TABLES, TASK_TABLE } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
 import type { Entry } from './enter.js';
+import { digestOf, elementsOf, hasVipMaps, kindOf, objectsOf, vipChainsIn, vipsIn, type NftObject } from './nft-readback.js';
 
-export type TableOperation = Extract<Operation, { op: 'putTable' | 'removeTable' }>;
+export type TableOperation = Extract<Operation, { op: 'putTable' | 'removeTable' | 'setVips' }>;
 
 /** Text in place of a table's own that says: there is one, and it is not what was loaded. */
 export const FOREIGN_TEXT = '# not what was loaded';
 
-/** The script that replaces and removes tables. `add` before `delete`: deleting what is not there would fail all of it. */
+/** The script that replaces, removes and changes tables. `add` before `delete`: deleting what is not there would fail all of it. */
 export function script(operations: readonly TableOperation[]): string {
   return operations
     .map((o) => {
+      if (o.op === 'setVips') return vipScript(o.table, o.changes, o.refusing);
       const clear = `table ${o.table} {\n}\ndelete table ${o.table}\n`;
       return o.op === 'removeTable' ? clear : `${clear}table ${o.table} {\n${o.text}\n}\n`;
     })
@@ -24,12 +26,31 @@ export function script(operations: readonly TableOperation[]): string {
 /** Digests of table texts that are remembered; then it begins anew. */
 const MOST_DIGESTS = 1_000;
 
-/** Remembers, for each table it loaded, what reading it back gave: another reading later is drift. */
+interface Loaded {
+  text: string;
+  digest: string | undefined;
+  vips: Map<string, string>;
+}
+
+/** What is in a namespace's tables of ours. */
+export interface SeenTables {
+  /** Text of each table: as it was loaded, or FOREIGN_TEXT if it reads otherwise now. */
+  texts: Record<string, string>;
+  /** The virtual addresses in them, where they make sense. */
+  vips: Record<string, VipRecord>;
+}
+
+/**
+ * Remembers, for each table it loaded, what reading it back gave: another reading later is drift. What changes element by
+ * element (vip-table.ts) is no part of that: it is read for what it says.
+ */
 export class NftTables {
   readonly #entry: Entry;
-  readonly #loaded = new Map<string, { text: string; digest: string | undefined }>();
+  readonly #loaded = new Map<string, Loaded>();
   /** What reading back gives, by table and text: the tasks of a service have one and the same, which is read once. */
   readonly #digests = new Map<string, Promise<string | undefined>>();
+  /** The same of chains beside the text, by table and kind: how they read is learnt when the first of the kind is made. */
+  readonly #kinds = new Map<string, string>();
 
   constructor(entry: Entry) {
     this.#entry = entry;
@@ -39,8 +60,11 @@ export class NftTables {
   async load(ns: string, operations: readonly TableOperation[]): Promise<void> {
     await this.#entry.exec(ns, ['nft', '-f', '-'], { input: script(operations) });
     for (const o of operations) {
-      if (o.op === 'removeTable') this.#loaded.delete(`${ns}|${o.table}`);
-      else this.#loaded.set(`${ns}|${o.table}`, { text: o.text, digest: await this.#digestOnce(ns, o.table, o.text) });
+      const key = `${ns}|${o.table}`;
+      if (o.op === 'removeTable') this.#loaded.delete(key);
+      else if (o.op === 'putTable')
+        this.#loaded.set(key, { text: o.text, digest: await this.#digestOnce(ns, o.table, o.text), vips: new Map() });
+      else await this.#noteVips(ns, o);
     }
   }
 
@@ -49,22 +73,50 @@ export class NftTables {
   }
 
   /** The tables of a namespace as they were loaded: a transaction that succeeded put them there. */
-  loaded(ns: string): Record<string, string> {
+  loaded(ns: string): SeenTables {
     const prefix = `${ns}|`;
-    return Object.fromEntries(
-      [...this.#loaded].flatMap(([key, { text }]) => (key.startsWith(prefix) ? [[key.slice(prefix.length), text]] : [])),
-    );
+    const seen: SeenTables = { texts: {}, vips: {} };
+    for (const [key, { text, vips }] of this.#loaded) {
+      if (!key.startsWith(prefix)) continue;
+      seen.texts[key.slice(prefix.length)] = text;
+      if (vips.size > 0) seen.vips[key.slice(prefix.length)] = Object.fromEntries(vips);
+    }
+    return seen;
   }
 
-  /** Text of each table of ours that is there: as it was loaded, or FOREIGN_TEXT if it reads otherwise now. */
-  async observe(ns: string): Promise<Record<string, string>> {
-    const tables: Record<string, string> = {};
+  async observe(ns: string): Promise<SeenTables> {
+    const seen: SeenTables = { texts: {}, vips: {} };
     for (const table of await this.#list(ns)) {
-      const digest = await this.#read(ns, table);
+      const objects = await this.#read(ns, table, []);
+      if (!objects) continue;
       const loaded = this.#loaded.get(`${ns}|${table}`);
-      if (digest !== undefined) tables[table] = loaded?.digest === digest ? loaded.text : FOREIGN_TEXT;
+      const vips = vipsIn(objects);
+      const isOurs = loaded?.digest === digestOf(objects) && vips !== undefined && this.#areChainsRight(table, objects);
+      seen.texts[table] = isOurs ? loaded.text : FOREIGN_TEXT;
+      if (vips && Object.keys(vips).length > 0) seen.vips[table] = vips;
     }
-    return tables;
+    return seen;
+  }
+
+  async #noteVips(ns: string, { table, changes, refusing }: Extract<TableOperation, { op: 'setVips' }>): Promise<void> {
+    const vips = this.#loaded.get(`${ns}|${table}`)?.vips;
+    for (const { address, after } of changes) {
+      if (after === undefined) vips?.delete(address);
+      else vips?.set(address, after);
+    }
+    const kinds = new Set(vipChainNames(table, changes, refusing).map((name) => kindKey(table, name)));
+    if ([...kinds].every((kind) => this.#kinds.has(kind))) return;
+    for (const chain of vipChainsIn((await this.#read(ns, table, ['-t'])) ?? [])) {
+      const kind = kindKey(table, chain.name);
+      if (kinds.has(kind) && !this.#kinds.has(kind)) this.#kinds.set(kind, chain.digest);
+    }
+  }
+
+  #areChainsRight(table: string, objects: readonly NftObject[]): boolean {
+    const chains = vipChainsIn(objects);
+    const refuses = chains.some((c) => c.name.startsWith('empty_'));
+    const isEmpty = (elementsOf(objects, 'set', 'empty') ?? []).length === 0;
+    return refuses !== isEmpty && chains.every((c) => this.#kinds.get(kindKey(table, c.name)) === c.digest);
   }
 
   /** Of a table that was just loaded. */
@@ -73,7 +125,9 @@ export class NftTables {
     const known = this.#digests.get(key);
     if (known) return known;
     if (this.#digests.size >= MOST_DIGESTS) this.#digests.clear();
-    const reading = this.#read(ns, table);
+    // A table that holds virtual addresses is told by its text, and those may be many.
+    const terse = hasVipMaps(text) ? ['-t'] : [];
+    const reading = this.#read(ns, table, terse).then((objects) => objects && digestOf(objects));
     this.#digests.set(key, reading);
     const forget = () => this.#digests.delete(key);
     reading.then((digest) => digest ?? forget(), forget);
@@ -88,26 +142,11 @@ export class NftTables {
     return OUR_TABLES.filter((table) => there.has(`table ${table}`));
   }
 
-  async #read(ns: string, table: string): Promise<string | undefined> {
-    const { stdout, exitCode } = await this.#entry.exec(ns, ['nft', '-j', 'list', 'table', ...table.split(' ')], { accept: [1] });
-    return exitCode === 0 ? digestOf(stdout) : undefined;
+  /** undefined if there is no such table. `terse`: without the elements of sets. */
+  async #read(ns: string, table: string, terse: readonly string[]): Promise<NftObject[] | undefined> {
+    const { stdout, exitCode } = await this.#entry.exec(ns, ['nft', '-j', ...terse, 'list', 'table', ...table.split(' ')], { accept: [1] });
+    return exitCode === 0 ? objectsOf(stdout) : undefined;
   }
 }
 
-const readbackSchema = z.object({ nftables: z.array(z.record(z.string(), z.unknown())) });
-
-/** A digest of `nft -j list table …` that is equal as long as nobody changes the table: no handles, no counts, sets sorted. */
-export function digestOf(json: string): string {
-  const { nftables } = readbackSchema.parse(JSON.parse(json));
-  const objects = nftables.filter((o) => !('metainfo' in o)).map(normal);
-  return createHash('sha256').update(JSON.stringify(objects)).digest('hex');
-}
-
-function normal(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(normal);
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).filter(([key]) => key !== 'handle' && key !== 'packets' && key !== 'bytes');
-  return Object.fromEntries(entries.map(([key, v]) => [key, key === 'elem' && Array.isArray(v) ? sorted(v.map(normal)) : normal(v)]));
-}
-
-const sorted = (items: unknown[]): unknown[] => items.map((i) => JSON.stringify(i)).sort();
+const kindKey = (table: string, chain: string): string => `${table} ${kindOf(chain)}`;

@@ -90,7 +90,7 @@ export class KernelReconciler {
   async #again(desired: KernelState, failures: readonly Failure[]): Promise<Operation[]> {
     const flows = failures
       .map((f) => f.operation)
-      .filter((o) => (o.op === 'forgetFlows' || o.op === 'forgetDoor') && desired.namespaces[o.ns]);
+      .filter((o) => (o.op === 'forgetFlows' || o.op === 'forgetDoor' || o.op === 'forgetDatagrams') && desired.namespaces[o.ns]);
     return [...diff(desired, await this.#kernel.observe(desired)), ...flows];
   }
 

@@ -17,6 +17,7 @@ import {
 } from './kernel-state.js';
 import type { Operation } from './operation.js';
 import { describe } from './operation.js';
+import { refuses } from './vip-table.js';
 
 /** Applies `operation` to `state` in place. @throws KERNEL where a kernel would refuse */
 export function applyOperation(state: KernelState, operation: Operation): void {
@@ -76,9 +77,15 @@ function applyInside(state: KernelState, space: NamespaceState, o: Inside, refus
       if (deviceOfSysctl(o.key)?.startsWith('wf')) needDevice(deviceOfSysctl(o.key) as string);
       return put(space.sysctls, o.key, o.value);
     case 'putTable':
+      delete space.vips[o.table];
       return put(space.nft, o.table, o.text);
     case 'removeTable':
+      delete space.vips[o.table];
       return take(space.nft, o.table, refuse);
+    case 'setVips':
+      return setVips(space, o, refuse);
+    case 'forgetDatagrams':
+      return;
     case 'forgetFlows':
       space.flows = space.flows.filter((a) => a !== o.address);
       return;
@@ -86,6 +93,18 @@ function applyInside(state: KernelState, space: NamespaceState, o: Inside, refus
       space.doors = [...space.doors, o.port];
       return;
   }
+}
+
+function setVips(space: NamespaceState, o: Extract<Operation, { op: 'setVips' }>, refuse: Refuse): void {
+  if (!(o.table in space.nft)) refuse('no such table');
+  const record = { ...space.vips[o.table] };
+  for (const { address, before, after } of o.changes) {
+    if (record[address] !== before) refuse(`${address} is not as it was thought to be`);
+    if (after === undefined) delete record[address];
+    else record[address] = after;
+  }
+  if (o.refusing !== refuses(record)) refuse('the chain that refuses would be missing or useless');
+  space.vips[o.table] = record;
 }
 
 function addLink(state: KernelState, space: NamespaceState, name: string, link: Link, refuse: Refuse): void {

@@ -13,9 +13,20 @@ function applied(from: KernelState, to: KernelState): KernelState {
   return state;
 }
 
+const filled = (vips: KernelState['namespaces'][string]['vips']) =>
+  Object.fromEntries(Object.entries(vips).filter(([, record]) => Object.keys(record).length > 0));
+
 /** Sysctls stay when they are no longer asked for, and a wish says nothing of flows to come: leave both out. */
 const comparable = (state: KernelState) =>
-  Object.fromEntries(Object.entries(state.namespaces).map(([ns, s]) => [ns, { ...s, sysctls: {}, flows: [], doors: [] }]));
+  Object.fromEntries(
+    Object.entries(state.namespaces).map(([ns, s]) => [ns, { ...s, sysctls: {}, flows: [], doors: [], vips: filled(s.vips) }]),
+  );
+
+/** A kernel with one table of virtual addresses in a task's namespace. */
+function balancing(record: Record<string, string>, text = 'text'): KernelState {
+  const ns = { ...emptyNamespace(), nft: { 'ip weft': text }, vips: { 'ip weft': record } };
+  return { namespaces: { '': emptyNamespace(), 'weft-aaaaaaaaaaaa': ns } };
+}
 
 describe('diff', () => {
   it('leads from any state to any other, each step possible when it comes', () => {
@@ -56,6 +67,23 @@ describe('diff', () => {
         expect(Math.max(-1, ...order.flatMap((op, i) => (op === 'removeLink' ? [i] : [])))).toBeLessThan(Math.min(Infinity, ...tables));
       }),
     );
+  });
+
+  it('changes a virtual address alone, and forgets datagrams that went to a backend that is gone, or untranslated', () => {
+    const before = { '10.1.0.200': '10.1.0.20 10.1.0.21', '10.1.0.201': '10.1.0.22' };
+    const after = { '10.1.0.200': '10.1.0.20', '10.1.0.201': '10.1.0.22', '10.1.0.202': '' };
+    expect(diff(balancing(after), balancing(before)).map(describeOperation)).toEqual([
+      'set 2 virtual addresses of ip weft in weft-aaaaaaaaaaaa',
+      'forget tracked UDP flows to backend 10.1.0.21 in weft-aaaaaaaaaaaa',
+      'forget tracked UDP flows to vip 10.1.0.202 in weft-aaaaaaaaaaaa',
+    ]);
+    // A table that is put anew is empty; what was sent before is as stale as ever.
+    expect(diff(balancing(after, 'other'), balancing(before)).map(describeOperation)).toEqual([
+      'load nft table ip weft (1 lines) in weft-aaaaaaaaaaaa',
+      'set 3 virtual addresses of ip weft in weft-aaaaaaaaaaaa',
+      'forget tracked UDP flows to backend 10.1.0.21 in weft-aaaaaaaaaaaa',
+      'forget tracked UDP flows to vip 10.1.0.202 in weft-aaaaaaaaaaaa',
+    ]);
   });
 
   it('makes a wire anew when its namespace is another one', () => {

@@ -6,6 +6,7 @@
 import type { FdbRow, KernelState, Link, NamespaceState } from './kernel-state.js';
 import { deviceOfSysctl, emptyNamespace, isChild, NODE_NAMESPACE } from './kernel-state.js';
 import type { Operation } from './operation.js';
+import { backendsIn, refuses, vipChanges, type VipChange, type VipRecord } from './vip-table.js';
 
 /** Operations that turn `observed` into `desired`; empty if nothing differs. */
 export function diff(desired: KernelState, observed: KernelState): Operation[] {
@@ -13,7 +14,8 @@ export function diff(desired: KernelState, observed: KernelState): Operation[] {
   const names = [...new Set([...Object.keys(desired.namespaces), ...Object.keys(observed.namespaces)])].sort();
   const gone = names.filter((ns) => !desired.namespaces[ns] && ns !== NODE_NAMESPACE);
   const added = names.filter((ns) => !observed.namespaces[ns] && ns !== NODE_NAMESPACE);
-  const spaces = names.filter((ns) => !gone.includes(ns)).map((ns) => ({ ns, ...diffSpace(ns, desired, observed, links) }));
+  const compare = rememberingChanges();
+  const spaces = names.filter((ns) => !gone.includes(ns)).map((ns) => ({ ns, ...diffSpace(ns, desired, observed, links, compare) }));
   return [
     ...spaces.flatMap((s) => s.unbridged),
     ...spaces.flatMap((s) => s.removals),
@@ -143,7 +145,57 @@ interface SpaceChanges {
   flows: Operation[];
 }
 
-function diffSpace(ns: string, desired: KernelState, observed: KernelState, links: LinkChanges): SpaceChanges {
+type CompareVips = (before: VipRecord, after: VipRecord) => VipChange[];
+
+/** All tasks of a network share one record: it is compared once. */
+function rememberingChanges(): CompareVips {
+  const known = new Map<VipRecord, Map<VipRecord, VipChange[]>>();
+  return (before, after) => {
+    const row = known.get(before) ?? new Map<VipRecord, VipChange[]>();
+    const changes = row.get(after) ?? vipChanges(before, after);
+    known.set(before, row.set(after, changes));
+    return changes;
+  };
+}
+
+const NO_VIPS: VipRecord = {};
+
+/** The maps of tables: what a table that is put anew held is gone. */
+function diffVips(ns: string, want: NamespaceState, have: NamespaceState, compare: CompareVips): { sets: Operation[]; flows: Operation[] } {
+  const sets: Operation[] = [];
+  const flows: Operation[] = [];
+  for (const table of Object.keys(want.nft)) {
+    const after = want.vips[table] ?? NO_VIPS;
+    const isKept = have.nft[table] === want.nft[table];
+    const before = have.vips[table] ?? NO_VIPS;
+    const changes = compare(isKept ? before : NO_VIPS, after);
+    if (changes.length > 0) sets.push({ op: 'setVips', ns, table, changes, refusing: refuses(after) });
+    if (have.nft[table] !== undefined) flows.push(...staleDatagrams(ns, isKept ? changes : compare(before, after)));
+  }
+  return { sets, flows };
+}
+
+/** More new addresses at a time than this are not looked for one by one: nobody knew so many before they were there. */
+const MANY_NEW = 256;
+
+/**
+ * UDP has no end that connection tracking could see: a flow goes on to where it went first for as long as it is used. So what
+ * went to a backend that serves no more is forgotten, and what was sent to an address before it was translated.
+ */
+function staleDatagrams(ns: string, changes: readonly VipChange[]): Operation[] {
+  const backends = new Set<string>();
+  for (const { before, after } of changes) {
+    const stay = new Set(backendsIn(after));
+    for (const backend of backendsIn(before)) if (!stay.has(backend)) backends.add(backend);
+  }
+  const fresh = changes.filter((c) => c.before === undefined).map((c) => c.address);
+  return [
+    ...[...backends].map((address): Operation => ({ op: 'forgetDatagrams', ns, to: 'backend', address })),
+    ...(fresh.length > MANY_NEW ? [] : fresh).map((address): Operation => ({ op: 'forgetDatagrams', ns, to: 'vip', address })),
+  ];
+}
+
+function diffSpace(ns: string, desired: KernelState, observed: KernelState, links: LinkChanges, compare: CompareVips): SpaceChanges {
   const want = space(desired, ns);
   const have = survivors(ns, space(observed, ns), links);
   const addresses = diffRecord(want.addresses, have.addresses);
@@ -152,6 +204,7 @@ function diffSpace(ns: string, desired: KernelState, observed: KernelState, link
   const neighbours = diffRecord(want.neighbours, have.neighbours);
   const fdb = diffRecord(want.fdb, have.fdb);
   const tables = diffRecord(want.nft, have.nft);
+  const vips = diffVips(ns, want, have, compare);
   const rows: Operation[] = [
     ...addresses.puts.map(([, address]): Operation => ({ op: 'putAddress', ns, address })),
     ...routes.puts.map(([, route]): Operation => ({ op: 'putRoute', ns, route })),
@@ -170,6 +223,7 @@ function diffSpace(ns: string, desired: KernelState, observed: KernelState, link
     tables: [
       ...tables.removed.map(([table]): Operation => ({ op: 'removeTable', ns, table })),
       ...tables.puts.map(([table, text]): Operation => ({ op: 'putTable', ns, table, text })),
+      ...vips.sets,
     ],
     // A sysctl is set and never unset: there is no knowing what it was before.
     sysctls: diffRecord(want.sysctls, have.sysctls).puts.map(([key, value]): Operation => ({ op: 'setSysctl', ns, key, value })),
@@ -177,6 +231,7 @@ function diffSpace(ns: string, desired: KernelState, observed: KernelState, link
     bridged: fdb.puts.map(([, row]): Operation => ({ op: 'putFdb', ns, row })),
     inside: isNode ? [] : [...(links.inside.get(ns) ?? []), ...rows],
     flows: [
+      ...vips.flows,
       ...missing(have.flows, want.flows).map((address): Operation => ({ op: 'forgetFlows', ns, address })),
       ...missing(want.doors, have.doors).map((port): Operation => ({ op: 'forgetDoor', ns, port })),
     ],

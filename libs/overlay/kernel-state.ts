@@ -4,6 +4,7 @@
  *
  * Every collection is a record by identity: two entries with one key cannot be in a kernel at the same time.
  */
+import type { VipRecord } from './vip-table.js';
 
 /** The node's own network namespace; every other key of `namespaces` is a name below /run/netns. */
 export const NODE_NAMESPACE = '';
@@ -29,6 +30,8 @@ export interface NamespaceState {
   sysctls: Record<string, string>;
   /** `<family> <table>` → the text inside the table's braces. */
   nft: Record<string, string>;
+  /** Table of `nft` → what is in its maps of virtual addresses. Empty if left out. */
+  vips: Record<string, VipRecord>;
   /** Addresses that connection tracking may have bound flows to; when one leaves, its flows are forgotten. Sorted. */
   flows: readonly string[];
   /** Published UDP ports. When one is new, flows to it from before are forgotten: tracked as untranslated, they would never end. Sorted. */
@@ -162,7 +165,7 @@ export const fdbKey = (f: FdbRow): string => `${f.dev} ${f.mac} ${f.vtep === und
 export const deviceOfSysctl = (key: string): string | undefined => /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1];
 
 export function emptyNamespace(): NamespaceState {
-  return { links: {}, addresses: {}, routes: {}, rules: {}, neighbours: {}, fdb: {}, sysctls: {}, nft: {}, flows: [], doors: [] };
+  return { links: {}, addresses: {}, routes: {}, rules: {}, neighbours: {}, fdb: {}, sysctls: {}, nft: {}, vips: {}, flows: [], doors: [] };
 }
 
 export const emptyKernel = (): KernelState => ({ namespaces: { [NODE_NAMESPACE]: emptyNamespace() } });

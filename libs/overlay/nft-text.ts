@@ -50,6 +50,9 @@ function chainText(c: NftChain): string {
   return [`  chain ${c.name} {`, ...hook, ...c.rules.map(ruleText), '  }'].join('\n');
 }
 
+/** The rules of a chain, as `add rule` takes them. */
+export const chainBody = (c: NftChain): string[] => c.rules.map((r) => ruleText(r).trim());
+
 function ruleText({ rule: text, why }: NftRule): string {
   return why === '' ? `    ${text}` : `    ${text} comment "${why.slice(0, COMMENT_MAX_BYTES)}"`;
 }

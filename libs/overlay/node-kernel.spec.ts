@@ -104,15 +104,18 @@ describe('nodeKernel', () => {
     expect(text).toContain('udp . 8081 : goto pub_udp_8081');
   });
 
-  it('balances one chain per number of backends, and keeps empty services in a set of their own', () => {
+  it('has the virtual addresses of the networks of a task beside the table, one record for all tasks there', () => {
     const vip = (octet: number, backends: string[]) => ({ networkId: id(1), service: `s${octet}`, ipv4: `10.1.0.${octet}`, backends });
-    const vips = [vip(200, ['10.1.0.21', '10.1.0.20']), vip(201, ['10.1.0.22', '10.1.0.23']), vip(202, [])];
-    const text = taskOf(10, { networks: [network(1)], tasks: [task(10, [1])], vips }).nft['ip weft'] ?? '';
-    expect(text.match(/chain lb/g)).toHaveLength(1);
-    expect(text).toContain('elements = { 10.1.0.200 : goto lb2, 10.1.0.201 : goto lb2 }');
-    expect(text).toContain('10.1.0.200 . 0x00000000 : 10.1.0.20, 10.1.0.200 . 0x00000001 : 10.1.0.21');
-    expect(text).toMatch(/set empty \{\n\s+type ipv4_addr\n\s+elements = \{ 10\.1\.0\.202 \}/);
-    expect(text).toMatch(/type filter hook output .*\n +ip daddr @empty .* reject/);
+    const vips = [
+      vip(200, ['10.1.0.21', '10.1.0.20']),
+      { ...vip(201, ['10.1.0.22', '10.1.0.23']), affinity: 'client' as const },
+      vip(202, []),
+    ];
+    const state = nodeKernel(view({ networks: [network(1)], tasks: [task(10, [1]), task(11, [1])], vips }), HOST);
+    const records = [10, 11].map((n) => state.namespaces[taskNamespace(id(1000 + n))]?.vips['ip weft']);
+    expect(records[0]).toEqual({ '10.1.0.200': '10.1.0.20 10.1.0.21', '10.1.0.201': 'client 10.1.0.22 10.1.0.23', '10.1.0.202': '' });
+    expect(records[1]).toBe(records[0]);
+    expect(state.namespaces['']?.vips['ip weft_vips']).toBe(records[0]);
   });
 
   it('asks about every packet of a task only what it must: no empty service, no chain for it', () => {
@@ -126,9 +129,7 @@ describe('nodeKernel', () => {
     const vips = [{ networkId: id(1), service: 's', ipv4: '10.1.0.200', backends: ['10.1.0.10', '10.1.0.20'] }];
     const networks = [network(1, { driver: 'bridge' })];
     const endpoints = [endpoint(1, 10, HOST.address), endpoint(1, 20)];
-    const text = taskOf(10, { networks, endpoints, vips, tasks: [task(10, [1])] }).nft['ip weft'];
-    expect(text).toContain('10.1.0.200 : goto lb1');
-    expect(text).not.toContain('10.1.0.20,');
+    expect(taskOf(10, { networks, endpoints, vips, tasks: [task(10, [1])] }).vips['ip weft']).toEqual({ '10.1.0.200': '10.1.0.10' });
   });
 
   it('takes VXLAN of members in the first rule of the first hook, and drops that of strangers in the second, for our VNIs only', () => {

@@ -18,8 +18,8 @@ import { firewallTable, portGuardTable } from './node-firewall.js';
 import type { Publication } from './published-ports.js';
 import { exitOf, taskInterfaces, type TaskInterface } from './task-interfaces.js';
 import { taskNamespaceState } from './task-namespace.js';
-import type { Vip } from './vip-table.js';
-import { vipChains, vipSets } from './vip-table.js';
+import type { Vip, VipRecord } from './vip-table.js';
+import { vipChains, vipRecord, vipSets } from './vip-table.js';
 
 export interface HostInput {
   nodeId: string;
@@ -43,7 +43,7 @@ export function nodeKernel(view: ViewByKind, host: HostInput): KernelState {
     const on = interfaces.map((i) => i.network.id);
     namespaces[taskNamespace(task.id)] = taskNamespaceState({
       interfaces,
-      vips: on.flatMap((id) => index.vips.get(id) ?? []),
+      vips: index.vips(on),
       flows: mergeSorted(on.map((id) => index.flows.get(id) ?? [])),
     });
   }
@@ -61,7 +61,8 @@ interface PlacedTask {
 interface Index {
   networks: Map<string, NetworkView>;
   endpoints: Map<string, EndpointView[]>;
-  vips: Map<string, Vip[]>;
+  /** Virtual addresses of some networks together; the same object for the same networks. */
+  vips: (networkIds: readonly string[]) => VipRecord;
   /** Addresses of tasks on nodes that live, sorted. */
   flows: Map<string, string[]>;
 }
@@ -89,7 +90,19 @@ function indexView(view: ViewByKind, host: HostInput): Index {
     networks,
     endpoints,
     flows,
-    vips: new Map([...vips].map(([id, list]) => [id, list.map((v) => ({ address: v.ipv4, backends: reachable(v.backends, id) }))])),
+    vips: sharedRecords((id) =>
+      (vips.get(id) ?? []).map((v) => ({ address: v.ipv4, backends: reachable(v.backends, id), affinity: v.affinity })),
+    ),
+  };
+}
+
+function sharedRecords(vipsOf: (networkId: string) => Vip[]): (networkIds: readonly string[]) => VipRecord {
+  const known = new Map<string, VipRecord>();
+  return (networkIds) => {
+    const key = networkIds.join();
+    const record = known.get(key) ?? vipRecord(networkIds.flatMap(vipsOf));
+    known.set(key, record);
+    return record;
   };
 }
 
@@ -129,6 +142,7 @@ function nodeNamespace(view: ViewByKind, host: HostInput, index: Index, tasks: r
     ),
     sysctls: nodeSysctls(networks),
     nft: nodeTables(view, host, index, tasks, published, wired),
+    vips: { [NODE_VIP_TABLE]: index.vips([...index.networks.keys()]) },
     flows: mergeSorted([...index.flows.values()]),
     doors: [...new Set(published.flatMap((p) => (p.protocol === 'udp' ? [p.published] : [])))].sort((a, b) => a - b),
   };
@@ -222,7 +236,6 @@ function nodeTables(
     bridged(interfaces).map((i) => ({ veth: vethName(task.id, i.network.id), ipv4: i.ipv4, mac: i.mac })),
   );
   const nodes = view.members.filter((m) => m.kind === 'node').map((m) => m.address);
-  const vips = [...index.vips.values()].flat();
   return {
     [FIREWALL_TABLE]: firewallTable({
       networks: [...index.networks.values()].filter((n) => !isChildNetwork(n)),
@@ -234,8 +247,7 @@ function nodeTables(
       guardedTcpPorts: view.settings.guardedTcpPorts,
     }),
     [PORT_GUARD_TABLE]: portGuardTable(ports),
-    // Only what the node itself sends: translated on its way in, a stranger's packet to a virtual address would pass for a published port.
-    [NODE_VIP_TABLE]: tableText(vipSets(vips), vipChains(vips, ['output'])),
+    [NODE_VIP_TABLE]: tableText(vipSets(NODE_VIP_TABLE), vipChains(NODE_VIP_TABLE)),
   };
 }
 

@@ -1,5 +1,6 @@
 /** One step that changes a kernel. A list of them is a plan: it prints (describe), and the same list runs (libs/linux). */
 import type { Address, FdbRow, Link, Neighbour, Route, Rule } from './kernel-state.js';
+import type { VipChange } from './vip-table.js';
 
 export type Operation =
   | { op: 'addNamespace'; ns: string }
@@ -20,6 +21,10 @@ export type Operation =
   | { op: 'setSysctl'; ns: string; key: string; value: string }
   | { op: 'putTable'; ns: string; table: string; text: string }
   | { op: 'removeTable'; ns: string; table: string }
+  /** Behind `putTable`: the maps of a table that is put anew are empty. `refusing`: some address is without backends then. */
+  | { op: 'setVips'; ns: string; table: string; changes: readonly VipChange[]; refusing: boolean }
+  /** UDP flows that went to a backend of a virtual address, or to the address before there was one. */
+  | { op: 'forgetDatagrams'; ns: string; to: 'backend' | 'vip'; address: string }
   | { op: 'forgetFlows'; ns: string; address: string }
   | { op: 'forgetDoor'; ns: string; port: number };
 
@@ -63,6 +68,10 @@ export function describe(o: Operation): string {
       return `load nft table ${o.table} (${o.text.split('\n').length} lines)${where}`;
     case 'removeTable':
       return `remove nft table ${o.table}${where}`;
+    case 'setVips':
+      return `set ${o.changes.length === 1 ? `virtual address ${o.changes[0]?.address}` : `${o.changes.length} virtual addresses`} of ${o.table}${where}`;
+    case 'forgetDatagrams':
+      return `forget tracked UDP flows to ${o.to} ${o.address}${where}`;
     case 'forgetFlows':
       return `forget tracked flows to ${o.address}${where}`;
     case 'forgetDoor':

@@ -1,8 +1,8 @@
 /** The nft table of a task's namespace: its resolver at 127.0.0.11, and the virtual addresses of its networks. */
 import { DNS_PORT } from '#model/ports.js';
 import type { NftChain } from './nft-text.js';
+import { TASK_TABLE } from './names.js';
 import { rule, tableText } from './nft-text.js';
-import type { Vip } from './vip-table.js';
 import { vipChains, vipSets } from './vip-table.js';
 
 /** Where images, and Docker itself, expect the resolver. */
@@ -15,9 +15,9 @@ export interface TaskResolver {
 }
 
 /** @param resolver undefined for a task without networks */
-export function taskTable(asked: TaskResolver | undefined, vips: readonly Vip[]): string {
+export function taskTable(asked: TaskResolver | undefined): string {
   const resolver = asked === undefined ? [] : resolverChains(asked);
-  return tableText(vipSets(vips), [loopbackGuard, ...resolver, ...vipChains(vips, ['output', 'prerouting'])]);
+  return tableText(vipSets(TASK_TABLE), [loopbackGuard, ...resolver, ...vipChains(TASK_TABLE)]);
 }
 
 const loopbackGuard: NftChain = {

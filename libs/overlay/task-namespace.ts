@@ -6,12 +6,12 @@ import { addressKey, emptyNamespace, keyed, routeKey, ruleKey } from './kernel-s
 import { SERVICE_DEVICE, TASK_TABLE } from './names.js';
 import { taskTable, type TaskResolver } from './task-firewall.js';
 import { exitOf, type TaskInterface } from './task-interfaces.js';
-import type { Vip } from './vip-table.js';
+import type { VipRecord } from './vip-table.js';
 
 export interface TaskNamespaceInput {
   /** In their order: the first is asked for names. */
   interfaces: readonly TaskInterface[];
-  vips: readonly Vip[];
+  vips: VipRecord;
   flows: readonly string[];
 }
 
@@ -38,7 +38,8 @@ export function taskNamespaceState({ interfaces, vips, flows }: TaskNamespaceInp
     routes: keyed(taskRoutes(interfaces), routeKey),
     rules: keyed(sourceRules(interfaces), ruleKey),
     sysctls: TASK_SYSCTLS,
-    nft: { [TASK_TABLE]: taskTable(resolver(interfaces), vips) },
+    nft: { [TASK_TABLE]: taskTable(resolver(interfaces)) },
+    vips: { [TASK_TABLE]: vips },
     flows,
   };
 }

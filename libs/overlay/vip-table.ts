@@ -4,64 +4,169 @@
  *
  * Flat maps and one chain per NUMBER of backends, not a chain per service: loading 30,000 services takes under a second
  * this way, and minutes the usual way. A look-up costs the same for one service and for thousands.
+ *
+ * A table's text holds the empty maps and the hooks; what is in the maps is a record of its own (VipRecord), changed element by
+ * element: one virtual address among 30,000 costs what it costs alone. Chains `lb<n>` are made when first needed and stay.
  */
 import type { NftChain, NftSet } from './nft-text.js';
-import { rule } from './nft-text.js';
+import { chainBody, rule } from './nft-text.js';
+import { TASK_TABLE } from './names.js';
 
 export interface Vip {
   address: string;
   /** Task addresses. Empty: connections are refused. */
   backends: readonly string[];
+  /** client: the backend is chosen by the client's address, and stays the same as long as the backends do. */
+  affinity?: 'client';
+}
+
+/**
+ * Virtual address → its backends, sorted, with spaces between, after `client ` for those with affinity. '' refuses. Text, so
+ * that equal ones are known at a glance.
+ */
+export type VipRecord = Readonly<Record<string, string>>;
+
+export interface VipChange {
+  address: string;
+  /** undefined: not there. */
+  before?: string;
+  after?: string;
 }
 
 /** Which hooks translate: a task's own connections (`output`), and what it forwards for others (`prerouting`). */
 export type VipHook = 'output' | 'prerouting';
 
-export function vipSets(vips: readonly Vip[]): NftSet[] {
-  const alive = vips.filter((v) => v.backends.length > 0);
+const CLIENT = 'client';
+/** Every node computes the same choice. */
+const HASH_SEED = '0x77656674';
+
+export const vipRecord = (vips: readonly Vip[]): VipRecord => Object.fromEntries(vips.map((v) => [v.address, valueOf(v)]));
+
+export const valueOf = ({ backends, affinity }: Omit<Vip, 'address'>): string =>
+  // Of one there is nothing to choose.
+  [...(affinity === undefined || backends.length < 2 ? [] : [CLIENT]), ...[...backends].sort()].join(' ');
+
+/** The backends in a value, in the order of their numbers. */
+export const backendsIn = (value: string | undefined): string[] => (value ? value.split(' ').filter((word) => word !== CLIENT) : []);
+
+export const refuses = (record: VipRecord): boolean => Object.values(record).includes('');
+
+/** A table takes part in the balancing if its text has these sets. */
+export function vipSets(table: string): NftSet[] {
+  const type = `${familyOf(table)}_addr`;
   return [
-    { name: 'vips', kind: 'map', type: 'ipv4_addr : verdict', elements: alive.map((v) => `${v.address} : goto lb${v.backends.length}`) },
-    {
-      name: 'ep',
-      kind: 'map',
-      type: 'ipv4_addr . mark : ipv4_addr',
-      elements: alive.flatMap((v) => [...v.backends].sort().map((b, i) => `${v.address} . ${hex(i)} : ${b}`)),
-    },
-    { name: 'empty', kind: 'set', type: 'ipv4_addr', elements: vips.filter((v) => v.backends.length === 0).map((v) => v.address) },
+    { name: 'vips', kind: 'map', type: `${type} : verdict`, elements: [] },
+    { name: 'ep', kind: 'map', type: `${type} . mark : ${type}`, elements: [] },
+    { name: 'empty', kind: 'set', type, elements: [] },
   ];
 }
 
-export function vipChains(vips: readonly Vip[], hooks: readonly VipHook[]): NftChain[] {
-  const counts = [...new Set(vips.map((v) => v.backends.length))].filter((n) => n > 0).sort((a, b) => a - b);
-  // A filter chain is asked about every packet, one of type nat about the first of a connection: only while there is something to refuse.
-  const refusers = vips.some((v) => v.backends.length === 0) ? hooks.map(refuser) : [];
-  return [...counts.map(balancer), ...hooks.map(translator), ...refusers];
-}
+export const vipChains = (table: string): NftChain[] => hooksOf(table).map((hook) => translator(table, hook));
 
-function balancer(count: number): NftChain {
+const familyOf = (table: string): 'ipv4' | 'ipv6' => (table.startsWith('ip6 ') ? 'ipv6' : 'ipv4');
+const protocolOf = (table: string): 'ip' | 'ip6' => (table.startsWith('ip6 ') ? 'ip6' : 'ip');
+
+/** A node translates only what it sends itself: on its way in, a stranger's packet to a virtual address would pass for a published port. */
+const hooksOf = (table: string): VipHook[] =>
+  table.endsWith(TASK_TABLE.slice(TASK_TABLE.indexOf(' '))) ? ['output', 'prerouting'] : ['output'];
+
+const translator = (table: string, hook: VipHook): NftChain => ({
+  name: `vip_${hook}`,
+  hook: `nat hook ${hook} priority -100`,
+  rules: [rule(`${protocolOf(table)} daddr vmap @vips`, 'virtual address → a backend, once per connection')],
+});
+
+/** A NAT chain cannot reject; the filter hook behind it can. What was sent on has another destination by then. */
+const refuser = (table: string, hook: VipHook): NftChain => ({
+  name: `empty_${hook}`,
+  hook: `filter hook ${hook === 'output' ? 'output' : 'forward'} priority 0`,
+  rules: [
+    rule(
+      `${protocolOf(table)} daddr @empty meta l4proto tcp reject with tcp reset`,
+      'a service without endpoints refuses, it is not silent',
+    ),
+    rule(`${protocolOf(table)} daddr @empty reject`, 'the same for everything else'),
+  ],
+});
+
+function balancer(table: string, name: string): NftChain {
+  const count = Number(/\d+$/.exec(name)?.[0]);
+  const choose = name.startsWith('st') ? `jhash ${protocolOf(table)} saddr mod ${count} seed ${HASH_SEED}` : `numgen random mod ${count}`;
   return {
-    name: `lb${count}`,
+    name,
     rules: [
-      rule(`meta mark set numgen random mod ${count}`, `choose one of ${count}`),
-      rule('dnat to ip daddr . meta mark map @ep', 'the chosen backend of this virtual address'),
+      rule(`meta mark set ${choose}`, name.startsWith('st') ? `a client's own one of ${count}` : `choose one of ${count}`),
+      rule(`dnat to ${protocolOf(table)} daddr . meta mark map @ep`, 'the chosen backend of this virtual address'),
     ],
   };
 }
 
-const translator = (hook: VipHook): NftChain => ({
-  name: `vip_${hook}`,
-  hook: `nat hook ${hook} priority -100`,
-  rules: [rule('ip daddr vmap @vips', 'virtual address → a backend, once per connection')],
-});
+const chainOf = (value: string): string => `${value.startsWith(`${CLIENT} `) ? 'st' : 'lb'}${backendsIn(value).length}`;
 
-/** A NAT chain cannot reject; the filter hook behind it can. What was sent on has another destination by then. */
-const refuser = (hook: VipHook): NftChain => ({
-  name: `empty_${hook}`,
-  hook: `filter hook ${hook === 'output' ? 'output' : 'forward'} priority 0`,
-  rules: [
-    rule('ip daddr @empty meta l4proto tcp reject with tcp reset', 'a service without endpoints refuses, it is not silent'),
-    rule('ip daddr @empty reject', 'the same for everything else'),
-  ],
-});
+/** Chains that come and go beside the table's text. */
+export const isVipChain = (name: string): boolean => /^(lb|st)\d+$|^empty_(output|prerouting)$/.test(name);
+
+/** The maps whose elements change one by one. */
+export const VIP_MAPS: readonly string[] = ['vips', 'ep', 'empty'];
+
+/** The chains beside the text that `vipScript` makes. */
+export function vipChainNames(table: string, changes: readonly VipChange[], refusing: boolean): string[] {
+  const balancers = changes.flatMap((c) => (c.after ? [chainOf(c.after)] : []));
+  const touchesEmpty = changes.some((c) => c.before === '' || c.after === '');
+  return [...new Set(balancers), ...(refusing && touchesEmpty ? hooksOf(table).map((hook) => refuser(table, hook).name) : [])];
+}
+
+/** What must change from `before` to `after`. */
+export function vipChanges(before: VipRecord, after: VipRecord): VipChange[] {
+  if (before === after) return [];
+  const changes: VipChange[] = [];
+  for (const [address, value] of Object.entries(after))
+    if (before[address] !== value) changes.push({ address, before: before[address], after: value });
+  for (const [address, value] of Object.entries(before)) if (after[address] === undefined) changes.push({ address, before: value });
+  return changes;
+}
+
+/**
+ * nft commands that carry `changes` out; one transaction with whatever stands before.
+ * @param refusing whether some virtual address is without backends then: a filter chain is asked about every packet, one of
+ *   type nat about the first of a connection, so there is one only while there is something to refuse
+ */
+export function vipScript(table: string, changes: readonly VipChange[], refusing: boolean): string {
+  const gone = changes.filter((c) => c.before !== undefined);
+  const come = changes.filter((c) => c.after !== undefined);
+  const alive = come.filter((c) => c.after !== '');
+  const were = gone.filter((c) => c.before !== '');
+  const elements = (verb: 'add' | 'delete', set: string, list: readonly string[]) =>
+    list.length === 0 ? [] : [`${verb} element ${table} ${set} { ${list.join(', ')} }`];
+  return [
+    ...elements('delete', 'vips', were.map((c) => c.address)), // prettier-ignore
+    ...elements('delete', 'ep', were.flatMap((c) => backendsIn(c.before).map((_, i) => `${c.address} . ${hex(i)}`))), // prettier-ignore
+    ...elements('delete', 'empty', gone.filter((c) => c.before === '').map((c) => c.address)), // prettier-ignore
+    ...[...new Set(alive.map((c) => chainOf(c.after ?? '')))].flatMap((name) => chainLines(table, balancer(table, name))),
+    ...elements('add', 'ep', alive.flatMap((c) => backendsIn(c.after).map((b, i) => `${c.address} . ${hex(i)} : ${b}`))), // prettier-ignore
+    ...elements('add', 'vips', alive.map((c) => `${c.address} : goto ${chainOf(c.after ?? '')}`)), // prettier-ignore
+    ...elements('add', 'empty', come.filter((c) => c.after === '').map((c) => c.address)), // prettier-ignore
+    ...(changes.some((c) => c.before === '' || c.after === '')
+      ? hooksOf(table).flatMap((hook) => refuserLines(table, hook, refusing))
+      : []),
+    '',
+  ].join('\n');
+}
+
+/** Put right whether or not it is there. */
+function chainLines(table: string, chain: NftChain): string[] {
+  const hook = chain.hook === undefined ? '' : ` { type ${chain.hook}; policy accept; }`;
+  return [
+    `add chain ${table} ${chain.name}${hook}`,
+    `flush chain ${table} ${chain.name}`,
+    ...chainBody(chain).map((text) => `add rule ${table} ${chain.name} ${text}`),
+  ];
+}
+
+function refuserLines(table: string, hook: VipHook, wanted: boolean): string[] {
+  const chain = refuser(table, hook);
+  const lines = chainLines(table, wanted ? chain : { ...chain, rules: [] });
+  return wanted ? lines : [...lines, `delete chain ${table} ${chain.name}`];
+}
 
 const hex = (n: number): string => `0x${n.toString(16).padStart(8, '0')}`;

@@ -1,9 +1,10 @@
-/** npm run bench: every benchmark, printed as figures and ratios within this one run. `npm run bench -- dns overlay up` runs some. */
+/** npm run bench: every benchmark, printed as figures and ratios within this one run. `npm run bench -- dns overlay vips up` runs some. */
 import { printRows } from './lab.mjs';
 
 const ALL = {
   dns: ['DNS: answers a second from one name server', async () => (await import('./dns.mjs')).benchDns()],
   overlay: ['Throughput between tasks on two nodes', async () => (await import('./overlay.mjs')).benchOverlay()],
+  vips: ['Virtual addresses', async () => (await import('./vips.mjs')).benchVips()],
   up: ['ctl up and memory', async () => (await import('./up.mjs')).benchUp()],
 };
 

@@ -112,6 +112,7 @@ describe.each(['fake', 'linux'])('kernel contract: %s', (kind) => {
       addresses: {},
       routes: {},
       rules: {},
+      vips: {},
       neighbours: {},
       fdb: {},
       sysctls: {},
@@ -217,6 +218,15 @@ describe('reconciling a real kernel', () => {
     ['an nft table', [() => lab.exec(h1, ['nft', 'delete', 'table', 'inet', 'weft'])]],
     ['an nft rule', [() => lab.exec(h1, ['nft', 'insert', 'rule', 'inet', 'weft', 'forwarding', 'accept'])]],
     ['an nft element', [() => lab.exec(h1, ['nft', 'add', 'element', 'inet', 'weft', 'members', '{ 192.168.77.66 }'])]],
+    ['a virtual address', [() => lab.exec(ns('side'), ['nft', 'delete', 'element', 'ip', 'weft', 'vips', '{ 10.90.0.200 }'])]],
+    [
+      'a wrong backend',
+      [
+        () => lab.exec(ns('side'), ['nft', 'delete', 'element', 'ip', 'weft', 'ep', '{ 10.90.0.200 . 0x00000001 }']),
+        () => lab.exec(ns('side'), ['nft', 'add', 'element', 'ip', 'weft', 'ep', '{ 10.90.0.200 . 0x00000001 : 10.90.0.77 }']),
+      ],
+    ],
+    ['a chain that balances', [() => lab.exec(ns('side'), ['nft', 'flush', 'chain', 'ip', 'weft', 'lb2'])]],
     ['all of nft in a task', [() => lab.exec(ns('web'), ['nft', 'flush', 'ruleset'])]],
     ['a veth', [() => lab.batch(h1, [`link del ${veth('web', 'aaaaaaaa')}`])]],
     ['an interface of a task', [() => lab.batch(ns('web'), ['link del eth1'])]],
@@ -264,7 +274,7 @@ describe('reconciling a real kernel', () => {
     const restarted = new KernelReconciler({ kernel: new LinuxKernel({ enter: h1 }), ...parts });
     const { operations, failed } = await restarted.set(stateOf(cluster, n1));
     expect(failed).toEqual([]);
-    expect(new Set(operations.map((o) => o.op))).toEqual(new Set(['putTable']));
+    expect(new Set(operations.map((o) => o.op))).toEqual(new Set(['putTable', 'setVips']));
     expect((await restarted.set(stateOf(cluster, n1))).operations).toEqual([]);
     await lab.exec(h1, ['nft', 'insert', 'rule', 'inet', 'weft', 'forwarding', 'accept']);
     expect((await restarted.repair()).repaired).toEqual([expect.stringContaining(FIREWALL_TABLE)]);
@@ -272,6 +282,37 @@ describe('reconciling a real kernel', () => {
     expect((await gateway).stdout).toMatch(/ 0% packet loss/);
     expect(await stream.echo('still here')).toBe('still here');
     stream.end();
+  });
+
+  const behind = (...tasks: string[]): ClusterModel =>
+    Object.assign(new ClusterModel(), cluster, { vips: cluster.vips.map((v) => ({ ...v, tasks })) });
+
+  it('moves the datagrams of a backend that serves no more, and leaves its connections alone', async () => {
+    const datagrams = () => lab.exec(ns('side'), ['conntrack', '-L', '-p', 'udp', '--reply-src', '10.90.0.20']);
+    await r1.set(stateOf(behind('far'), n1));
+    const stream = await longConnection(lab, ns('far'), ns('side'), '10.90.0.200', 82, 82);
+    expect(await lab.udp(ns('side'), '10.90.0.200', 81)).toMatch(/^far /);
+    expect(await datagrams()).toContain('10.90.0.200');
+    const { operations, failed } = await r1.set(stateOf(behind('web'), n1));
+    expect(failed).toEqual([]);
+    expect(new Set(operations.map((o) => o.op))).toEqual(new Set(['setVips', 'forgetDatagrams']));
+    expect(await datagrams()).toBe('');
+    expect(await stream.echo('it goes on')).toBe('it goes on');
+    stream.end();
+    await r1.set(stateOf(cluster, n1));
+  });
+
+  it('ends the connections to a dead node with their next packet', async () => {
+    await r1.set(stateOf(behind('far'), n1));
+    const stream = await longConnection(lab, ns('far'), ns('side'), '10.90.0.200', 83, 83);
+    const view = behind('web').view(n1);
+    const endpoints = view.endpoints.map((e) => (e.ipv4 === '10.90.0.20' ? { ...e, lost: true as const } : e));
+    const { failed } = await r1.set(nodeKernel({ ...view, endpoints }, { nodeId: n1.id, address: n1.address }));
+    expect(failed).toEqual([]);
+    stream.say('anybody there?');
+    expect(await stream.ended).not.toBeNull();
+    stream.end();
+    await r1.set(stateOf(cluster, n1));
   });
 
   it('forgets flows to an endpoint that is gone', async () => {
@@ -341,18 +382,20 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
 }
 
 /** A TCP connection from outside through published port 8080 to an echo server in the task; it lives across restarts. */
-async function longConnection(lab: NetnsLab, task: string, from: string, address: string) {
-  const server = `require('node:net').createServer((s) => s.pipe(s)).listen(80, '0.0.0.0', () => console.log('ready'))`;
+async function longConnection(lab: NetnsLab, task: string, from: string, address: string, port = 8080, target = 80) {
+  const server = `require('node:net').createServer((s) => s.pipe(s)).listen(${target}, '0.0.0.0', () => console.log('ready'))`;
   const listening = lab.background(task, [process.execPath, '-e', server]);
   await new Promise((resolve) => listening.stdout?.once('data', resolve));
-  const client = lab.background(from, ['busybox', 'nc', address, '8080'], true);
+  const client = lab.background(from, ['busybox', 'nc', address, String(port)], true);
+  const ended = new Promise<number | null>((resolve) => client.once('exit', resolve));
   const said = (): Promise<string> =>
     new Promise((resolve) => client.stdout?.once('data', (data: Buffer) => resolve(data.toString().trim())));
+  const say = (text: string) => client.stdin?.write(`${text}\n`);
   const echo = (text: string) => {
     const answer = said();
-    client.stdin?.write(`${text}\n`);
+    say(text);
     return answer;
   };
   expect(await echo('hello')).toBe('hello');
-  return { echo, end: () => (client.kill('SIGKILL'), listening.kill('SIGKILL')) };
+  return { echo, say, ended, end: () => (client.kill('SIGKILL'), listening.kill('SIGKILL')) };
 }

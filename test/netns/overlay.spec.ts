@@ -184,7 +184,10 @@ describe.each([0, 1])('overlay with bridge-nf-call-iptables=%d', (brnf) => {
     expect(await lab.udp(ns('web1'), '127.0.0.99', 9000)).toMatch(/^inner/);
     await lab.batch(ns('web1'), ['rule add from all lookup local priority 0', 'rule del priority 5', 'rule del priority 10']);
     const { repaired } = await (hosts.get(n1.id) as Host).reconciler.repair();
-    expect(repaired).toEqual([expect.stringContaining('load nft table ip weft')]);
+    expect(repaired).toEqual([
+      expect.stringContaining('load nft table ip weft'),
+      expect.stringContaining('set 2 virtual addresses of ip weft'),
+    ]);
   });
 
   it('balances a virtual address in the client, keeps the source, and refuses when nothing is behind it', async () => {

@@ -1,0 +1,115 @@
+/** What `nft -j list table …` printed, made comparable: a digest of what was loaded as text, and the virtual addresses beside it. */
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import { backendsIn, isVipChain, valueOf, VIP_MAPS, type VipRecord } from '#overlay/vip-table.js';
+
+export type NftObject = Record<string, unknown>;
+
+const readbackSchema = z.object({ nftables: z.array(z.record(z.string(), z.unknown())) });
+const namedSchema = z.object({ name: z.string() });
+const ruleSchema = z.looseObject({ chain: z.string() });
+const elementsSchema = z.looseObject({ name: z.string(), elem: z.array(z.unknown()).optional() });
+const gotoSchema = z.tuple([z.string(), z.object({ goto: z.object({ target: z.string() }) })]);
+const backendSchema = z.tuple([z.object({ concat: z.tuple([z.string(), z.number()]) }), z.string()]);
+
+export const objectsOf = (json: string): NftObject[] => readbackSchema.parse(JSON.parse(json)).nftables.filter((o) => !('metainfo' in o));
+
+/** A digest that is equal as long as nobody changes the table: no handles, no counts, sets sorted, nothing of virtual addresses. */
+export function digestOf(objects: readonly NftObject[]): string {
+  return hashOf(objects.filter((o) => !isOfVipChain(o)).map((o) => normal(isVipMap(o) ? withoutElements(o) : o)));
+}
+
+const hashOf = (value: unknown): string => createHash('sha256').update(JSON.stringify(value)).digest('hex');
+
+const nameIn = (o: NftObject, kind: string): string | undefined => namedSchema.safeParse(o[kind]).data?.name;
+
+const isVipMap = (o: NftObject): boolean => VIP_MAPS.includes(nameIn(o, 'map') ?? nameIn(o, 'set') ?? '');
+
+function withoutElements(o: NftObject): NftObject {
+  return Object.fromEntries(Object.entries(o).map(([kind, value]) => [kind, { ...(value as object), elem: undefined }]));
+}
+
+function isOfVipChain(o: NftObject): boolean {
+  const chain = nameIn(o, 'chain') ?? ruleSchema.safeParse(o['rule']).data?.chain;
+  return chain !== undefined && isVipChain(chain);
+}
+
+/** Chains that differ in their number only are of one kind. */
+export const kindOf = (chain: string): string => chain.replace(/\d+$/, '');
+
+/** Chains beside the text, with a digest of how they read that is the same for all of a kind. */
+export function vipChainsIn(objects: readonly NftObject[]): { name: string; digest: string }[] {
+  const parts = new Map<string, NftObject[]>();
+  for (const o of objects) {
+    if (!isOfVipChain(o)) continue;
+    const name = nameIn(o, 'chain') ?? ruleSchema.parse(o['rule']).chain;
+    parts.set(name, [...(parts.get(name) ?? []), o]);
+  }
+  return [...parts].map(([name, of]) => ({ name, digest: hashOf(withoutNumber(JSON.stringify(of.map(normal)), name)) }));
+}
+
+/** `lb3`, `mod 3` and "one of 3" are what is different in chains of a kind. */
+function withoutNumber(text: string, chain: string): string {
+  const number = /\d+$/.exec(chain)?.[0];
+  if (number === undefined) return text;
+  return text.replaceAll(`"${chain}"`, '"#"').replaceAll(`"mod":${number},`, '"mod":#,').replaceAll(`one of ${number}"`, 'one of #"');
+}
+
+export const hasVipMaps = (tableText: string): boolean => VIP_MAPS.every((name) => tableText.includes(` ${name} {`));
+
+export const elementsOf = (objects: readonly NftObject[], kind: 'map' | 'set', name: string): unknown[] | undefined => {
+  const found = objects.find((o) => nameIn(o, kind) === name);
+  return found && (elementsSchema.parse(found[kind]).elem ?? []);
+};
+
+/** The virtual addresses in a table, none if it has no such maps; undefined if the maps do not fit together. */
+export function vipsIn(objects: readonly NftObject[]): VipRecord | undefined {
+  const [chosen, numbered, empty] = [
+    elementsOf(objects, 'map', 'vips'),
+    elementsOf(objects, 'map', 'ep'),
+    elementsOf(objects, 'set', 'empty'),
+  ];
+  if (!chosen || !numbered || !empty) return {};
+  const backends = new Map<string, string[]>();
+  for (const element of numbered) {
+    const parsed = backendSchema.safeParse(element).data;
+    if (!parsed) return undefined;
+    const [{ concat }, backend] = parsed;
+    const list = backends.get(concat[0]) ?? [];
+    list[concat[1]] = backend;
+    backends.set(concat[0], list);
+  }
+  const record: Record<string, string> = {};
+  for (const element of chosen) {
+    const [address, verdict] = gotoSchema.safeParse(element).data ?? [];
+    const list = backends.get(address ?? '');
+    if (address === undefined || !verdict || !list) return undefined;
+    const value = valueIn(list, verdict.goto.target);
+    if (value === undefined) return undefined;
+    record[address] = value;
+    backends.delete(address);
+  }
+  for (const address of empty) {
+    if (typeof address !== 'string' || address in record) return undefined;
+    record[address] = '';
+  }
+  return backends.size === 0 ? record : undefined;
+}
+
+/** undefined: they are not numbered in their order, or the chain chooses among more or fewer. */
+function valueIn(backends: readonly (string | undefined)[], chain: string): string | undefined {
+  const whole = Array.from(backends).filter((b) => b !== undefined);
+  const value = valueOf({ backends: whole, ...(chain.startsWith('st') ? { affinity: 'client' } : {}) });
+  const isRight =
+    whole.length === backends.length && chain === `${kindOf(chain)}${whole.length}` && backendsIn(value).join() === whole.join();
+  return isRight ? value : undefined;
+}
+
+function normal(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(normal);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).filter(([key]) => key !== 'handle' && key !== 'packets' && key !== 'bytes');
+  return Object.fromEntries(entries.map(([key, v]) => [key, key === 'elem' && Array.isArray(v) ? sorted(v.map(normal)) : normal(v)]));
+}
+
+const sorted = (items: unknown[]): unknown[] => items.map((i) => JSON.stringify(i)).sort();
