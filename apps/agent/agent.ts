@@ -17,6 +17,7 @@ import type { Membership } from './join.js';
 import type { Layout } from './layout.js';
 import { Ledger } from './ledger.js';
 import { startCleaning } from './loops/cleaning.js';
+import { filesPlace } from './files-place.js';
 import { FactsLoop, type HostPart } from './loops/facts.js';
 import { startHub, type Hub } from './loops/hub.js';
 import { startImagesLoop } from './loops/images.js';
@@ -85,7 +86,7 @@ interface Base {
   board: StatusBoard;
   believer: Believer;
   /** Parts that come up later than those that speak to them. */
-  late: { tasks?: TasksLoop; hub?: Hub };
+  late: { tasks?: TasksLoop; hub?: Hub; facts?: FactsLoop };
 }
 
 async function compose(options: AgentOptions, layout: Layout, parts: AgentParts, stops: StopStack, signal: AbortSignal): Promise<number> {
@@ -140,7 +141,7 @@ function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, bel
   const network = new NetworkLoop({
     kernel: parts.kernel,
     store,
-    host: { nodeId, address: options.address },
+    host: { nodeId, address: options.address, devices: () => late.facts?.devices ?? new Set() },
     mayProgram: () => believer.isConfirmed || !(late.tasks?.containerIds() ?? ledger.liveIds()).some(unknown),
     // On record before the namespaces are: it is also how others know which of them are this agent's.
     onTasks: async (ids) => {
@@ -163,6 +164,7 @@ function makeFacts({ parts, stops, nodeId, believer, late }: Base, network: Netw
     clock: parts.clock,
     log: parts.log,
   });
+  late.facts = facts;
   stops.push('facts', () => facts.stop());
   return facts;
 }
@@ -185,7 +187,19 @@ async function startTasks(
 ): Promise<TasksLoop> {
   const { options, layout, parts, stops, store, ledger, board, believer } = base;
   const { clock, log } = parts;
-  const runner = new TaskRunner({ runtime, keeper, network, layout, nodeName: options.name, inTurn: turns(AT_ONCE), clock, log });
+  const runner = new TaskRunner({
+    runtime,
+    keeper,
+    network,
+    // Of this process: a container runtime may run in another namespace than its node (as on a simulated one).
+    nodeNetns: `/proc/${process.pid}/ns/net`,
+    placeOf: (task) => filesPlace(task, store.byKind, { nodeName: options.name, resolvConf: options.resolvConf }),
+    layout,
+    nodeName: options.name,
+    inTurn: turns(AT_ONCE),
+    clock,
+    log,
+  });
   const loop = new TasksLoop({ runtime, runner, store, board, ledger, isConfirmed: () => believer.isConfirmed, clock, log });
   base.late.tasks = loop;
   stops.push('tasks', () => loop.stop());

@@ -37,3 +37,18 @@ describe('the files of a task', () => {
       expect(await readFile(hosts, 'utf8')).toBe(containerFiles({ ...task, endpoints: [] }).hosts);
     }));
 });
+
+describe('the files of a task in another namespace', () => {
+  const host = { name: 'n1', resolvConf: 'nameserver 192.0.2.53\n', hosts: '127.0.0.1\tlocalhost\n192.0.2.9\tprinter' };
+
+  it("are the node's in the node's own, with the node's name", () => {
+    const files = containerFiles(makeTask('aaaaaaaa', { networkMode: { kind: 'host' } }), { host, links: ['192.0.2.7\tdb'] });
+    expect(files).toEqual({ 'resolv.conf': host.resolvConf, hosts: `${host.hosts}\n192.0.2.7\tdb\n`, hostname: 'n1\n' });
+  });
+
+  it('are those of the task whose namespace it shares', () => {
+    const owner = makeTask('bbbbbbbb', { name: 'shop-vpn-1', endpoints: [endpoint] });
+    const sharer = makeTask('aaaaaaaa', { networkMode: { kind: 'service', service: 'vpn' }, shares: owner.id });
+    expect(containerFiles(sharer, { owner })).toEqual(containerFiles(owner));
+  });
+});

@@ -1,7 +1,7 @@
 /** From a task to what the runtime is asked for. Pure. */
 import type { Task } from '#model/task.js';
 import type { ContainerSpec, Mount } from '#runtime/runtime.js';
-import { hostnameOf } from './container-files.js';
+import { hostnameOf, type FilesPlace } from './container-files.js';
 import { NAME_LABEL, TASK_LABEL } from './plan-tasks.js';
 
 export interface Prepared {
@@ -9,6 +9,7 @@ export interface Prepared {
   image: string;
   mounts: Mount[];
   netnsPath: string;
+  place?: FilesPlace;
   stdio: { stdout: string; stderr: string };
 }
 
@@ -22,7 +23,7 @@ export function containerSpec(task: Task, prepared: Prepared): ContainerSpec {
     env: wish.environment,
     user: wish.user,
     workingDir: wish.workingDir,
-    hostname: hostnameOf(task),
+    hostname: hostnameOf(task, prepared.place),
     labels: {
       ...wish.labels,
       [TASK_LABEL]: task.id,

@@ -7,10 +7,11 @@ import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { systemClock } from '#base/clock.js';
-import { asWeftError, WeftError } from '#base/errors.js';
+import { asWeftError, messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { CommandHelper } from '#linux/helper-client.js';
 import { readHostFacts } from '#linux/host-facts.js';
+import { probeFeatures } from '#linux/host-features.js';
 import { LinuxKernel } from '#linux/linux-kernel.js';
 import { KernelReconciler } from '#linux/reconciler.js';
 import { openContainerd } from '#runtime/containerd.js';
@@ -46,6 +47,10 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
   // The directory tells whose it is.
   const helper = new CommandHelper([here('./command-helper/main.js'), '--data-dir', options.dataDir]);
   let containerd = '';
+  const features = probeFeatures(helper.run).catch((error: unknown) => {
+    log.warn({ error: messageOf(error) }, 'could not try what this kernel can do');
+    return [];
+  });
   const agent = await startAgent(
     options,
     paths,
@@ -79,6 +84,7 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
           hostname: hostname(),
           name: options.name,
           address: options.address,
+          features: await features,
           versions: { ...host.versions, agent: weftVersion(), node: process.versions.node, containerd },
         };
       },

@@ -62,6 +62,17 @@ describe('a task that should run', () => {
     expect(plan([task], containers, m).kinds).toEqual(kinds);
   });
 
+  it("waits for the task whose namespace it shares, and goes on when that one's container ends", () => {
+    const owner = makeTask('bbbbbbbb');
+    const sharer = { ...task, shares: owner.id };
+    const owners = (state: ContainerInfo['state']) => container(state, { id: owner.id, labels: { [TASK_LABEL]: owner.id } });
+    const isUp = memory({ phase: 'running' });
+    expect(plan([owner, sharer], []).operations.map((o) => 'task' in o && o.task.id)).toEqual([owner.id]);
+    expect(plan([sharer], [owners('running')]).kinds).toContain('run');
+    expect(plan([sharer], [owners('stopped'), container('running')], isUp, { busy: new Set([owner.id]) }).kinds).toEqual([]);
+    expect(plan([sharer], [owners('stopped'), container('stopped')], isUp, { busy: new Set([owner.id]) }).kinds).toEqual(['ended']);
+  });
+
   it('is looked at again when its delay is over', () => {
     expect(plan([task], [container('stopped')], memory({ phase: 'waiting', notBefore: NOW + 70 })).wakeAt).toBe(NOW + 70);
   });

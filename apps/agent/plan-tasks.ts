@@ -87,7 +87,7 @@ export function planTasks(input: PlanInput): TaskPlan {
     const memory = input.memory.get(task.id) ?? newMemory();
     const decided = task.desired === 'stop' ? decideStop(task, container, memory, input) : decideRun(task, container, memory, input.now);
     if (typeof decided === 'number') wakes.push(decided);
-    else if (decided) operations.push(decided);
+    else if (decided && !(decided.type === 'run' && waitsForOwner(task, byId))) operations.push(decided);
   }
   for (const decided of leftovers(input)) {
     if (typeof decided === 'number') wakes.push(decided);
@@ -95,6 +95,12 @@ export function planTasks(input: PlanInput): TaskPlan {
   }
   return wakes.length > 0 ? { operations, wakeAt: Math.min(...wakes) } : { operations };
 }
+
+/** Whose namespace it shares comes first; once that has gone down, its namespace stays, and whoever runs in it goes on. */
+const waitsForOwner = (task: Task, containers: ReadonlyMap<string, ContainerInfo>): boolean =>
+  task.shares !== undefined && !isUp(containers.get(task.shares));
+
+const isUp = (container: ContainerInfo | undefined): boolean => container?.state === 'running' || container?.state === 'paused';
 
 /** An operation; or the time to look again; or nothing. */
 type Decided = Operation | number | undefined;
@@ -106,16 +112,16 @@ function decideStop(task: Task, container: ContainerInfo | undefined, memory: Ta
 }
 
 function decideRun(task: Task, container: ContainerInfo | undefined, memory: TaskMemory, now: number): Decided {
-  const isUp = container?.state === 'running' || container?.state === 'paused';
+  const up = isUp(container);
   switch (memory.phase) {
     case 'running':
-      return isUp ? undefined : ended(task, container, now);
+      return up ? undefined : ended(task, container, now);
     case 'new':
-      if (isUp) return { type: 'adopt', task };
+      if (up) return { type: 'adopt', task };
       return container?.state === 'stopped' ? ended(task, container, now) : { type: 'run', task, again: false };
     case 'waiting':
     case 'gone':
-      if (isUp) return { type: 'adopt', task };
+      if (up) return { type: 'adopt', task };
       return now < memory.notBefore
         ? memory.notBefore
         : { type: 'run', task, again: memory.exitCode !== undefined || memory.startedAt !== undefined };

@@ -1,10 +1,10 @@
 /** Carries out one operation on one task's container: the order of steps, and nothing about when. */
 import type { Clock } from '#base/clock.js';
 import type { Log } from '#base/log.js';
-import type { Task } from '#model/task.js';
+import { namespaceOwner, type Task } from '#model/task.js';
 import type { LogKeeperVerbs } from '#logs/keeper-client.js';
 import type { Runtime } from '#runtime/runtime.js';
-import { writeContainerFiles } from './container-files.js';
+import { containerFiles, writeContainerFiles, type FilesPlace } from './container-files.js';
 import { containerSpec } from './container-spec.js';
 import { ensureImage } from './ensure-image.js';
 import type { Layout } from './layout.js';
@@ -32,6 +32,9 @@ export interface RunnerDeps {
   runtime: Runtime;
   keeper: Pick<LogKeeperVerbs, 'open' | 'close'>;
   network: TaskNetwork;
+  /** Path of the namespace that the agent itself is in: the node's. */
+  nodeNetns: string;
+  placeOf: (task: Task) => Promise<FilesPlace>;
   layout: Layout;
   nodeName: string;
   /** Runs the part that costs CPU and disk when its turn has come. */
@@ -42,6 +45,8 @@ export interface RunnerDeps {
 
 export class TaskRunner {
   readonly #d: RunnerDeps;
+  /** What was written last into the files of each task. */
+  readonly #written = new Map<string, string>();
 
   constructor(deps: RunnerDeps) {
     this.#d = deps;
@@ -53,23 +58,24 @@ export class TaskRunner {
    * `isFirst`: there is no earlier one. `onStep` hears how far it is; 'created' comes before its process begins.
    */
   async run(task: Task, isFirst: boolean, onStep: (step: 'preparing' | 'starting' | 'created') => void): Promise<void> {
-    const { runtime, keeper, network, layout, nodeName, inTurn, clock, log } = this.#d;
+    const { runtime, keeper, layout, nodeName, placeOf, inTurn, clock, log } = this.#d;
     const stdio = layout.stdio(task.id);
     onStep('preparing');
     const began = clock.monotonic();
-    const ready = network.ready(task.id, NETWORK_TIMEOUT_MS);
+    const place = await placeOf(task);
+    const ready = this.#namespace(task, 'ready');
     // Heard below; until then it must not count as unhandled.
     ready.catch(() => undefined);
     const [image, netnsPath, mounts] = await allSettledOrThrow([
       ensureImage(runtime, task.container, nodeName),
-      network.made(task.id, NETWORK_TIMEOUT_MS),
-      this.#mounts(task),
+      this.#namespace(task, 'made'),
+      this.#mounts(task, place),
       keeper.open({ container: task.id, ...stdio, file: layout.logFile(task.id) }),
     ]);
     const prepared = clock.monotonic();
     await inTurn(async () => {
       if (!isFirst) await runtime.remove(task.id);
-      await runtime.create(containerSpec(task, { image, mounts, netnsPath, stdio }));
+      await runtime.create(containerSpec(task, { image, mounts, netnsPath, place, stdio }));
       onStep('created');
     });
     const created = clock.monotonic();
@@ -88,6 +94,23 @@ export class TaskRunner {
       },
       'made a container',
     );
+  }
+
+  #namespace(task: Task, step: 'made' | 'ready'): Promise<string> {
+    const owner = namespaceOwner(task);
+    return owner === undefined ? Promise.resolve(this.#d.nodeNetns) : this.#d.network[step](owner, NETWORK_TIMEOUT_MS);
+  }
+
+  /** Writes what has changed in a running task's files: its addresses, whom it is linked to. */
+  async refreshFiles(task: Task): Promise<void> {
+    const place = await this.#d.placeOf(task);
+    if (this.#written.get(task.id) !== JSON.stringify(containerFiles(task, place))) await this.#writeFiles(task, place);
+  }
+
+  async #writeFiles(task: Task, place: FilesPlace) {
+    const mounts = await writeContainerFiles(this.#d.layout.taskDir(task.id), task, place);
+    this.#written.set(task.id, JSON.stringify(containerFiles(task, place)));
+    return mounts;
   }
 
   async #waitFor(ready: Promise<string>, task: Task): Promise<void> {
@@ -115,9 +138,9 @@ export class TaskRunner {
     await this.#end(containerId, { graceMs: LEFTOVER_GRACE_MS });
   }
 
-  async #mounts(task: Task) {
+  async #mounts(task: Task, place: FilesPlace) {
     const { layout, nodeName } = this.#d;
-    const files = await writeContainerFiles(layout.taskDir(task.id), task);
+    const files = await this.#writeFiles(task, place);
     return [...files, ...(await prepareMounts(task.container.mounts, layout.volumes, nodeName))];
   }
 
@@ -126,6 +149,7 @@ export class TaskRunner {
     // Waiting for a process to obey costs nothing: no turn is needed for it.
     const exitCode = await runtime.stop(containerId, how);
     await inTurn(() => runtime.remove(containerId));
+    this.#written.delete(containerId);
     await keeper.close(containerId).catch((error: unknown) => log.warn({ containerId, error: String(error) }, 'could not close the log'));
     return exitCode;
   }

@@ -59,6 +59,8 @@ async function makeRig(dir: string, runtime: FakeRuntime): Promise<Rig> {
     runtime,
     keeper,
     network: { made: async (id) => `/run/netns/${id}`, ready: (id) => network.ready(id) },
+    nodeNetns: '/proc/1/ns/net',
+    placeOf: async () => ({}),
     layout: paths,
     nodeName: 'n1',
     inTurn: turns(8),

@@ -17,7 +17,7 @@ export interface HostFactsOptions {
 
 export type HostFacts = Pick<
   NodeFacts,
-  'addresses' | 'underlayMtu' | 'routes' | 'listening' | 'versions' | 'cpus' | 'memoryBytes' | 'platform'
+  'addresses' | 'devices' | 'underlayMtu' | 'routes' | 'listening' | 'versions' | 'cpus' | 'memoryBytes' | 'platform'
 >;
 
 const linkSchema = z.object({
@@ -57,6 +57,7 @@ export async function readHostFacts({ address, runner = run }: HostFactsOptions)
     addresses: own
       .filter((l) => l.ifname !== 'lo')
       .flatMap((l) => l.addr_info.flatMap((a) => (a.local ? [`${a.local}/${a.prefixlen}`] : []))),
+    devices: own.flatMap((l) => (l.ifname === 'lo' || isWire(l.ifname) ? [] : [l.ifname])).sort(),
     underlayMtu: underlay.mtu,
     routes: [
       ...new Set(routes.filter(isHostRoute).map((r) => formatCidr(parseCidr(r.dst.includes('/') ? r.dst : `${r.dst}/32`, true)))),
@@ -68,6 +69,9 @@ export async function readHostFacts({ address, runner = run }: HostFactsOptions)
     platform: `linux/${ARCHITECTURES[arch()] ?? arch()}`,
   };
 }
+
+/** Container tools make and remove these all the time: nobody names one as a parent, and facts should keep still. */
+const isWire = (name: string): boolean => name.startsWith('veth');
 
 function isHostRoute(r: z.infer<typeof routeSchema>): boolean {
   const ours = r.protocol === String(ROUTE_PROTOCOL) || (r.dev !== undefined && isOurLink(r.dev));

@@ -42,6 +42,8 @@ export const nodeFactsSchema = z.object({
   /** agent, node, kernel, containerd, nft, iproute2 → version. */
   versions: z.record(z.string(), z.string()).default({}),
   platform: z.string().default('linux/amd64'),
+  /** Names of the host's own network devices. */
+  devices: z.array(z.string()).optional(),
   /** What the host can do that not every host can: `ipvlan`, `wireguard`, … */
   features: z.array(z.string()).optional(),
   /** Set while the agent refuses what the controller sends; why. */

@@ -66,6 +66,10 @@ export const tombstoneSchema = z.object({ taskId: idSchema, nodeId: idSchema, re
 export const ownsNamespace = ({ networkMode }: Pick<Task, 'networkMode'>): boolean =>
   !['host', 'service', 'container'].includes(networkMode?.kind ?? 'networks');
 
+/** Id of the task in whose namespace it lives, its own as a rule; undefined for the node's. */
+export const namespaceOwner = ({ id, networkMode, shares }: Pick<Task, 'id' | 'networkMode' | 'shares'>): string | undefined =>
+  networkMode?.kind === 'host' ? undefined : (shares ?? id);
+
 export type Task = z.infer<typeof taskSchema>;
 export type TaskState = z.infer<typeof taskStateSchema>;
 export type TaskStatus = z.infer<typeof taskStatusSchema>;

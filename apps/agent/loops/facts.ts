@@ -33,6 +33,11 @@ export class FactsLoop {
     this.#o = options;
   }
 
+  /** Names of the host's own network devices, as last read. */
+  get devices(): ReadonlySet<string> {
+    return new Set(this.#host.devices);
+  }
+
   /** Resolves when the facts were read once. */
   async start(): Promise<void> {
     await this.refresh();

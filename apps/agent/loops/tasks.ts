@@ -173,8 +173,18 @@ export class TasksLoop {
       now: clock.now(),
     });
     for (const operation of plan.operations) this.#begin(operation);
+    this.#refreshFiles(desired);
     clearTimeout(this.#wake);
     if (plan.wakeAt !== undefined) this.#wake = setTimeout(() => this.kick(), Math.max(1, plan.wakeAt - clock.now()));
+  }
+
+  /** Addresses of a running task, and of those it is linked to, change without it being made anew. */
+  #refreshFiles(desired: readonly Task[]): void {
+    const { runner, log } = this.#o;
+    for (const task of desired) {
+      if (this.#busy.has(task.id) || this.#observed.get(task.id)?.state !== 'running') continue;
+      runner.refreshFiles(task).catch((error: unknown) => log.warn({ task: task.name, error: messageOf(error) }, 'cannot write its files'));
+    }
   }
 
   #meet(task: Task): void {
