@@ -72,8 +72,8 @@ function dollar(s: State, at: number, depth: number): { value: string; end: numb
   if (next === '$') return { value: '$', end: at + 2 };
   if (next === '{') return braces(s, at, depth);
   const name = match(NAME, s.text, at + 1);
-  if (name === undefined)
-    throw new InterpolationFault('a "$" must be followed by a variable name or "{"; write "$$" for a dollar sign', at);
+  // Such a "$" stands for itself, as in Compose: `$(date)`.
+  if (name === undefined) return { value: '$', end: at + 1 };
   return { value: lookUp(s, name), end: at + 1 + name.length };
 }
 

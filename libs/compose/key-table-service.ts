@@ -15,6 +15,7 @@ import {
   NAME,
   OPTIONS,
   PAIRS,
+  START_HOOK,
   STRING_OR_LIST,
   STRINGS,
   TEXTS,
@@ -57,6 +58,7 @@ import {
   volume,
 } from './short-forms.js';
 import { port } from './short-ports.js';
+import type { Value } from './tree.js';
 
 const PORT = object(
   'a port',
@@ -71,6 +73,12 @@ const PORT = object(
   },
   { short: port, says: 'a port like "8080:80" or a map', required: ['target'], defaults: { protocol: 'tcp', mode: 'ingress' } },
 );
+
+/** What a port is known by; what is not said is what Compose takes for it. */
+const portKey = (item: Value): string =>
+  [textOf(item, 'host_ip') ?? '0.0.0.0', textOf(item, 'target'), textOf(item, 'published') ?? '', textOf(item, 'protocol') ?? 'tcp'].join(
+    ' ',
+  );
 
 /** The source of a bind is a path of the user's machine, that of other volumes is none. */
 const bindSource: Short = (e, field) => {
@@ -296,7 +304,7 @@ export const SERVICE = object('a service', {
   pid: [string, later],
   pids_limit: [anyWhole, later],
   platform: [string, later],
-  ports: [list(PORT, { spread: true, unique: byKey('target', 'host_ip', 'published', 'protocol') }), honoured],
+  ports: [list(PORT, { spread: true, unique: portKey }), honoured],
   privileged: [boolean, later],
   pull_policy: [
     text('one of always, never, missing, if_not_present, build, refresh, daily, weekly, every_…', {
@@ -330,7 +338,7 @@ export const SERVICE = object('a service', {
   volumes: [list(VOLUME, { unique: byKey('target') }), honoured],
   volumes_from: [STRINGS, later],
   working_dir: [string, honoured],
-  pre_start: [list(HOOK), later],
+  pre_start: [list(START_HOOK), later],
   post_start: [list(HOOK), later],
   pre_stop: [list(HOOK), later],
 });

@@ -3,7 +3,8 @@ import { report, type Context } from './context.js';
 import { DotEnvFault } from './dot-env.js';
 import type { Position } from './issue.js';
 import type { Expander } from './shape.js';
-import { readTrees, type Value } from './tree.js';
+import { readTrees } from './read-yaml.js';
+import type { Value } from './tree.js';
 
 /** The text of a file; a string that says why not, where it cannot be read; undefined where there is none. */
 export type ReadFile = (path: string) => { text: string } | { fault: string } | undefined;

@@ -412,8 +412,11 @@ describe('variables', () => {
       labels: { price: '5$' },
     });
     expect(linesOf(service('user: a${U:?say who}'))).toEqual(['4:12: services.web.user: the variable U must be set: say who']);
-    expect(linesOf(service('labels: { a: "x $ y" }'))).toEqual([
-      expect.stringMatching(/^4:21: services\.web\.labels\.a: a "\$" must be followed/),
+    expect(linesOf(service('labels: { a: "x ${ y" }'))).toEqual([
+      expect.stringMatching(/^4:21: services\.web\.labels\.a: "\$\{" must be followed/),
+    ]);
+    expect(linesOf(service('command:', '  - >-', '    one', '    two ${ y'))).toEqual([
+      expect.stringMatching(/^7:13: .* must be followed/),
     ]);
   });
 

@@ -164,7 +164,7 @@ export function describeShape(shape: Shape): string {
     case 'any':
       return 'anything';
     case 'list':
-      return `a list of ${plural(describeShape(shape.of))}`;
+      return `a list of ${plural(shape.of.kind === 'object' ? shape.of.name : describeShape(shape.of))}`;
     case 'map':
       return `a map of ${shape.what.replace(/^an? /, '')}s`;
     case 'object':
@@ -172,7 +172,7 @@ export function describeShape(shape: Shape): string {
   }
 }
 
-const plural = (what: string): string => (/^an? /.test(what) ? `${what.replace(/^an? /, '').replace(/,.*/, '')}s` : what);
+const plural = (what: string): string => (/^an? /.test(what) ? what.replace(/^an? /, '').replace(/^(\w+)( of .*)?.*$/, '$1s$2') : what);
 
 export interface KeyRow {
   /** `services.*.ports[].target`. */

@@ -1,5 +1,6 @@
 /** The variables that files name, with what stands in for them. */
-import { readTrees, type Value } from './tree.js';
+import { readTrees } from './read-yaml.js';
+import type { Value } from './tree.js';
 import type { ComposeFile } from './loading.js';
 
 export interface Variable {
