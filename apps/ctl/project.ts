@@ -2,45 +2,18 @@
 import { readFileSync, statSync } from 'node:fs';
 import { text as readAll } from 'node:stream/consumers';
 import { basename, dirname, relative, resolve } from 'node:path';
-import { Option, type Command } from 'commander';
 import { WeftError } from '#base/errors.js';
 import { DotEnvFault, parseDotEnv } from '#compose/dot-env.js';
 import { loadModel, readProjectName, type Model } from '#compose/load-model.js';
 import type { ComposeFile, ModelInput, ReadFile } from '#compose/loading.js';
 import type { ComposeResult } from '#compose/parse-compose.js';
+import type { ProjectFlags } from './project-options.js';
 import type { Shell } from './shell.js';
 
 /** As Compose looks for them. */
 const FILE_NAMES = ['compose.yaml', 'compose.yml', 'docker-compose.yml', 'docker-compose.yaml'];
 /** Taken too, over the file of such a name. */
 const OVERRIDE_NAMES = ['compose.override.yml', 'compose.override.yaml', 'docker-compose.override.yml', 'docker-compose.override.yaml'];
-
-export interface ProjectFlags {
-  file?: string[];
-  projectName?: string;
-  projectDirectory?: string;
-  profile?: string[];
-  envFile?: string[];
-}
-
-const gather = (value: string, all: string[] = []): string[] => [...all, value];
-
-/** Adds the flags that say which project is meant; only --file where -f means something else. */
-export function projectOptions(command: Command, fileFlags = '-f, --file <file>'): Command {
-  return command
-    .addOption(
-      new Option(
-        fileFlags,
-        'a compose file, each merged over those before; "-" reads standard input (default: compose.yaml here)',
-      ).argParser(gather),
-    )
-    .option('-p, --project-name <name>', 'the name of the stack (else COMPOSE_PROJECT_NAME, else "name:" in the file, else its directory)')
-    .option('--project-directory <path>', 'where relative paths begin (default: the directory of the first file)')
-    .addOption(new Option('--profile <name>', 'also the services of this profile').argParser(gather))
-    .addOption(
-      new Option('--env-file <file>', 'variables for the compose file (default: .env in the project directory)').argParser(gather),
-    );
-}
 
 interface Place {
   /** As they were written, or found. */

@@ -2,6 +2,7 @@
 import { Command, CommanderError } from 'commander';
 import { asWeftError, WeftError } from '#base/errors.js';
 import { contextOption } from './options.js';
+import { projectOptions, VALUE_FLAGS } from './project-options.js';
 import { errorText } from './render/error.js';
 import type { Shell } from './shell.js';
 import { coloured } from './shell.js';
@@ -89,7 +90,7 @@ function usageError(error: CommanderError): WeftError | undefined {
 }
 
 async function buildProgram(argv: readonly string[], shell: Shell): Promise<Command> {
-  const program = new Command('ctl')
+  const program = projectOptions(new Command('ctl'))
     .description('Weft runs a Compose file on several Linux hosts.')
     .version(clientVersion(), '-V, --version', 'print the version of ctl')
     .addOption(contextOption())
@@ -109,10 +110,11 @@ function commandIn(argv: readonly string[]): string | undefined {
   const words: string[] = [];
   for (let i = 0; i < argv.length && words.length < 2; i++) {
     const word = argv[i] ?? '';
-    if (word === '--context') i++;
+    if (VALUE_FLAGS.has(word)) i++;
     else if (!word.startsWith('-')) words.push(word);
   }
-  return words[0] === 'help' ? words[1] : words[0];
+  const word = words[0] === 'help' ? words[1] : words[0];
+  return word === 'convert' ? 'config' : word;
 }
 
 /** Commander shall not end the process, nor print errors in its own form. */

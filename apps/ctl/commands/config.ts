@@ -4,7 +4,8 @@ import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { failure, warningLines } from '#compose/context.js';
 import { flagsOf } from '../options.js';
-import { loadProjectModel, projectOptions, type ProjectFlags } from '../project.js';
+import { projectOptions, type ProjectFlags } from '../project-options.js';
+import { loadProjectModel } from '../project.js';
 import { print, say, type Shell } from '../shell.js';
 import { renderConfig, type ConfigFlags as RenderFlags } from '../render/config.js';
 

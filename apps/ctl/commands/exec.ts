@@ -5,7 +5,8 @@ import { openBidi, type Bidi } from '#rpc/client.js';
 import type { ExecRequest, ExecResponse, ExecStart } from '#rpc/gen/weft/v1/api.js';
 import { withApi } from '../connection.js';
 import { contextOption, flagsOf, wholeNumber } from '../options.js';
-import { needProjectName, projectOptions, type ProjectFlags } from '../project.js';
+import { projectOptions, type ProjectFlags } from '../project-options.js';
+import { needProjectName } from '../project.js';
 import type { Shell } from '../shell.js';
 import { writeAll } from '../write-all.js';
 

@@ -7,7 +7,8 @@ import { callUnary, readStream } from '#rpc/client.js';
 import type { LogLine } from '#rpc/gen/weft/v1/api.js';
 import { withApi } from '../connection.js';
 import { contextOption, flagsOf, wholeNumber, type CommonFlags } from '../options.js';
-import { needProjectName, projectOptions, type ProjectFlags } from '../project.js';
+import { projectOptions, type ProjectFlags } from '../project-options.js';
+import { needProjectName } from '../project.js';
 import { coloured, type Shell } from '../shell.js';
 import { writeAll } from '../write-all.js';
 
