@@ -10,10 +10,16 @@ export function namesConfig(view: ViewByKind, nodeId: string, upstreams: readonl
   return {
     ttlSeconds: DEFAULT_TTL_SECONDS,
     networks: [...view.networks].sort(byId).map((n) => networkNames(n, view, tasks)),
-    tasks: [...tasks].sort(byId).map((t) => ({ id: t.id, addresses: t.endpoints.map((e) => e.ipv4) })),
+    tasks: [...tasks].sort(byId).map((t) => ({
+      id: t.id,
+      addresses: t.endpoints.flatMap(addressesOf),
+      ...(t.container.dns === undefined ? {} : { upstreams: t.container.dns }),
+    })),
     upstreams: [...upstreams],
   };
 }
+
+const addressesOf = ({ ipv4, ipv6 }: { ipv4: string; ipv6?: string }): string[] => (ipv6 === undefined ? [ipv4] : [ipv4, ipv6]);
 
 const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 
@@ -26,12 +32,18 @@ function networkNames(n: NetworkView, view: ViewByKind, tasks: ViewByKind['tasks
     internal: n.internal,
     listen: { address: resolverOf(n), port: DNS_PORT },
     subnet: n.subnet,
+    ...moreSubnets(n),
     // The node asks its own gateway address from that very address.
     nodeAddresses: isChildNetwork(n) ? [] : [n.nodeAddress, n.gateway],
-    clients: tasks.flatMap((t) => t.endpoints.filter((e) => e.networkId === n.id).map((e) => e.ipv4)).sort(),
-    records: records.map(({ name, addresses }) => ({ name, addresses })),
+    clients: tasks.flatMap((t) => t.endpoints.filter((e) => e.networkId === n.id).flatMap(addressesOf)).sort(),
+    records: records.map(({ networkId: _, ...record }) => record),
     ptr: pointers(n, view, records),
   };
+}
+
+function moreSubnets(n: NetworkView): { moreSubnets?: string[] } {
+  const more = [...(n.moreSubnets ?? []), ...(n.ipv6 ? [n.ipv6] : [])].map((s) => s.subnet);
+  return more.length > 0 ? { moreSubnets: more } : {};
 }
 
 /** An address is called after its task; a virtual one after its service. */
@@ -39,14 +51,17 @@ function pointers(n: NetworkView, view: ViewByKind, records: readonly NameRecord
   const ofTasks = view.endpoints.filter((e) => e.networkId === n.id && e.taskId !== undefined);
   const alone = new Map<string, string[]>();
   for (const { name, addresses } of records) {
-    const [address] = addresses;
-    if (addresses.length === 1 && address !== undefined) alone.set(address, [...(alone.get(address) ?? []), name]);
+    // One of each family at most.
+    if (new Set(addresses.map((a) => a.includes(':'))).size < addresses.length) continue;
+    for (const address of addresses) alone.set(address, [...(alone.get(address) ?? []), name]);
   }
-  const tasks = ofTasks.flatMap(({ ipv4 }) => {
-    const name = taskNameAmong(alone.get(ipv4) ?? []);
-    return name === undefined ? [] : [{ address: ipv4, name }];
+  const tasks = ofTasks.flatMap(addressesOf).flatMap((address) => {
+    const name = taskNameAmong(alone.get(address) ?? []);
+    return name === undefined ? [] : [{ address, name }];
   });
-  const services = view.vips.filter((v) => v.networkId === n.id).map((v) => ({ address: v.ipv4, name: v.service }));
+  const services = view.vips
+    .filter((v) => v.networkId === n.id)
+    .flatMap((v) => addressesOf(v).map((address) => ({ address, name: v.service })));
   return [...tasks, ...services].sort((a, b) => (a.address < b.address ? -1 : 1));
 }
 

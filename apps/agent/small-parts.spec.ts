@@ -1,4 +1,4 @@
-import { readFile, utimes, writeFile } from 'node:fs/promises';
+import { readFile, rename, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WeftError } from '#base/errors.js';
 import type { ImageInfo } from '#runtime/runtime.js';
@@ -9,7 +9,7 @@ import { parseOptions } from './options.js';
 import { Observed } from './observed.js';
 import { withTempDir } from './spec-kit.js';
 import { turns } from './turns.js';
-import { followUpstreams, nameServersIn } from './upstreams.js';
+import { followUpstreams, nameServersIn, upstreamsOf } from './upstreams.js';
 
 describe('turns', () => {
   it('let no more than the limit work at once, and everyone in the end', async () => {
@@ -95,17 +95,40 @@ describe('the lock on a data directory', () => {
 });
 
 describe('upstream name servers', () => {
-  it('are the IPv4 ones of resolv.conf, in order', () => {
-    expect(nameServersIn('# x\nnameserver 127.0.0.53\n nameserver\t192.0.2.1 \nnameserver ::1\nnameserver 127.0.0.53\nsearch a\n')).toEqual(
-      ['127.0.0.53', '192.0.2.1'],
-    );
+  it('are those of resolv.conf, in order', () => {
+    const text =
+      '# x\nnameserver 192.0.2.53\n nameserver\t192.0.2.1 \nnameserver fe80::1%eth0\nnameserver 192.0.2.53\nnameserver x\nsearch a\n';
+    expect(nameServersIn(text)).toEqual(['192.0.2.53', '192.0.2.1', 'fe80::1%eth0']);
   });
-  it('are none where there is no such file', async () => {
-    const seen: string[][] = [];
-    const stop = await followUpstreams('/nowhere/resolv.conf', (servers) => seen.push(servers));
-    await stop();
-    expect(seen).toEqual([[]]);
+
+  it('are those behind the stub of systemd-resolved, where the host has that alone', () => {
+    const stub = 'nameserver 127.0.0.53\noptions edns0 trust-ad\n';
+    expect(upstreamsOf(stub, 'nameserver 192.0.2.1\nnameserver 2001:db8::53\n')).toEqual(['192.0.2.1', '2001:db8::53']);
+    expect(upstreamsOf(stub, '')).toEqual(['127.0.0.53']);
+    expect(upstreamsOf('nameserver 192.0.2.9\n', 'nameserver 192.0.2.1\n')).toEqual(['192.0.2.9']);
   });
+
+  it(
+    'are followed as the files change, and are none where there is no such file',
+    () =>
+      withTempDir(async (dir) => {
+        const seen: string[][] = [];
+        const [host, behind] = [join(dir, 'resolv.conf'), join(dir, 'behind.conf')];
+        const stop = await followUpstreams(host, (servers) => seen.push(servers), behind);
+        const until = async (count: number) => {
+          for (let i = 0; i < 200 && seen.length < count; i++) await new Promise((resolve) => setTimeout(resolve, 50));
+        };
+        await writeFile(behind, 'nameserver 192.0.2.1\n');
+        await writeFile(host, 'nameserver 127.0.0.53\n');
+        await until(2);
+        await writeFile(`${behind}.new`, 'nameserver 192.0.2.2\n');
+        await rename(`${behind}.new`, behind);
+        await until(3);
+        await stop();
+        expect(seen).toEqual([[], ['192.0.2.1'], ['192.0.2.2']]);
+      }),
+    30_000,
+  );
 });
 
 const image = (name: string, digest: string, sizeBytes = 10): ImageInfo => ({ name, digest, sizeBytes, platforms: [] });

@@ -33,13 +33,19 @@ export class Answerer {
         if (transport === 'udp') client?.answers.keep(request, response.bytes, response.turns);
         return send(response.bytes);
       case 'forward':
-        void this.#fetch(client?.address ?? '', request, response.ask, transport).then(send);
+        void this.#fetch(client?.address ?? '', request, response.ask, transport, response.upstreams).then(send);
     }
   }
 
-  async #fetch(client: string, request: Buffer, ask: OutsideQuestion, transport: Transport): Promise<Uint8Array> {
+  async #fetch(
+    client: string,
+    request: Buffer,
+    ask: OutsideQuestion,
+    transport: Transport,
+    upstreams: readonly string[] | undefined,
+  ): Promise<Uint8Array> {
     this.#counters.forwarded++;
-    const answer = await this.#forwarder.ask(client, ask, transport).catch((error: unknown) => {
+    const answer = await this.#forwarder.ask(client, ask, transport, upstreams).catch((error: unknown) => {
       this.#log.error({ error: messageOf(error) }, 'asking outside failed');
       return undefined;
     });

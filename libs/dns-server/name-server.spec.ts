@@ -98,13 +98,17 @@ function query(name: string, type: number = Type.A, udpBytes?: number): Uint8Arr
 
 /** What comes back by UDP. */
 async function askUdp(from: string, to: NetworkNamesConfig, request: Uint8Array): Promise<Message> {
+  return decodeMessage(await askUdpRaw(from, to, request));
+}
+
+async function askUdpRaw(from: string, to: NetworkNamesConfig, request: Uint8Array): Promise<Buffer> {
   const socket = createSocket('udp4');
   try {
-    return await new Promise<Message>((resolve, reject) => {
+    return await new Promise<Buffer>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error('no answer')), DEADLINE_MS);
       socket.on('message', (bytes) => {
         clearTimeout(timer);
-        resolve(decodeMessage(bytes));
+        resolve(bytes);
       });
       socket.bind(0, from, () => socket.send(request, to.listen.port, to.listen.address));
     });
@@ -181,7 +185,7 @@ function outsideAnswer(request: Buffer, octet = 1, truncated = false): Uint8Arra
     ...decodeMessage(failureReply(request, Rcode.NOERROR)),
     id,
     truncated,
-    question: { name: question.name, bytes: encodeQuestion(question) },
+    question: { name: question.name, bytes: request.subarray(12, 12 + encodeQuestion(question).length) },
     answers: truncated ? [] : [{ name: question.name, ttlSeconds: 300, data: { kind: 'A', address: Uint8Array.of(192, 0, 2, octet) } }],
     authorities: [],
   });
@@ -332,6 +336,51 @@ describe('names from outside', () => {
     }
     expect(new Set(seen.map((s) => s.from)).size).toBeGreaterThan(4);
     expect(new Set(seen.map((s) => s.request.readUInt16BE(0))).size).toBeGreaterThan(4);
+  });
+
+  it('are asked for once while they may be kept, in letters of random case; each client gets its own letters back', async () => {
+    const port = await freePort();
+    const front = network(port);
+    const seen = await startUpstream(port, (request) => outsideAnswer(request));
+    await start(configOf([front], [`${UPSTREAM}:${port}`]));
+    const name = (request: Buffer) => request.subarray(13, 38).toString('latin1');
+    for (let i = 0; i < 3; i++) {
+      const request = Buffer.from(query('averylongname.example.com'));
+      request.write(['AVERYLONG', 'AVeryLong', 'averylong'][i] ?? '', 13, 'latin1');
+      const answer = await askUdpRaw(CLIENT, front, request);
+      expect(name(answer)).toBe(name(request));
+      expect(addresses(decodeMessage(answer))).toEqual(['192.0.2.1']);
+    }
+    expect(seen).toHaveLength(1);
+    const asked = name(seen[0]?.request ?? Buffer.alloc(0));
+    expect(asked).not.toBe(asked.toLowerCase());
+    expect(asked).not.toBe(asked.toUpperCase());
+  });
+
+  it('in other letters than they were asked for are fetched by TCP, as somebody may have forged them', async () => {
+    const port = await freePort();
+    const front = network(port);
+    const seen = await startUpstream(port, (request, transport) => {
+      const folded = Buffer.from(request);
+      folded.write(request.toString('latin1', 13, 38).toLowerCase(), 13, 'latin1');
+      return outsideAnswer(folded, transport === 'udp' ? 66 : 7);
+    });
+    await start(configOf([front], [`${UPSTREAM}:${port}`]));
+    expect(addresses(await askUdp(CLIENT, front, query('averylongname.example.com')))).toEqual(['192.0.2.7']);
+    expect(seen.map((s) => s.transport)).toEqual(['udp', 'tcp']);
+  });
+
+  it('come from the resolvers of the task where it has some, and no further than the task itself could ask', async () => {
+    const port = await freePort();
+    const [front, back] = [network(port), inside(port)];
+    const seen = await startUpstream(port, (request) => outsideAnswer(request, 5));
+    const config = configOf([front, back], ['127.79.0.9:9']);
+    const own = (address: string, upstream: string) => ({ id: address, addresses: [address], upstreams: [upstream] });
+    const server = await start({ ...config, tasks: [own(CLIENT, `${UPSTREAM}:${port}`)] });
+    // The node's loopback is nobody's resolver, and here every server is on it.
+    expect((await askUdp(CLIENT, front, query('example.com'))).rcode).toBe(Rcode.SERVFAIL);
+    expect(seen).toHaveLength(0);
+    expect(server.status().counters.forwarded).toBe(0);
   });
 
   it('are not believed with another id or question', async () => {

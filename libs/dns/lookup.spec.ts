@@ -16,6 +16,7 @@ function lineOf(result: LookupResult): string {
   if (result.kind !== 'answer') return result.kind;
   const texts = result.records.map(({ data }) => {
     if (data.kind === 'A' || data.kind === 'AAAA') return formatAddress(data.address);
+    if (data.kind === 'SRV') return `${data.target}:${data.port}/${data.weight}`;
     return data.kind === 'PTR' ? data.target : data.kind;
   });
   return texts.join(' ');
@@ -49,8 +50,59 @@ describe('names', () => {
   it('tell "no such type" from "no such name"', () => {
     expect(asked(WEB, 'web', 'AAAA')).toBe('nodata');
     expect(asked(WEB, 'nosuch', 'AAAA')).toBe('nxdomain');
-    expect(asked(WEB, 'web', 'SRV')).toBe('nodata');
+    expect(asked(WEB, 'db', 'SRV')).toBe('nodata');
     expect(asked(WEB, 'db', 'AAAA')).toBe('fd00:1::30');
+  });
+
+  it.each([
+    ['_http._tcp.web', 'web:80/0'],
+    ['_HTTP._TCP.Web', 'web:80/0'],
+    ['_80._tcp.web', 'web:80/0'],
+    ['_h3._udp.web.shop_front', 'web.shop_front:443/0'],
+    ['_web._tcp', 'web:80/0 web:443/0'],
+    ['_web._tcp.shop_front', 'web:80/0 web:443/0'],
+    ['_http._tcp.tasks.web', 'shop-web-1:80/1 shop-web-2:80/1'],
+    ['_http._udp.web', 'nxdomain'],
+    ['_81._tcp.web', 'nxdomain'],
+    ['_http._tcp.db', 'nxdomain'],
+    ['_http._tcp.nosuch', 'nxdomain'],
+    ['_nosuch._tcp', 'nxdomain'],
+    ['_xmpp._tcp.example.com', 'upstream'],
+    ['_http._tcp.www.example.org', 'nxdomain'],
+  ])('SRV of %s is %s', (name, result) => {
+    expect(asked(WEB, name, 'SRV')).toBe(result);
+  });
+
+  it('of services have no other types, and bring the addresses of their targets along', () => {
+    expect(asked(WEB, '_http._tcp.web')).toBe('nodata');
+    expect(asked(WEB, '_http._tcp.web', 'ANY')).toBe('HINFO');
+    expect(asked(VAULT, '_http._tcp.web', 'SRV')).toBe('nxdomain');
+    const result = lookup(zone, { name: '_http._tcp.tasks.web', type: Type.SRV, class: 1 }, WEB, 1);
+    expect(lineOf(result)).toBe('shop-web-2:80/1 shop-web-1:80/1');
+    expect(result.kind === 'answer' && result.additionals?.map((r) => r.name)).toEqual(['shop-web-1', 'shop-web-2']);
+  });
+
+  it('have the time to live of their own where it is told', () => {
+    const ttl = (name: string) => {
+      const result = lookup(zone, { name, type: Type.A, class: 1 }, WEB);
+      return result.kind === 'answer' ? result.records.map((r) => r.ttlSeconds) : [];
+    };
+    expect([ttl('shop-web-1'), ttl('shop-web-2')]).toEqual([[5], [60]]);
+  });
+
+  it.each([
+    ['beyond the networks, of a task that may go there', [WEB], '192.0.2.99', true],
+    ['on the task’s own network', [WEB], '10.1.0.77', true],
+    ['on a network the task is not on', [WEB], '10.2.0.77', false],
+    ['on the loopback of the node', [WEB], '127.0.0.1', false],
+    ['on the loopback of the node, IPv6', [WEB], '::1', false],
+    ['beyond the networks, of a task on an internal one', [VAULT], '192.0.2.99', false],
+    ['on the internal network itself', [VAULT], '10.2.0.77', true],
+  ])('from outside are asked of a resolver %s: %s %s %s', (_what, addresses, upstream, may) => {
+    const own = buildZone({ ...EXAMPLE, tasks: [{ id: 't', addresses, upstreams: [upstream] }] });
+    const result = lookup(own, { name: 'example.com', type: Type.A, class: 1 }, addresses[0] ?? '');
+    expect(result.kind).toBe(may ? 'upstream' : 'servfail');
+    expect(own.views.get(addresses[0] ?? '')?.upstreams).toEqual(may ? [upstream] : []);
   });
 
   it('answer ANY with little', () => {

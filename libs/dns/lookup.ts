@@ -15,6 +15,8 @@ export type LookupResult =
       kind: 'answer';
       records: ResourceRecord[];
       authoritative: true;
+      /** Addresses of what the records point at, sent along if there is room. */
+      additionals?: ResourceRecord[];
       /** In how many orders the records can come. */
       turns: number;
     }
@@ -51,6 +53,8 @@ export function lookupInView(view: View, question: Question, turn = 0): LookupRe
   if (name.endsWith('.in-addr.arpa') || name.endsWith('.ip6.arpa')) return reverse(view, question);
   const found = name === 'localhost' || name.endsWith('.localhost') ? LOOPBACK : addressesOf(view, name);
   if (found) return addressAnswer(view, question, found, turn);
+  const services = servicesOf(view, name);
+  if (services) return serviceAnswer(view, question, services, turn);
   if (isOurs(view, name) && !ZONE_TYPES.has(type)) return exists(view, name) ? NODATA : NXDOMAIN;
   return outside(view);
 }
@@ -64,13 +68,24 @@ function addressesOf(view: View, name: string): AddressSet | undefined {
     return names.flatMap((n) => network.records.get(n) ?? []);
   });
   if (sets.length < 2) return sets[0];
-  return { v4: unique(sets.flatMap((s) => s.v4)), v6: unique(sets.flatMap((s) => s.v6)) };
+  const ttls = sets.flatMap((s) => s.ttlSeconds ?? []);
+  const targets = sets.flatMap((s) => s.targets ?? []);
+  return {
+    v4: unique(sets.flatMap((s) => s.v4)),
+    v6: unique(sets.flatMap((s) => s.v6)),
+    ports: sets.flatMap((s) => s.ports ?? []),
+    ...(targets.length > 0 ? { targets: [...new Set(targets)] } : {}),
+    ...(ttls.length > 0 ? { ttlSeconds: Math.min(...ttls) } : {}),
+  };
 }
 
 const unique = (addresses: Uint8Array[]): Uint8Array[] => [...new Map(addresses.map((a) => [a.join('.'), a])).values()];
 
 /** Names that nobody outside is asked for, whether they exist or not. */
-function isOurs(view: View, name: string): boolean {
+function isOurs(view: View, asked: string): boolean {
+  // A service of a name of ours is ours, too; `_web._tcp` alone asks for the service `web`.
+  const name = SERVICE_NAME.exec(asked)?.[3] ?? asked;
+  if (SERVICE_NAME.test(asked) && (name === asked || addressesOf(view, name))) return true;
   const labels = name.split('.');
   if (name !== '' && labels.length === 1) return true;
   if (view.networks.some((n) => n.searchSuffix && (name === n.searchSuffix || name.endsWith(`.${n.searchSuffix}`)))) return true;
@@ -82,29 +97,68 @@ const exists = (view: View, name: string): boolean => view.networks.some((n) => 
 
 function addressAnswer(view: View, question: Question, set: AddressSet, turn: number): LookupResult {
   const { name, type } = question;
-  if (type === Type.A) return rotated(view, name, 'A', set.v4, turn);
-  if (type === Type.AAAA) return rotated(view, name, 'AAAA', set.v6, turn);
-  if (type === Type.ANY) return anyAnswer(view, name);
-  return NODATA;
+  const ttl = set.ttlSeconds ?? view.zone.ttlSeconds;
+  if (type === Type.A || type === Type.AAAA) return answer(name, ttl, rotated(addressData(set, type), turn));
+  return type === Type.ANY ? anyAnswer(view, name) : NODATA;
 }
 
-function rotated(view: View, name: string, kind: 'A' | 'AAAA', addresses: Uint8Array[], turn: number): LookupResult {
-  const first = addresses.length === 0 ? 0 : turn % addresses.length;
-  return answer(
-    view,
-    name,
-    [...addresses.slice(first), ...addresses.slice(0, first)].map((address) => ({ kind, address })),
-  );
+const addressData = (set: AddressSet, type: number): RecordData[] =>
+  type === Type.A ? set.v4.map((address) => ({ kind: 'A', address })) : set.v6.map((address) => ({ kind: 'AAAA', address }));
+
+function rotated<T>(items: readonly T[], turn: number): T[] {
+  const first = items.length === 0 ? 0 : turn % items.length;
+  return [...items.slice(first), ...items.slice(0, first)];
 }
 
-function answer(view: View, name: string, data: RecordData[]): LookupResult {
-  if (data.length === 0) return NODATA;
-  const records = data.map((d) => ({ name, ttlSeconds: view.zone.ttlSeconds, data: d }));
+function answer(name: string, ttlSeconds: number, data: RecordData[]): Extract<LookupResult, { kind: 'answer' | 'nodata' }> {
+  if (data.length === 0) return { kind: 'nodata' };
+  const records = data.map((d) => ({ name, ttlSeconds, data: d }));
   return { kind: 'answer', records, authoritative: true, turns: data.length };
 }
 
+/** `_http._tcp.web`, `_80._tcp.web`; `_web._tcp`, and that before a suffix (RFC 2782, "The format of the SRV RR"). */
+const SERVICE_NAME = /^_([^.]+)\._(tcp|udp|sctp)(?:\.(.+))?$/;
+
+interface Services {
+  /** The name whose service it is. */
+  owner: string;
+  set: AddressSet;
+  ports: number[];
+}
+
+/** What an SRV name stands for: the ports of a name of ours. Undefined if it has none of that kind. */
+function servicesOf(view: View, name: string): Services | undefined {
+  const [, label = '', protocol, rest] = SERVICE_NAME.exec(name) ?? [];
+  if (protocol === undefined) return undefined;
+  const isWhole = rest === undefined || view.networks.some((n) => n.suffixes.includes(rest));
+  const owner = isWhole ? label : rest;
+  const set = addressesOf(view, owner);
+  const ofProtocol = (set?.ports ?? []).filter((p) => p.protocol === protocol);
+  const wanted = isWhole ? ofProtocol : ofProtocol.filter((p) => p.name === label || String(p.port) === label);
+  const ports = [...new Set(wanted.map((p) => p.port))].sort((a, b) => a - b);
+  return set && ports.length > 0 ? { owner, set, ports } : undefined;
+}
+
+function serviceAnswer(view: View, { name, type }: Question, { owner, set, ports }: Services, turn: number): LookupResult {
+  if (type === Type.ANY) return anyAnswer(view, name);
+  if (type !== Type.SRV) return NODATA;
+  const ttl = set.ttlSeconds ?? view.zone.ttlSeconds;
+  const targets = set.targets ?? [owner];
+  // RFC 2782: weight 0 where there is nothing to choose.
+  const weight = targets.length > 1 ? 1 : 0;
+  const data = targets.flatMap((target) => ports.map((port): RecordData => ({ kind: 'SRV', priority: 0, weight, port, target })));
+  const additionals = targets.flatMap((target) => {
+    const there = addressesOf(view, target);
+    const addresses = there ? [...addressData(there, Type.A), ...addressData(there, Type.AAAA)] : [];
+    return addresses.map((d): ResourceRecord => ({ name: target, ttlSeconds: ttl, data: d }));
+  });
+  const found = answer(name, ttl, rotated(data, turn));
+  return found.kind === 'answer' ? { ...found, additionals } : found;
+}
+
 /** RFC 8482 §4.2: one HINFO record in place of everything. */
-const anyAnswer = (view: View, name: string): LookupResult => answer(view, name, [{ kind: 'HINFO', cpu: 'RFC8482', os: '' }]);
+const anyAnswer = (view: View, name: string): LookupResult =>
+  answer(name, view.zone.ttlSeconds, [{ kind: 'HINFO', cpu: 'RFC8482', os: '' }]);
 
 function reverse(view: View, { name, type }: Question): LookupResult {
   const asked = prefixOfReverseName(name);
@@ -114,8 +168,8 @@ function reverse(view: View, { name, type }: Question): LookupResult {
   if (targets.length === 0) return NXDOMAIN;
   if (type === Type.PTR)
     return answer(
-      view,
       name,
+      view.zone.ttlSeconds,
       targets.map((target) => ({ kind: 'PTR', target })),
     );
   return type === Type.ANY ? anyAnswer(view, name) : NODATA;

@@ -11,11 +11,26 @@ import { isWireName, normalName } from './name.js';
 export const DEFAULT_TTL_SECONDS = 5;
 const MAX_TTL_SECONDS = 86_400;
 
+export type TransportProtocol = 'tcp' | 'udp' | 'sctp';
+
+export interface PortConfig {
+  port: number;
+  protocol: TransportProtocol;
+  /** In lower case. */
+  name?: string;
+}
+
 export interface NameRecordConfig {
   /** Service, alias, task, container host name, `tasks.web`, `web.shop`: with or without a dot at the end, in any case. */
   name: string;
   /** IPv4 and IPv6; empty for a name that exists but has no address now. */
   addresses: string[];
+  /** Where the service behind the name listens: SRV records are made of it. */
+  ports?: PortConfig[];
+  /** Names that the SRV records point at; the name itself if left out. */
+  targets?: string[];
+  /** The configuration's if left out. */
+  ttlSeconds?: number;
 }
 
 export interface PointerConfig {
@@ -33,6 +48,8 @@ export interface NetworkNamesConfig {
   /** Where the network's tasks send their questions. */
   listen: { address: string; port: number };
   subnet: string;
+  /** Further subnets of the network, of either family. */
+  moreSubnets?: string[];
   /** This node's own addresses on the network: they may ask, too. */
   nodeAddresses: string[];
   /** Addresses of this node's tasks on the network. Nobody else may ask. */
@@ -47,6 +64,8 @@ export interface TaskNamesConfig {
   id: string;
   /** On all its networks: how a client that asks on one network is known to be on the others. */
   addresses: string[];
+  /** Resolvers of its own for names that are not ours, in place of the node's. */
+  upstreams?: string[];
 }
 
 export interface NameConfig {
@@ -101,12 +120,32 @@ export function parseUpstream(value: string): { address: string; port: number } 
   return parseAddress(host.replace(/%[\w.-]+$/, '')) && port > 0 && port < 65_536 ? { address: host, port } : undefined;
 }
 
+function subnetText(value: unknown, where: string): string {
+  const string = text(value, where);
+  return parsePrefix(string) ? string : bad(where, 'a subnet');
+}
+
+function port(value: unknown, where: string): PortConfig {
+  const f = fields(value, where);
+  const protocol = f['protocol'];
+  if (protocol !== 'tcp' && protocol !== 'udp' && protocol !== 'sctp') return bad(`${where}.protocol`, 'tcp, udp or sctp');
+  const name = f['name'] === undefined ? {} : { name: text(f['name'], `${where}.name`) };
+  return { port: whole(f['port'], `${where}.port`, 1, 65_535), protocol, ...name };
+}
+
+/** The property, read if it is there. */
+function optional<K extends string, T>(
+  f: Fields,
+  key: K,
+  where: string,
+  read: (value: unknown, where: string) => T,
+): Partial<Record<K, T>> {
+  return f[key] === undefined ? {} : ({ [key]: read(f[key], `${where}.${key}`) } as Record<K, T>);
+}
+
 function network(value: unknown, where: string): NetworkNamesConfig {
   const f = fields(value, where);
   const listen = fields(f['listen'], `${where}.listen`);
-  const subnet = text(f['subnet'], `${where}.subnet`);
-  if (!parsePrefix(subnet)) bad(`${where}.subnet`, 'a subnet');
-  const suffix = f['searchSuffix'];
   return {
     id: text(f['id'], `${where}.id`),
     name: text(f['name'], `${where}.name`),
@@ -116,12 +155,13 @@ function network(value: unknown, where: string): NetworkNamesConfig {
       address: address(listen['address'], `${where}.listen.address`),
       port: whole(listen['port'], `${where}.listen.port`, 1, 65_535),
     },
-    subnet,
+    subnet: subnetText(f['subnet'], `${where}.subnet`),
+    ...optional(f, 'moreSubnets', where, (v, at) => list(v, at, subnetText)),
     nodeAddresses: list(f['nodeAddresses'], `${where}.nodeAddresses`, address),
     clients: list(f['clients'], `${where}.clients`, address),
     records: list(f['records'], `${where}.records`, record),
     ptr: list(f['ptr'], `${where}.ptr`, pointer),
-    ...(suffix === undefined ? {} : { searchSuffix: domainName(suffix, `${where}.searchSuffix`) }),
+    ...optional(f, 'searchSuffix', where, domainName),
   };
 }
 
@@ -131,6 +171,9 @@ function record(value: unknown, where: string): NameRecordConfig {
   return {
     name: normalName(name) === '' ? bad(`${where}.name`, 'a domain name') : name,
     addresses: list(f['addresses'], `${where}.addresses`, address),
+    ...optional(f, 'ports', where, (v, at) => list(v, at, port)),
+    ...optional(f, 'targets', where, (v, at) => list(v, at, domainName)),
+    ...optional(f, 'ttlSeconds', where, (v, at) => whole(v, at, 0, MAX_TTL_SECONDS)),
   };
 }
 
@@ -141,7 +184,11 @@ function pointer(value: unknown, where: string): PointerConfig {
 
 function task(value: unknown, where: string): TaskNamesConfig {
   const f = fields(value, where);
-  return { id: text(f['id'], `${where}.id`), addresses: list(f['addresses'], `${where}.addresses`, address) };
+  return {
+    id: text(f['id'], `${where}.id`),
+    addresses: list(f['addresses'], `${where}.addresses`, address),
+    ...optional(f, 'upstreams', where, (v, at) => list(v, at, upstream)),
+  };
 }
 
 function upstream(value: unknown, where: string): string {

@@ -30,7 +30,8 @@ export type Response =
       /** How many different orders there are; 0: do not keep the reply, each request of its kind may be another one. */
       turns: number;
     }
-  | { kind: 'forward'; ask: OutsideQuestion };
+  /** `upstreams` are the client's own resolvers, if it has any. */
+  | { kind: 'forward'; ask: OutsideQuestion; upstreams: readonly string[] | undefined };
 
 const OPCODE_QUERY = 0;
 /** A query has at most an OPT and a signature there; more is a way to make us work. */
@@ -52,7 +53,7 @@ export function respond(view: View | undefined, request: Uint8Array, transport: 
   if (!view) return failure(request, Rcode.REFUSED);
   if (message.edns && message.edns.version > 0) return reply(request, message, transport, { rcode: Rcode.BADVERS });
   const result = lookupInView(view, message.questions[0] as Question, turn);
-  if (result.kind === 'upstream') return { kind: 'forward', ask: outsideQuestion(request, message, transport) };
+  if (result.kind === 'upstream') return { kind: 'forward', ask: outsideQuestion(request, message, transport), upstreams: view.upstreams };
   return reply(request, message, transport, contentOf(result, view));
 }
 
@@ -72,6 +73,7 @@ interface Content {
   rcode: number;
   answers?: ResourceRecord[];
   authorities?: ResourceRecord[];
+  additionals?: ResourceRecord[];
   authoritative?: boolean;
   turns?: number;
 }
@@ -79,7 +81,7 @@ interface Content {
 function contentOf(result: Exclude<LookupResult, { kind: 'upstream' }>, view: View): Content {
   switch (result.kind) {
     case 'answer':
-      return { rcode: Rcode.NOERROR, answers: result.records, authoritative: true, turns: result.turns };
+      return { rcode: Rcode.NOERROR, answers: result.records, additionals: result.additionals, authoritative: true, turns: result.turns };
     case 'nodata':
       return { rcode: Rcode.NOERROR, authorities: [soa(view)], authoritative: true, turns: 1 };
     case 'nxdomain':
@@ -117,6 +119,7 @@ function reply(request: Uint8Array, message: Message, transport: Transport, cont
     question: questionBytes(request),
     answers: content.answers ?? [],
     authorities: content.authorities ?? [],
+    additionals: content.additionals ?? [],
     edns: message.edns && { udpBytes: MAX_UDP_BYTES, version: 0, dnssecOk: message.edns.dnssecOk, hasOptions: false },
   };
   // Options differ from query to query (cookies), so such queries do not come again.
@@ -167,8 +170,8 @@ export function failureReply(request: Uint8Array, rcode: number): Uint8Array {
 
 const failure = (request: Uint8Array, rcode: number): Response => ({ kind: 'reply', bytes: failureReply(request, rcode), rcode, turns: 0 });
 
-/** The message to an upstream. */
-export function encodeOutsideQuery(ask: OutsideQuestion, id: number): Uint8Array {
+/** The message to an upstream. @param question as asked, if its letters are to be of another case */
+export function encodeOutsideQuery(ask: OutsideQuestion, id: number, question = ask.question): Uint8Array {
   return encodeMessage({
     ...replyHeader(
       { id, opcode: OPCODE_QUERY, recursionDesired: ask.recursionDesired, checkingDisabled: ask.checkingDisabled },
@@ -177,7 +180,7 @@ export function encodeOutsideQuery(ask: OutsideQuestion, id: number): Uint8Array
     isResponse: false,
     recursionAvailable: false,
     authenticData: ask.authenticData,
-    question: { bytes: ask.question, name: '' },
+    question: { bytes: question, name: '' },
     answers: [],
     authorities: [],
     edns: ask.edns && { ...ask.edns, version: 0, hasOptions: false },
@@ -207,5 +210,22 @@ export function relayReply(answer: Uint8Array, request: Uint8Array, limitBytes: 
   }
   const bytes = answer.slice();
   bytes.set(request.subarray(0, 2));
+  // The question goes back in the letters in which this client asked it; only its letters can differ.
+  if (decodeCounts(answer).questions === 1) bytes.set(questionBytes(request).bytes, HEADER_BYTES);
   return bytes;
 }
+
+/** The question with each letter in the case that a bit of `random` says (at least as many bytes as the question has). */
+export function mixCase(question: Uint8Array, random: Uint8Array): Uint8Array {
+  // Lengths of labels are below 64 and so no letters; the last four bytes are type and class.
+  const nameEnd = question.length - 4;
+  return question.map((byte, i) => {
+    const letter = lower(byte);
+    if (i >= nameEnd || letter < 0x61 || letter > 0x7a) return byte;
+    return ((random[i] ?? 0) & 1) === 1 ? letter - 32 : letter;
+  });
+}
+
+/** Whether the question of an answer is in the letters in which it was asked: who forges one must guess them, too. */
+export const keepsCase = (answer: Uint8Array, question: Uint8Array): boolean =>
+  decodeCounts(answer).questions === 0 || question.every((byte, i) => byte === answer[HEADER_BYTES + i]);

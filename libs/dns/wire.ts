@@ -79,6 +79,20 @@ export function decodeMessage(bytes: Uint8Array): Message {
   return message;
 }
 
+/** Where the times to live stand, of every record but OPT, whose field is none. @throws FormatError */
+export function ttlOffsets(bytes: Uint8Array): number[] {
+  const counts = decodeCounts(bytes);
+  const offsets: number[] = [];
+  let at = HEADER_BYTES;
+  for (let i = 0; i < counts.questions; i++) at = decodeQuestion(bytes, at).next;
+  for (let i = counts.answers + counts.authorities + counts.additionals; i > 0; i--) {
+    const { next } = readName(bytes, at);
+    if (u16(bytes, next) !== Type.OPT) offsets.push(next + 4);
+    at = next + 10 + u16(bytes, next + 8);
+  }
+  return offsets;
+}
+
 function decodeRecord(bytes: Uint8Array, offset: number, section: 'answers' | 'authorities' | 'additionals', into: Message): number {
   const { name, next } = readName(bytes, offset);
   const type = u16(bytes, next);
@@ -240,12 +254,14 @@ export interface OutgoingMessage extends Header {
   question: { bytes: Uint8Array; name: string } | undefined;
   answers: readonly ResourceRecord[];
   authorities: readonly ResourceRecord[];
+  /** OPT apart. */
+  additionals?: readonly ResourceRecord[];
   edns: Edns | undefined;
 }
 
 /**
  * The message in at most `limitBytes`. Answers that do not fit are left off and TC is set (RFC 2181 §9), so that an old
- * client that never asks by TCP still gets some; authorities that do not fit are left off silently.
+ * client that never asks by TCP still gets some; other records that do not fit are left off silently.
  */
 export function encodeMessage(message: OutgoingMessage, limitBytes: number = MAX_TCP_BYTES): Uint8Array {
   const writer = new ByteWriter();
@@ -260,10 +276,10 @@ export function encodeMessage(message: OutgoingMessage, limitBytes: number = MAX
   writer.setU16(COUNT_AT.answers, answers);
   if (answers < message.answers.length) writer.setU16(FLAGS_AT, flagsOf({ ...message, truncated: true }));
   else writer.setU16(COUNT_AT.authorities, writeWhatFits(writer, message.authorities, offsets, room));
-  if (message.edns) {
-    writeOpt(writer, message.edns, message.rcode);
-    writer.setU16(COUNT_AT.additionals, 1);
-  }
+  const isWhole = answers === message.answers.length;
+  const additionals = isWhole ? writeWhatFits(writer, message.additionals ?? [], offsets, room) : 0;
+  if (message.edns) writeOpt(writer, message.edns, message.rcode);
+  writer.setU16(COUNT_AT.additionals, additionals + (message.edns ? 1 : 0));
   return writer.take();
 }
 

@@ -1,13 +1,18 @@
 /** The names of a node's networks, indexed by who may see them. */
-import { formatAddress, parseAddress, parsePrefix, reverseNameOf, type Prefix } from './ip.js';
+import { formatAddress, parseAddress, parsePrefix, prefixContains, reverseNameOf, type Prefix } from './ip.js';
 import { normalName } from './name.js';
-import type { NameConfig, NetworkNamesConfig } from './name-config.js';
+import { parseUpstream, type NameConfig, type NetworkNamesConfig, type PortConfig } from './name-config.js';
 
 export type { NameConfig } from './name-config.js';
 
 export interface AddressSet {
   v4: Uint8Array[];
   v6: Uint8Array[];
+  /** What SRV records are made of. */
+  ports?: PortConfig[];
+  targets?: string[];
+  /** The zone's if left out. */
+  ttlSeconds?: number;
 }
 
 export interface NetworkZone {
@@ -18,7 +23,7 @@ export interface NetworkZone {
   searchSuffix: string | undefined;
   stack: string;
   internal: boolean;
-  subnet: Prefix;
+  subnets: Prefix[];
   records: Map<string, AddressSet>;
   /** Reverse name → names. */
   pointers: Map<string, string[]>;
@@ -32,6 +37,8 @@ export interface View {
   networks: NetworkZone[];
   /** Whether names that are not ours may be asked outside. */
   mayAskOutside: boolean;
+  /** Resolvers of its own; undefined: the node's. */
+  upstreams: readonly string[] | undefined;
   zone: Zone;
 }
 
@@ -46,19 +53,20 @@ export interface Zone {
 /** Indexes `config` (decoded before). Networks whose subnet does not parse do not exist after decoding. */
 export function buildZone(config: NameConfig): Zone {
   const networks = new Map(config.networks.map((n) => [n.id, networkZone(n)]));
-  const zone: Zone = { ttlSeconds: config.ttlSeconds, subnets: [...networks.values()].map((n) => n.subnet), views: new Map() };
+  const zone: Zone = { ttlSeconds: config.ttlSeconds, subnets: [...networks.values()].flatMap((n) => n.subnets), views: new Map() };
   const networksOfClient = new Map<string, string[]>();
   for (const { id, clients } of config.networks) for (const c of clients.map(canonical)) push(networksOfClient, c, id);
   const taskOf = new Map(config.tasks.flatMap((task) => task.addresses.map((a) => [canonical(a), task] as const)));
   const shared = new Map<string, View>();
-  const viewOf = (asked: string, others: Iterable<string>): View => {
+  const viewOf = (asked: string, others: Iterable<string>, upstreams?: readonly string[]): View => {
     const ids = [...new Set([asked, ...others])];
-    const key = ids.join('\n');
+    const key = [...ids, '', ...(upstreams ?? ['-'])].join('\n');
     const view =
       shared.get(key) ??
       makeView(
         zone,
         ids.flatMap((id) => networks.get(id) ?? []),
+        upstreams,
       );
     shared.set(key, view);
     return view;
@@ -66,14 +74,32 @@ export function buildZone(config: NameConfig): Zone {
   for (const { id, listen, nodeAddresses, clients } of config.networks) {
     for (const own of [listen.address, ...nodeAddresses]) zone.views.set(canonical(own), viewOf(id, []));
     for (const client of clients.map(canonical)) {
-      const all = taskOf.get(client)?.addresses.flatMap((a) => networksOfClient.get(canonical(a)) ?? []) ?? [];
-      zone.views.set(client, viewOf(id, all));
+      const task = taskOf.get(client);
+      const all = task?.addresses.flatMap((a) => networksOfClient.get(canonical(a)) ?? []) ?? [];
+      zone.views.set(client, viewOf(id, all, task?.upstreams));
     }
   }
   return zone;
 }
 
-const makeView = (zone: Zone, networks: NetworkZone[]): View => ({ zone, networks, mayAskOutside: networks.some((n) => !n.internal) });
+function makeView(zone: Zone, networks: NetworkZone[], own: readonly string[] | undefined): View {
+  const isOutside = networks.some((n) => !n.internal);
+  const upstreams = own?.filter((text) => mayAsk(zone, networks, isOutside, text));
+  return { zone, networks, upstreams, mayAskOutside: upstreams ? upstreams.length > 0 : isOutside };
+}
+
+/**
+ * A task's own resolver is asked by the node, but only where the task itself could ask: on its own networks, and beyond them if one
+ * of them leads out. Else a resolver on somebody else's network would be in reach through the node.
+ */
+function mayAsk(zone: Zone, networks: readonly NetworkZone[], isOutside: boolean, upstream: string): boolean {
+  const bytes = parseAddress(parseUpstream(upstream)?.address ?? '');
+  // The node's own loopback is nobody else's.
+  if (!bytes || bytes[0] === 127 || formatAddress(bytes) === '::1') return false;
+  const host = { bytes, bits: bytes.length * 8 };
+  const holds = (subnets: readonly Prefix[]) => subnets.some((subnet) => prefixContains(subnet, host));
+  return networks.some((n) => holds(n.subnets)) || (isOutside && !holds(zone.subnets));
+}
 
 /** One text for one address: `FD00:0::1` and `fd00::1` are the same client. */
 function canonical(address: string): string {
@@ -90,11 +116,14 @@ function push<K, V>(map: Map<K, V[]>, key: K, value: V): void {
 function networkZone(config: NetworkNamesConfig): NetworkZone {
   const records = new Map<string, AddressSet>();
   const parents = new Set<string>();
-  for (const { name, addresses } of config.records) {
+  for (const { name, addresses, ports, targets, ttlSeconds } of config.records) {
     const key = normalName(name);
-    const set = records.get(key) ?? { v4: [], v6: [] };
+    const set: AddressSet = records.get(key) ?? { v4: [], v6: [] };
     records.set(key, set);
     for (const address of addresses) addAddress(set, address);
+    if (ports) set.ports = ports;
+    if (targets) set.targets = targets.map(normalName);
+    if (ttlSeconds !== undefined) set.ttlSeconds = ttlSeconds;
     if (key.includes('.')) parents.add(key.slice(key.lastIndexOf('.') + 1));
   }
   const pointers = new Map<string, string[]>();
@@ -106,7 +135,7 @@ function networkZone(config: NetworkNamesConfig): NetworkZone {
     searchSuffix: searchSuffix || undefined,
     stack: normalName(config.stack),
     internal: config.internal,
-    subnet: parsePrefix(config.subnet) ?? { bytes: new Uint8Array(4), bits: 32 },
+    subnets: [config.subnet, ...(config.moreSubnets ?? [])].flatMap((text) => parsePrefix(text) ?? []),
     records,
     pointers,
     parents,

@@ -112,6 +112,16 @@ export const containerWishSchema = z.object({
   environment: environmentSchema.default({}),
   /** The task's name if left out. */
   hostname: hostnameSchema.optional(),
+  /** Behind the host name (the UTS domain name, and the names in /etc/hosts). */
+  domainname: hostnameSchema.optional(),
+  /** Resolvers of its own, asked for names that are not the cluster's. */
+  dns: z.array(ipSchema).optional(),
+  /** `search` in resolv.conf; empty: none. */
+  dnsSearch: z.array(hostnameSchema).optional(),
+  /** `options` in resolv.conf. */
+  dnsOptions: z.array(z.string().regex(/^[a-z][a-z0-9-]*(:[0-9]{1,9})?$/)).optional(),
+  /** Lines of /etc/hosts. `host-gateway` is an address of the task's node. */
+  extraHosts: z.array(z.object({ name: hostnameSchema, address: z.union([ipSchema, z.literal('host-gateway')]) })).optional(),
   user: z
     .string()
     .regex(/^[a-zA-Z0-9_.-]+(:[a-zA-Z0-9_.-]+)?$/)
