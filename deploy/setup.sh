@@ -49,7 +49,7 @@ fi
 
 # Build when a source is newer than the last build.
 stamp=dist/.built
-if [ ! -e "$stamp" ] || [ -n "$(find apps libs proto package.json tsconfig.json tsconfig.build.json -newer "$stamp" -not -path '*/gen/*' -type f -print -quit)" ]; then
+if [ ! -e "$stamp" ] || [ -n "$(find apps libs proto deploy/bundle.mjs package.json tsconfig.json tsconfig.build.json -newer "$stamp" -not -path '*/gen/*' -type f -print -quit)" ]; then
   echo 'Building'
   npm run -s build
   touch "$stamp"
