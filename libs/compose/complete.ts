@@ -64,32 +64,45 @@ export function completeModel(c: Context, tree: MapValue, name: string, input: M
   return nameResources(withDefaultNetwork(whole), name);
 }
 
-/** Puts defaults in, and tells of missing keys. */
+/** Puts defaults in, and tells of missing keys. What needs nothing stays the value it was. */
 function fill(c: Context, value: Value, shape: Shape, path: string): Value {
   if (shape.kind === 'object' && value.kind === 'map') return fillObject(c, value, shape, path);
-  if (shape.kind === 'map' && value.kind === 'map')
-    return shape.of.kind === 'text'
-      ? value
-      : {
-          ...value,
-          entries: value.entries.map((entry) => ({ ...entry, value: fill(c, entry.value, shape.of, joinPath(path, entry.key)) })),
-        };
-  if (shape.kind === 'list' && value.kind === 'list' && (shape.of.kind === 'object' || shape.of.kind === 'map'))
-    return { ...value, items: value.items.map((item, i) => fill(c, item, shape.of, `${path}[${i}]`)) };
+  if (shape.kind === 'map' && value.kind === 'map' && isBranch(shape.of)) {
+    const entries = changed(value.entries, (entry) => withValue(entry, fill(c, entry.value, shape.of, joinPath(path, entry.key))));
+    return entries === value.entries ? value : { ...value, entries };
+  }
+  if (shape.kind === 'list' && value.kind === 'list' && isBranch(shape.of)) {
+    const items = changed(value.items, (item, i) => fill(c, item, shape.of, `${path}[${i}]`));
+    return items === value.items ? value : { ...value, items };
+  }
   return value;
 }
 
+const isBranch = (shape: Shape): boolean => shape.kind === 'object' || shape.kind === 'map' || shape.kind === 'list';
+const withValue = (entry: Entry, value: Value): Entry => (value === entry.value ? entry : { ...entry, value });
+
+/** The list itself where `change` changes no item. */
+function changed<T>(all: T[], change: (one: T, i: number) => T): T[] {
+  let out: T[] | undefined;
+  for (let i = 0; i < all.length; i++) {
+    const before = all[i] as T;
+    const after = change(before, i);
+    if (after !== before) (out ??= [...all])[i] = after;
+  }
+  return out ?? all;
+}
+
 function fillObject(c: Context, value: MapValue, shape: ObjectShape, path: string): MapValue {
-  const entries: Entry[] = value.entries.map((entry) => {
-    const inner = shapeAt(shape, entry.key);
-    return inner && entry.value.kind !== 'scalar' ? { ...entry, value: fill(c, entry.value, inner, joinPath(path, entry.key)) } : entry;
+  let entries = changed(value.entries, (entry) => {
+    const inner = entry.value.kind === 'scalar' ? undefined : shapeAt(shape, entry.key);
+    return inner && isBranch(inner) ? withValue(entry, fill(c, entry.value, inner, joinPath(path, entry.key))) : entry;
   });
   for (const key of shape.required ?? [])
     if (!entries.some((entry) => entry.key === key)) report(c, value.at, path, `the key "${key}" is missing`, `${shape.name} needs it`);
   for (const [key, fallback] of Object.entries(shape.defaults ?? {}))
     if (!entries.some((entry) => entry.key === key))
-      entries.push({ key, at: value.at, value: scalarAt(value.at, fallback), implied: true });
-  return { ...value, entries };
+      entries = [...entries, { key, at: value.at, value: scalarAt(value.at, fallback), implied: true }];
+  return entries === value.entries ? value : { ...value, entries };
 }
 
 const put = (map: MapValue, key: string, value: Value, at = value.at): MapValue => ({

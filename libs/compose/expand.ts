@@ -26,12 +26,12 @@ export function expand(e: Expander, given: Field, shape: Shape): Value | undefin
   const value = given.value.kind === 'scalar' ? settled(e, given) : given.value;
   if (value === undefined || isRaw(e, value)) return value;
   if (isNull(value) && shape.kind !== 'any') return shape.nullable ? value : undefined;
-  const field = { ...given, value };
+  const field = value === given.value ? given : { ...given, value };
   const written = shape.short ? shape.short(e, field) : value;
   if (written === undefined || isRaw(e, written)) return written;
   // One text may stand for several items, each canonical already.
   if (shape.kind === 'object' && value.kind === 'scalar' && written.kind === 'list') return written;
-  const result = byKind(e, { ...field, value: written }, shape);
+  const result = byKind(e, written === value ? field : { ...field, value: written }, shape);
   const done = result && shape.then ? shape.then(e, { ...field, value: result }) : result;
   return done && tag ? { ...done, tag } : done;
 }

@@ -2,7 +2,10 @@
 import fc from 'fast-check';
 import { stackSchema } from '#model/stack.js';
 import { ComposeErrors, formatIssue } from './issue.js';
+import { loadModel } from './load-model.js';
 import { parseCompose } from './parse-compose.js';
+import { renderModel } from './render-model.js';
+import { renderYaml } from './render-yaml.js';
 
 const WHOLE = `name: shop
 x-common: &common
@@ -24,8 +27,67 @@ networks: { front: { internal: true, ipam: { config: [{ subnet: 10.0.0.0/24 }] }
 volumes: { data: { driver: local } }
 `;
 
+/** Most of what the language has, in files that override, include and extend. */
+const LANGUAGE = `name: \${N:-shop}
+include: [b.yaml, { path: [c.yaml], env_file: e.env }]
+x-a: &a { image: "i:\${T}", ports: ["80-81:90-91/udp", { target: 1 }], env_file: [e.env] }
+services:
+  web:
+    <<: *a
+    extends: { file: b.yaml, service: base }
+    depends_on: { db: { condition: service_healthy, required: false } }
+    healthcheck: { test: curl x, interval: 1m, retries: 3 }
+    ports: !override ["8080:80"]
+    environment: !reset
+    build: { context: ., args: [A=1, B], ssh: [default], secrets: [s] }
+    secrets: [s, { source: s, target: t, mode: 0440 }]
+    volumes: ["./a:/a:ro,z", v:/v, /anon, { type: tmpfs, target: /t, tmpfs: { size: 1m } }]
+    deploy: { mode: global, placement: { constraints: [a==b] }, update_config: { delay: 10s } }
+    ulimits: { nofile: 1, nproc: { soft: 1, hard: 2 } }
+    extra_hosts: ["a:1.2.3.4"]
+    gpus: all
+    devices: ["/dev/a:/dev/b:r"]
+    develop: { watch: [{ path: ./x, action: sync, target: /x }] }
+    profiles: [p]
+  db: { image: d, extends: web, logging: { driver: x, options: { a: 1 } }, command: 'a "b c"' }
+networks: { n: { ipam: { config: [{ subnet: 10.0.0.0/24 }] }, external: true } }
+volumes: { v: { driver_opts: { o: bind }, external: { name: x } } }
+secrets: { s: { file: ./s } }
+configs: { c: { content: "\${X:?no}" } }
+`;
+
+function checkLanguage(text: string): void {
+  const files: Record<string, string> = {
+    '/srv/p/b.yaml': `services: { base: { image: b, dns: 1.1.1.1, extends: more }, more: { image: m } }\n`,
+    '/srv/p/c.yaml': text,
+    '/srv/p/e.env': 'A=1\n',
+  };
+  try {
+    const input = {
+      env: { T: '1', X: 'x' },
+      projectDirectory: '/srv/p',
+      read: (path: string) => (files[path] === undefined ? undefined : { text: files[path] }),
+      profiles: ['p'],
+    };
+    const model = loadModel({
+      ...input,
+      files: [
+        { path: '/srv/p/a.yaml', shown: 'a.yaml', text },
+        { path: '/srv/p/o.yaml', shown: 'o.yaml', text: LANGUAGE },
+      ],
+    });
+    expect(renderYaml(renderModel(model.tree, { escape: true }))).not.toBe('');
+    for (const issue of model.context.issues) expect(formatIssue(issue)).toMatch(/^[^:]+:\d+:\d+: /);
+  } catch (error) {
+    expect(error).toBeInstanceOf(ComposeErrors);
+    for (const issue of (error as ComposeErrors).issues) expect(formatIssue(issue)).toMatch(/^[^:]+:\d+:\d+: /);
+  }
+}
+
 /** Processor time, and generous: a slow machine is no hang, a quadratic loop over a large file is. */
 const MAX_CPU_MS = 20_000;
+/** FUZZ_RUNS=100000 for a long run. */
+const RUNS = Number(process.env['FUZZ_RUNS'] ?? 300);
 /** jest's own patience, for machines where much else runs. */
 const TIMEOUT_MS = 120_000;
 
@@ -128,7 +190,25 @@ it(
       fc.property(fc.array(edit, { minLength: 1, maxLength: 5 }), (edits) =>
         check(edits.reduce((text, e) => text.slice(0, e.at) + e.put + text.slice(e.at + e.cut), WHOLE)),
       ),
-      { numRuns: 300 },
+      { numRuns: RUNS },
+    );
+  },
+  TIMEOUT_MS,
+);
+
+it(
+  'mutated files that override, include and extend one another',
+  () => {
+    const edit = fc.record({
+      at: fc.nat({ max: LANGUAGE.length }),
+      cut: fc.nat({ max: 12 }),
+      put: fc.oneof(fc.constantFrom(...SNIPPETS), fc.string({ maxLength: 6 })),
+    });
+    fc.assert(
+      fc.property(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) =>
+        checkLanguage(edits.reduce((text, e) => text.slice(0, e.at) + e.put + text.slice(e.at + e.cut), LANGUAGE)),
+      ),
+      { numRuns: Math.ceil(RUNS / 2) },
     );
   },
   TIMEOUT_MS,

@@ -38,7 +38,7 @@ export interface Model {
  */
 export function loadModel(input: ModelInput): Model {
   const c = newContext(input.files.map((file) => file.shown).join(', '), input.env ?? {}, input.projectDirectory);
-  const l: Loading = { c, input, trees: new Map() };
+  const l: Loading = { c, input, trees: new Map(), tagged: false };
   const env = { ...input.env };
   const first = nameOfFiles(l, env);
   env['COMPOSE_PROJECT_NAME'] ??= first;
@@ -58,7 +58,7 @@ export function loadModel(input: ModelInput): Model {
 /** The name of the stack alone, whatever else is wrong with the files. @throws ComposeErrors when the name or the YAML is not valid */
 export function readProjectName(input: ModelInput): string {
   const c = newContext(input.files.map((file) => file.shown).join(', '), input.env ?? {}, input.projectDirectory);
-  const name = nameOfFiles({ c, input, trees: new Map() }, input.env ?? {});
+  const name = nameOfFiles({ c, input, trees: new Map(), tagged: false }, input.env ?? {});
   if (c.issues.length > 0) throw failure(c);
   return name;
 }
@@ -95,12 +95,15 @@ export function loadFiles(l: Loading, files: readonly ComposeFile[], scope: File
   for (const file of files) {
     for (const tree of treesOf(l, file) ?? []) {
       const one = loadTree(l, file, tree, scope);
-      if (one) all = merge(all && withoutTags(all), one, COMPOSE_FILE);
+      if (one) all = merge(all && settledTags(l, all), one, COMPOSE_FILE);
     }
   }
-  const done = all && withoutTags(all);
+  const done = all && settledTags(l, all);
   return done?.kind === 'map' ? done : undefined;
 }
+
+/** Nearly no file has tags: the whole tree is walked only where one does. */
+const settledTags = (l: Loading, value: Value): Value | undefined => (l.tagged ? withoutTags(value) : value);
 
 function loadTree(l: Loading, file: ComposeFile, tree: Value, scope: FileScope): Value | undefined {
   const e = expanderOf(l, scope);

@@ -48,6 +48,8 @@ export interface Loading {
   readonly input: ModelInput;
   /** Parsed once, by path. */
   readonly trees: Map<string, readonly Value[] | undefined>;
+  /** A file has `!reset` or `!override`. */
+  tagged: boolean;
 }
 
 /** Canonical by the file's own directory and environment. */
@@ -73,6 +75,7 @@ export function treesOf(l: Loading, file: ComposeFile): readonly Value[] | undef
   if (known || l.trees.has(file.path)) return known;
   const trees = readTrees(file.text, file.shown, (at, path, message, hint) => report(l.c, at, path, message, hint));
   l.trees.set(file.path, trees);
+  l.tagged ||= /!reset|!override/.test(file.text);
   return trees;
 }
 

@@ -64,8 +64,8 @@ export async function config(shell: Shell, flags: ConfigFlags, services: readonl
   });
   if (model.context.issues.length > 0) throw failure(model.context);
   for (const warning of warningLines(model.context)) say(shell, `warning: ${warning}`);
-  const text = renderConfig(model, input, flags);
   if (flags.quiet) return;
+  const text = renderConfig(model, input, flags);
   if (flags.output !== undefined) await writeFile(resolve(shell.cwd, flags.output), text);
   else print(shell, text);
 }
