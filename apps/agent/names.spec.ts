@@ -36,7 +36,7 @@ const view: ViewByKind = {
   vips: [{ networkId: network.id, service: 'web', ipv4: '10.1.0.9', backends: ['10.1.0.7', '10.1.0.8'] }],
   publications: [],
   members: [],
-  settings: { vxlanPort: 4789, guardedTcpPorts: [] },
+  settings: { vxlanPort: 4789, wireguardPort: 7706, guardedTcpPorts: [] },
 };
 
 describe('what the name server is told', () => {

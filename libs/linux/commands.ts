@@ -9,7 +9,7 @@ import { ROUTE_PROTOCOL } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
 
 /** What runs an operation: one process a tool and namespace takes any number of them. */
-export type Tool = 'ip' | 'bridge' | 'nft' | 'sysctl' | 'conntrack';
+export type Tool = 'ip' | 'bridge' | 'wg' | 'nft' | 'sysctl' | 'conntrack';
 
 export interface Line {
   text: string;
@@ -22,6 +22,12 @@ export function toolOf(o: Operation): Tool {
     case 'putFdb':
     case 'removeFdb':
       return 'bridge';
+    case 'addLink':
+    case 'setLink':
+      return o.link.kind === 'wireguard' ? 'wg' : 'ip';
+    case 'putPeer':
+    case 'removePeer':
+      return 'wg';
     case 'putTable':
     case 'removeTable':
     case 'setVips':
@@ -94,6 +100,8 @@ function rawLines(o: Operation): Line[] {
       return [{ text: `fdb replace ${rowText(o.row)}${o.row.vtep === undefined ? ' static' : ''}` }];
     case 'removeFdb':
       return [{ text: `fdb del ${rowText(o.row)}` }];
+    case 'putPeer':
+    case 'removePeer':
     case 'setSysctl':
     case 'putTable':
     case 'removeTable':
@@ -119,7 +127,9 @@ function addLines(name: string, link: Link): Line[] {
       ];
     case 'vxlan':
       return [
-        { text: `link add ${name} mtu ${link.mtu} type vxlan id ${link.vni} dstport ${link.port} local ${link.local} nolearning` },
+        {
+          text: `link add ${name} mtu ${link.mtu} type vxlan id ${link.vni} dstport ${link.port} local ${link.local}${bound(link.under)} nolearning`,
+        },
         quiet(name),
         ...setLines(name, link),
       ];
@@ -135,6 +145,8 @@ function addLines(name: string, link: Link): Line[] {
         quiet(name),
         ...setLines(name, link),
       ];
+    case 'wireguard':
+      return [];
     case 'task':
     case 'loopback':
     case 'macvlan':
@@ -150,11 +162,16 @@ function childLines(ns: string, name: string, link: ChildLink): Line[] {
   return [{ text: `link add link ${link.parent} name ${name}${mac} mtu ${link.mtu} netns ${ns} ${type}` }];
 }
 
+const bound = (under: string | undefined): string => (under === undefined ? '' : ` dev ${under}`);
+
 /** No IPv6 address of its own. Optional: a kernel without IPv6 has none to keep quiet. */
 const quiet = (name: string): Line => ({ text: `link set dev ${name} addrgenmode none`, optional: true });
 
 function setLines(name: string, link: Link): Line[] {
   switch (link.kind) {
+    // wireguard.ts
+    case 'wireguard':
+      return [];
     case 'loopback':
       return [{ text: `link set dev ${name} up` }];
     case 'vlan':
@@ -188,4 +205,6 @@ function routeText(r: Route): string {
 }
 
 const rowText = (row: FdbRow): string =>
-  row.vtep === undefined ? `${row.mac} dev ${row.dev} master` : `${row.mac} dev ${row.dev} dst ${row.vtep} self`;
+  row.vtep === undefined
+    ? `${row.mac} dev ${row.dev} master`
+    : `${row.mac} dev ${row.dev} dst ${row.vtep}${row.via === undefined ? '' : ` via ${row.via}`} self`;

@@ -4,7 +4,7 @@
  */
 import { messageOf } from '#base/errors.js';
 import type { KernelState, NamespaceState } from '#overlay/kernel-state.js';
-import { emptyNamespace, NODE_NAMESPACE } from '#overlay/kernel-state.js';
+import { emptyNamespace, keyed, NODE_NAMESPACE, peerKey } from '#overlay/kernel-state.js';
 import type { Operation } from '#overlay/operation.js';
 import type { Line, Tool } from './commands.js';
 import { linesOf, seatOf, toolOf } from './commands.js';
@@ -15,14 +15,18 @@ import type { Failure, Kernel, ObserveOptions } from './kernel.js';
 import type { TableOperation } from './nft.js';
 import { NftTables } from './nft.js';
 import type { Seen } from './observe.js';
-import { hasChildren, nodeLinks, rowsOf, see, seeFdb, seenIn, seeSysctls, showLines, sysctlsIn, taskLinks } from './observe.js';
+import { hasChildren, nodeLinks, rowsOf, see, seeFdb, seenIn, seeSysctls, seeTunnels, showLines, sysctlsIn, taskLinks } from './observe.js';
 import type { Run } from './runner.js';
 import { mapLimit } from './runner.js';
+import type { WireguardOperation, WireguardSecrets } from './wireguard.js';
+import { applyWireguard, noSecrets, settingsOf } from './wireguard.js';
 
 export interface LinuxKernelOptions {
   /** Name of the node's namespace below /run/netns; the process's own if left out. */
   enter?: string;
   runner?: Run;
+  /** Keys for WireGuard; none if left out. */
+  secrets?: WireguardSecrets;
 }
 
 /** Namespaces worked on at a time. */
@@ -31,12 +35,14 @@ const PARALLEL = 4;
 export class LinuxKernel implements Kernel {
   readonly #entry: Entry;
   readonly #nft: NftTables;
+  readonly #secrets: WireguardSecrets;
   /** What was read back in namespaces made by the last plan, by the very processes that filled them. */
   readonly #fresh = new Map<string, { seen?: Seen; sysctls?: string }>();
 
   constructor(options: LinuxKernelOptions = {}) {
     this.#entry = entry(options.enter, options.runner);
     this.#nft = new NftTables(this.#entry);
+    this.#secrets = options.secrets ?? noSecrets;
   }
 
   async observe(like: KernelState, options: ObserveOptions = {}): Promise<KernelState> {
@@ -77,14 +83,20 @@ export class LinuxKernel implements Kernel {
 
   async #nodeState(node: Seen, tasks: ReadonlyMap<string, Seen>, like: KernelState): Promise<NamespaceState> {
     const wanted = like.namespaces[NODE_NAMESPACE] ?? emptyNamespace();
-    const [fdb, nft, sysctls] = await Promise.all([
+    const [fdb, tunnels, nft, sysctls] = await Promise.all([
       seeFdb(this.#entry),
+      seeTunnels(this.#entry, node),
       this.#nft.observe(NODE_NAMESPACE),
       seeSysctls(this.#entry, NODE_NAMESPACE, wanted.sysctls, (name) => node.links.some((l) => l.ifname === name)),
     ]);
+    const peers = keyed(
+      [...tunnels.values()].flatMap((t) => t.peers.map(settingsOf)),
+      peerKey,
+    );
     return {
       ...rowsOf(node, fdb),
-      links: nodeLinks(node, tasks),
+      links: nodeLinks(node, tasks, tunnels),
+      peers,
       nft: nft.texts,
       vips: nft.vips,
       sysctls,
@@ -100,6 +112,7 @@ export class LinuxKernel implements Kernel {
     return {
       ...rowsOf(seen, []),
       links: taskLinks(seen, node),
+      peers: {},
       nft: nft.texts,
       vips: nft.vips,
       sysctls,
@@ -114,6 +127,8 @@ export class LinuxKernel implements Kernel {
         case 'ip':
         case 'bridge':
           return await this.#batch(tool, ns, operations);
+        case 'wg':
+          return await applyWireguard(this.#entry, ns, operations as WireguardOperation[], this.#secrets);
         case 'nft':
           await this.#nft.load(ns, operations as TableOperation[]);
           return [];
@@ -156,6 +171,7 @@ export class LinuxKernel implements Kernel {
     return {
       ...rowsOf(seen, []),
       links: taskLinks(seen),
+      peers: {},
       nft: nft.texts,
       vips: nft.vips,
       sysctls,

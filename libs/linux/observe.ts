@@ -7,8 +7,10 @@ import { isIpv4 } from '#base/address.js';
 import { WeftError } from '#base/errors.js';
 import type { Address, ChildLink, FdbRow, Link, NamespaceState, Neighbour, Route, Rule } from '#overlay/kernel-state.js';
 import { addressKey, deviceOfSysctl, fdbKey, keyed, NODE_NAMESPACE, neighbourKey, routeKey, ruleKey } from '#overlay/kernel-state.js';
-import { isOurLink, isOurNamespace, isTaskLink, ROUTE_PROTOCOL } from '#overlay/names.js';
+import { isOurLink, isOurNamespace, isTaskLink, isWireguardName, ROUTE_PROTOCOL } from '#overlay/names.js';
 import type { Entry } from './enter.js';
+import type { SeenTunnel } from './wireguard.js';
+import { seeTunnel } from './wireguard.js';
 
 const linkSchema = z.object({
   ifindex: z.number(),
@@ -26,7 +28,13 @@ const linkSchema = z.object({
     .object({
       info_kind: z.string().optional(),
       info_data: z
-        .looseObject({ id: z.number().optional(), port: z.number().optional(), local: z.string().optional(), mode: z.string().optional() })
+        .looseObject({
+          id: z.number().optional(),
+          port: z.number().optional(),
+          local: z.string().optional(),
+          link: z.string().optional(),
+          mode: z.string().optional(),
+        })
         .optional(),
       info_slave_data: z
         .looseObject({ neigh_suppress: z.boolean().optional(), learning: z.boolean().optional(), hairpin: z.boolean().optional() })
@@ -49,6 +57,7 @@ const fdbSchema = z.object({
   mac: z.string(),
   ifname: z.string(),
   dst: z.string().optional(),
+  viaIf: z.string().optional(),
   master: z.string().optional(),
   state: z.string().optional(),
 });
@@ -107,7 +116,7 @@ export async function seeFdb(entry: Entry): Promise<FdbRow[]> {
   const { stdout } = await entry.exec(NODE_NAMESPACE, ['bridge', '-j', 'fdb', 'show']);
   return parsed(z.array(fdbSchema), json(stdout || '[]')).flatMap((r): FdbRow[] => {
     if (!isOurLink(r.ifname) || !r.ifname.startsWith('wfx')) return [];
-    if (r.dst !== undefined) return [{ dev: r.ifname, mac: r.mac, vtep: r.dst }];
+    if (r.dst !== undefined) return [{ dev: r.ifname, mac: r.mac, vtep: r.dst, ...(r.viaIf === undefined ? {} : { via: r.viaIf }) }];
     return r.master !== undefined && r.state === 'static' ? [{ dev: r.ifname, mac: r.mac }] : [];
   });
 }
@@ -146,9 +155,28 @@ export function sysctlsIn(stdout: string, wanted: Record<string, string>, there:
   return values;
 }
 
-/** The node's links of ours. @param tasks what was seen in the tasks' namespaces, by name */
-export function nodeLinks(node: Seen, tasks: ReadonlyMap<string, Seen>): Record<string, Link> {
-  return Object.fromEntries(node.links.filter((l) => isOurLink(l.ifname)).map((l) => [l.ifname, nodeLink(l, node, tasks)]));
+/** The node's links of ours. @param tasks what was seen in the tasks' namespaces, @param tunnels of the WireGuard devices, by name */
+export function nodeLinks(node: Seen, tasks: ReadonlyMap<string, Seen>, tunnels: ReadonlyMap<string, SeenTunnel>): Record<string, Link> {
+  return Object.fromEntries(
+    node.links
+      .filter((l) => isOurLink(l.ifname))
+      .flatMap((l): [string, Link][] => {
+        if (!isWireguardName(l.ifname)) return [[l.ifname, nodeLink(l, node, tasks)]];
+        const tunnel = tunnels.get(l.ifname);
+        // A device that nobody answers for is as good as none: it is made anew.
+        return tunnel ? [[l.ifname, { kind: 'wireguard', up: isUp(l), mtu: l.mtu, port: tunnel.port, publicKey: tunnel.publicKey }]] : [];
+      }),
+  );
+}
+
+/** The WireGuard devices of the node's namespace, by name. */
+export async function seeTunnels(entry: Entry, node: Seen): Promise<Map<string, SeenTunnel>> {
+  const tunnels = new Map<string, SeenTunnel>();
+  for (const { ifname } of node.links) {
+    const tunnel = isWireguardName(ifname) ? await seeTunnel(entry, ifname) : undefined;
+    if (tunnel) tunnels.set(ifname, tunnel);
+  }
+  return tunnels;
 }
 
 const CHILD_KINDS: readonly (string | undefined)[] = ['macvlan', 'ipvlan'];
@@ -197,7 +225,8 @@ function nodeLink(l: SeenLink, node: Seen, tasks: ReadonlyMap<string, Seen>): Li
     const data = l.linkinfo?.info_data;
     const port = l.linkinfo?.info_slave_data;
     const suppress = port?.neigh_suppress === true && port.learning === false;
-    return { kind, up, vni: data?.id ?? 0, port: data?.port ?? 0, local: data?.local ?? '', mtu: l.mtu, bridge, suppress };
+    const under = data?.link === undefined ? {} : { under: data.link };
+    return { kind, up, vni: data?.id ?? 0, port: data?.port ?? 0, local: data?.local ?? '', ...under, mtu: l.mtu, bridge, suppress };
   }
   if (kind === 'vlan') return { kind, up, parent: l.link ?? '', id: l.linkinfo?.info_data?.id ?? 0 };
   if (kind === 'veth')

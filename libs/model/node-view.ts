@@ -18,7 +18,9 @@ import {
   portNameSchema,
   portNumberSchema,
 } from './stack.js';
+import { WIREGUARD_PORT } from './ports.js';
 import { taskSchema, tombstoneSchema } from './task.js';
+import { wireguardKeysSchema } from './tunnel.js';
 
 /** A network that this node takes part in. */
 export const networkViewSchema = z.object({
@@ -108,11 +110,15 @@ export const memberSchema = z.object({
   kind: z.enum(['node', 'controller']),
   /** Nodes: the small number that is never used again. */
   index: z.number().int().positive().optional(),
+  /** Nodes that can encrypt. */
+  wireguard: wireguardKeysSchema.optional(),
 });
 
 export const settingsSchema = z.object({
   /** UDP port of VXLAN (IANA: 4789, RFC 7348 §8). */
   vxlanPort: z.number().int().default(4789),
+  /** UDP port of WireGuard between nodes. */
+  wireguardPort: z.number().int().default(WIREGUARD_PORT),
   /** Ports of members that no container may reach: agent, controller, etcd. VXLAN comes on top. */
   guardedTcpPorts: z.array(z.number().int()).default([]),
 });

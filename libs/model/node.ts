@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { hostnameSchema, idSchema } from './names.js';
 import { ipv4Schema, labelsSchema } from './stack.js';
+import { wireguardKeysSchema } from './tunnel.js';
 
 export const nodeSchema = z.object({
   id: idSchema,
@@ -22,6 +23,16 @@ export const listeningPortSchema = z.object({
   port: z.number().int(),
   /** Name of the process that listens, where it can be told. */
   process: z.string().optional(),
+});
+
+/** One thing about a host that its keeper should know. */
+export const findingSchema = z.object({
+  /** Stable, for programs: `forward-drop`, `rp-filter`, … */
+  code: z.string(),
+  /** broken: something does not work; risk: it may stop working, or is less safe than it looks; note: good to know. */
+  severity: z.enum(['broken', 'risk', 'note']),
+  what: z.string(),
+  remedy: z.string().default(''),
 });
 
 export const nodeFactsSchema = z.object({
@@ -46,6 +57,10 @@ export const nodeFactsSchema = z.object({
   devices: z.array(z.string()).optional(),
   /** What the host can do that not every host can: `ipvlan`, `wireguard`, … */
   features: z.array(z.string()).optional(),
+  /** Public keys, where the node can encrypt. */
+  wireguard: wireguardKeysSchema.optional(),
+  /** What on the host stands in the way, or will. */
+  findings: z.array(findingSchema).optional(),
   /** Set while the agent refuses what the controller sends; why. */
   quarantine: z.string().optional(),
   /** Kernel objects put back since the agent started. */
@@ -57,5 +72,6 @@ export const nodeStateSchema = z.object({ nodeId: idSchema, state: z.enum(['read
 
 export type Node = z.infer<typeof nodeSchema>;
 export type ListeningPort = z.infer<typeof listeningPortSchema>;
+export type Finding = z.infer<typeof findingSchema>;
 export type NodeFacts = z.infer<typeof nodeFactsSchema>;
 export type NodeState = z.infer<typeof nodeStateSchema>;

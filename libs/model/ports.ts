@@ -10,6 +10,8 @@ export const HEALTH_PORT = 7703;
 /** etcd clients and peers, on loopback unless there are several controllers. */
 export const ETCD_CLIENT_PORT = 7704;
 export const ETCD_PEER_PORT = 7705;
+/** WireGuard between nodes, under the VXLAN of encrypted networks (UDP). */
+export const WIREGUARD_PORT = 7706;
 /** The DNS responder on each network's gateway; tasks reach it as 127.0.0.11:53. */
 export const DNS_PORT = 7753;
 /** IANA's VXLAN port, RFC 7348 §8. */

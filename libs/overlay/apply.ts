@@ -12,6 +12,7 @@ import {
   isChild,
   neighbourKey,
   NODE_NAMESPACE,
+  peerKey,
   routeKey,
   ruleKey,
 } from './kernel-state.js';
@@ -73,6 +74,11 @@ function applyInside(state: KernelState, space: NamespaceState, o: Inside, refus
     }
     case 'removeFdb':
       return take(space.fdb, fdbKey(o.row), refuse);
+    case 'putPeer':
+      if (needDevice(o.peer.dev).kind !== 'wireguard') refuse(`${o.peer.dev} is no WireGuard device`);
+      return put(space.peers, peerKey(o.peer), o.peer);
+    case 'removePeer':
+      return take(space.peers, peerKey(o.peer), refuse);
     case 'setSysctl':
       if (deviceOfSysctl(o.key)?.startsWith('wf')) needDevice(deviceOfSysctl(o.key) as string);
       return put(space.sysctls, o.key, o.value);
@@ -110,6 +116,7 @@ function setVips(space: NamespaceState, o: Extract<Operation, { op: 'setVips' }>
 function addLink(state: KernelState, space: NamespaceState, name: string, link: Link, refuse: Refuse): void {
   if (space.links[name]) refuse('it exists');
   needBridge(space, link, refuse);
+  if (link.kind === 'vxlan' && link.under !== undefined && !space.links[link.under]) refuse(`no device ${link.under}`);
   if (isChild(link)) {
     const node = state.namespaces[NODE_NAMESPACE] ?? emptyNamespace();
     if (link.parent.startsWith('wf') && !node.links[link.parent]) refuse(`no device ${link.parent}`);
@@ -161,6 +168,9 @@ function removeLink(state: KernelState, ns: string, name: string): void {
   if (link.kind === 'task') removeVethOf(state, ns, name);
   if (link.kind === 'bridge') releasePorts(space, name);
   if (link.kind === 'vlan') removeChildren(state, name);
+  // A VXLAN device goes with the one that it is bound to.
+  if (link.kind === 'wireguard')
+    for (const [over, l] of Object.entries(space.links)) if (l.kind === 'vxlan' && l.under === name) removeLink(state, ns, over);
 }
 
 function removeChildren(state: KernelState, parent: string): void {
@@ -189,7 +199,7 @@ function forgetPort(space: NamespaceState, dev: string): void {
 }
 
 function removeByDevice(space: NamespaceState, dev: string): void {
-  const tables: Record<string, { dev: string }>[] = [space.addresses, space.routes, space.neighbours, space.fdb];
+  const tables: Record<string, { dev: string }>[] = [space.addresses, space.routes, space.neighbours, space.fdb, space.peers];
   for (const table of tables) for (const [key, item] of Object.entries(table)) if (item.dev === dev) delete table[key];
   for (const key of Object.keys(space.sysctls)) if (deviceOfSysctl(key) === dev) delete space.sysctls[key];
 }

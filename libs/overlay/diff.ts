@@ -55,7 +55,7 @@ function diffLinks(desired: KernelState, observed: KernelState): LinkChanges {
   const node = NODE_NAMESPACE;
   const want = space(desired, node).links;
   const have = space(observed, node).links;
-  for (const [name, link] of Object.entries(have)) {
+  for (const [name, link] of Object.entries(have).sort(boundFirst)) {
     const next = want[name];
     if (next && sameMaking(next, link)) continue;
     changes.removals.push({ op: 'removeLink', ns: node, name });
@@ -120,15 +120,19 @@ function removeChildren(changes: LinkChanges, ns: string, desired: KernelState, 
 
 /** What cannot be changed on a link that exists. */
 function sameMaking(a: Link, b: Link): boolean {
-  if (a.kind === 'vxlan' && b.kind === 'vxlan') return a.vni === b.vni && a.port === b.port && a.local === b.local;
+  if (a.kind === 'vxlan' && b.kind === 'vxlan') return a.vni === b.vni && a.port === b.port && a.local === b.local && a.under === b.under;
   if (a.kind === 'veth' && b.kind === 'veth') return a.peerNamespace === b.peerNamespace && a.peerName === b.peerName;
   if (a.kind === 'vlan' && b.kind === 'vlan') return a.parent === b.parent && a.id === b.id;
   if (isChild(a) && isChild(b)) return a.kind === b.kind && a.parent === b.parent && a.mode === b.mode;
   return a.kind === b.kind;
 }
 
-const bridgesFirst = ([aName, a]: [string, Link], [bName, b]: [string, Link]): number =>
-  Number(b.kind === 'bridge') - Number(a.kind === 'bridge') || (aName < bName ? -1 : 1);
+/** What others stand on comes first: bridges for their ports, WireGuard for the VXLAN in it. */
+const rank = (link: Link): number => (link.kind === 'bridge' ? 0 : link.kind === 'wireguard' ? 1 : 2);
+const bridgesFirst = ([aName, a]: [string, Link], [bName, b]: [string, Link]): number => rank(a) - rank(b) || (aName < bName ? -1 : 1);
+/** A device goes before the one that it is bound to, which would take it along. */
+const boundFirst = ([, a]: [string, Link], [, b]: [string, Link]): number =>
+  Number(a.kind === 'wireguard') - Number(b.kind === 'wireguard');
 
 interface SpaceChanges {
   /** Removed rows of forwarding tables. */
@@ -203,6 +207,7 @@ function diffSpace(ns: string, desired: KernelState, observed: KernelState, link
   const rules = diffRecord(want.rules, have.rules);
   const neighbours = diffRecord(want.neighbours, have.neighbours);
   const fdb = diffRecord(want.fdb, have.fdb);
+  const peers = diffRecord(want.peers, have.peers);
   const tables = diffRecord(want.nft, have.nft);
   const vips = diffVips(ns, want, have, compare);
   const rows: Operation[] = [
@@ -210,11 +215,13 @@ function diffSpace(ns: string, desired: KernelState, observed: KernelState, link
     ...routes.puts.map(([, route]): Operation => ({ op: 'putRoute', ns, route })),
     ...rules.puts.map(([, rule]): Operation => ({ op: 'putRule', ns, rule })),
     ...neighbours.puts.map(([, neighbour]): Operation => ({ op: 'putNeighbour', ns, neighbour })),
+    ...peers.puts.map(([, peer]): Operation => ({ op: 'putPeer', ns, peer })),
   ];
   const isNode = ns === NODE_NAMESPACE;
   return {
     unbridged: fdb.removed.map(([, row]): Operation => ({ op: 'removeFdb', ns, row })),
     removals: [
+      ...peers.removed.map(([, peer]): Operation => ({ op: 'removePeer', ns, peer })),
       ...neighbours.removed.map(([, neighbour]): Operation => ({ op: 'removeNeighbour', ns, neighbour })),
       ...rules.removed.map(([, rule]): Operation => ({ op: 'removeRule', ns, rule })),
       ...routes.removed.map(([, route]): Operation => ({ op: 'removeRoute', ns, route })),
@@ -247,6 +254,7 @@ function survivors(ns: string, have: NamespaceState, { lost, moved, flushed }: L
     routes: filterRecord(have.routes, stays),
     sysctls: Object.fromEntries(Object.entries(have.sysctls).filter(([key]) => !lost.has(at(ns, deviceOfSysctl(key) ?? '')))),
     neighbours: filterRecord(have.neighbours, (n) => stays(n) && !flushed.has(at(ns, n.dev))),
+    peers: filterRecord(have.peers, stays),
     fdb: filterRecord(have.fdb, (row: FdbRow) => stays(row) && !(row.vtep === undefined && moved.has(at(ns, row.dev)))),
   };
 }

@@ -26,6 +26,8 @@ export interface NamespaceState {
   neighbours: Record<string, Neighbour>;
   /** By `<dev> <mac> <vxlan|bridge>`. */
   fdb: Record<string, FdbRow>;
+  /** WireGuard peers, by `<dev> <public key>`. */
+  peers: Record<string, Peer>;
   /** Key in dotted form → value with single spaces. Set, never unset. */
   sysctls: Record<string, string>;
   /** `<family> <table>` → the text inside the table's braces. */
@@ -38,7 +40,7 @@ export interface NamespaceState {
   doors: readonly number[];
 }
 
-export type Link = LoopbackLink | BridgeLink | VxlanLink | VlanLink | VethLink | TaskLink | ChildLink;
+export type Link = LoopbackLink | BridgeLink | VxlanLink | VlanLink | VethLink | TaskLink | ChildLink | WireguardLink;
 /** An interface of a task that is a part of a device of the node. */
 export type ChildLink = MacvlanLink | IpvlanLink;
 
@@ -60,8 +62,10 @@ export interface VxlanLink {
   vni: number;
   /** UDP. */
   port: number;
-  /** Underlay address of this node. */
+  /** Underlay address of this node; of an encrypted network, its address inside the tunnels. */
   local: string;
+  /** The device that it is bound to, and goes with. */
+  under?: string;
   mtu: number;
   /** The bridge it is a port of; '' if none. */
   bridge: string;
@@ -117,6 +121,17 @@ export interface IpvlanLink {
 
 export const isChild = (link: Link | undefined): link is ChildLink => link?.kind === 'macvlan' || link?.kind === 'ipvlan';
 
+/** The kernel's, or wireguard-go's tun device where the kernel has none: to whoever uses it they are the same. */
+export interface WireguardLink {
+  kind: 'wireguard';
+  up: boolean;
+  mtu: number;
+  /** UDP. */
+  port: number;
+  /** Tells which private key it holds. */
+  publicKey: string;
+}
+
 export interface Address {
   dev: string;
   /** `a.b.c.d/p`; always without the kernel's own connected route (`noprefixroute`): ours carries the right source. */
@@ -153,6 +168,22 @@ export interface FdbRow {
   dev: string;
   mac: string;
   vtep?: string;
+  /** The only device that may carry it there. */
+  via?: string;
+}
+
+/** A node at the other end of a WireGuard device. */
+export interface Peer {
+  dev: string;
+  publicKey: string;
+  /** `a.b.c.d:port`. */
+  endpoint: string;
+  /** The one address that may come from it and goes to it: `a.b.c.d/32`. */
+  allowed: string;
+  /** Names the pre-shared key, and does not tell it; '' for none. */
+  presharedKey: string;
+  /** Seconds between signs of life, so that a session is there before it is needed; 0 for none. */
+  keepaliveS: number;
 }
 
 export const addressKey = (a: Address): string => `${a.dev} ${a.address}`;
@@ -161,11 +192,26 @@ export const ruleKey = (r: Rule): string => `${r.priority}`;
 export const neighbourKey = (n: Neighbour): string => `${n.dev} ${n.address}`;
 export const fdbKey = (f: FdbRow): string => `${f.dev} ${f.mac} ${f.vtep === undefined ? 'bridge' : 'vxlan'}`;
 
+export const peerKey = (p: Peer): string => `${p.dev} ${p.publicKey}`;
+
 /** The device that a sysctl is of (`net.ipv4.conf.<device>.…`); it comes and goes with it. */
 export const deviceOfSysctl = (key: string): string | undefined => /^net\.ipv[46]\.(?:conf|neigh)\.([^.]+)\./.exec(key)?.[1];
 
 export function emptyNamespace(): NamespaceState {
-  return { links: {}, addresses: {}, routes: {}, rules: {}, neighbours: {}, fdb: {}, sysctls: {}, nft: {}, vips: {}, flows: [], doors: [] };
+  return {
+    links: {},
+    addresses: {},
+    routes: {},
+    rules: {},
+    neighbours: {},
+    fdb: {},
+    peers: {},
+    sysctls: {},
+    nft: {},
+    vips: {},
+    flows: [],
+    doors: [],
+  };
 }
 
 export const emptyKernel = (): KernelState => ({ namespaces: { [NODE_NAMESPACE]: emptyNamespace() } });

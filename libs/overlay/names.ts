@@ -15,7 +15,7 @@ export const NODE_VIP_TABLE = 'ip weft_vips';
 export const TASK_TABLE = 'ip weft';
 export const OUR_TABLES: readonly string[] = [FIREWALL_TABLE, PORT_GUARD_TABLE, NODE_VIP_TABLE, TASK_TABLE];
 
-const OUR_LINK = /^wf(b[0-9]{1,8}|x[0-9]{1,8}|[lsv][0-9a-f]{10})$/;
+const OUR_LINK = /^wf(b[0-9]{1,8}|x[0-9]{1,8}|[lsvw][0-9a-f]{10})$/;
 const OUR_NAMESPACE = /^weft-[0-9a-f]{8,12}$/;
 const TASK_LINK = /^(lo|eth[0-9]{1,3}|weft0)$/;
 
@@ -29,6 +29,10 @@ export const vxlanName = (vni: number): string => `wfx${vni}`;
 
 /** 40 bits of a hash, so that two never meet on one node. */
 const hashed = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 10);
+
+/** The node's WireGuard device. Named after the node: the control sockets of wireguard-go share one directory on a machine. */
+export const wireguardName = (nodeId: string): string => `wfw${hashed(nodeId)}`;
+export const isWireguardName = (name: string): boolean => /^wfw[0-9a-f]{10}$/.test(name);
 
 /** The node's end of a task's wire on a network. */
 export const vethName = (taskId: string, networkId: string): string => `wfv${hashed(`${taskId}/${networkId}`)}`;

@@ -9,10 +9,11 @@ import type { NetworkView } from '#model/node-view.js';
 import { DNS_PORT } from '#model/ports.js';
 import { SERVICE_ADDRESS, type WiredTask } from './child-network.js';
 import { bridgeName, serviceWireName } from './names.js';
-import type { NftChain, NftSet } from './nft-text.js';
+import type { NftChain, NftRule, NftSet } from './nft-text.js';
 import { rule, tableText } from './nft-text.js';
 import type { Publication } from './published-ports.js';
 import { publishedChains, publishedSets } from './published-ports.js';
+import { isEncrypted } from './tunnels.js';
 
 /** One task interface on this node. */
 export interface LocalPort {
@@ -32,6 +33,9 @@ export interface FirewallInput {
   /** Underlay addresses whose guarded ports are out of reach for tasks: nodes and controllers. */
   members: readonly string[];
   vxlanPort: number;
+  wireguardPort: number;
+  /** The WireGuard device, where there are encrypted networks. */
+  tunnel?: string;
   guardedTcpPorts: readonly number[];
 }
 
@@ -84,7 +88,7 @@ export function portGuardTable(ports: readonly LocalPort[]): string {
   );
 }
 
-function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort, wires = [] }: FirewallInput): NftSet[] {
+function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort, wireguardPort, wires = [] }: FirewallInput): NftSet[] {
   const bridge = (n: NetworkView) => `"${bridgeName(n.vni)}"`;
   return [
     { name: 'vteps', kind: 'set', type: 'ipv4_addr', fixed: true, elements: unique(vteps) },
@@ -93,7 +97,7 @@ function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort, wires = []
       name: 'guarded',
       kind: 'set',
       type: 'inet_proto . inet_service',
-      elements: [...unique(guardedTcpPorts.map((p) => `tcp . ${p}`)), `udp . ${vxlanPort}`],
+      elements: [...unique(guardedTcpPorts.map((p) => `tcp . ${p}`)), `udp . ${vxlanPort}`, `udp . ${wireguardPort}`],
     },
     { name: 'same_bridge', kind: 'set', type: 'ifname . ifname', elements: networks.map((n) => `${bridge(n)} . ${bridge(n)}`) },
     {
@@ -131,9 +135,11 @@ function wiredSet(wires: readonly WiredTask[]): NftSet[] {
  * First of all. The VNI is bits 96 … 119 from the start of the UDP header (RFC 7348 §5): another tool's VXLAN on the port passes.
  * Every frame of every tunnel comes by, so a member's is done with by the first rule, which looks at nothing else.
  */
-function vxlanGuard({ networks, vxlanPort }: FirewallInput): NftChain {
+function vxlanGuard(input: FirewallInput): NftChain {
+  const { networks, vxlanPort } = input;
   const vnis = networks.filter((n) => n.driver === 'overlay').map((n) => n.vni);
   const rules = [
+    ...tunnelEntry(input),
     rule(`udp dport ${vxlanPort} ip saddr @vteps notrack accept`, "members' tunnels need no connection tracking"),
     rule(
       `udp dport ${vxlanPort} @th,96,24 { ${vnis.join(', ')} } counter drop`,
@@ -143,11 +149,41 @@ function vxlanGuard({ networks, vxlanPort }: FirewallInput): NftChain {
   return { name: 'vxlan_guard', hook: 'filter hook prerouting priority -300', rules: vnis.length === 0 ? [] : rules };
 }
 
-function vxlanUntracked({ vxlanPort }: FirewallInput): NftChain {
+const encryptedVnis = ({ networks }: FirewallInput): string =>
+  networks
+    .filter(isEncrypted)
+    .map((n) => n.vni)
+    .join(', ');
+
+/** What decides about encrypted networks stands before whatever lets anything in (CVE-2023-28840). */
+function tunnelEntry(input: FirewallInput): NftRule[] {
+  const { tunnel, vxlanPort, wireguardPort } = input;
+  if (tunnel === undefined) return [];
+  const encrypted = `udp dport ${vxlanPort} @th,96,24 { ${encryptedVnis(input)} }`;
+  return [
+    rule(`iifname "${tunnel}" ${encrypted} notrack accept`, 'encrypted networks, out of the tunnel'),
+    rule(`iifname "${tunnel}" ip protocol != icmp counter drop`, 'nothing else comes out of the tunnel'),
+    rule(`${encrypted} counter drop`, 'an encrypted network in clear'),
+    rule(`udp dport ${wireguardPort} fib daddr type local ip saddr != @vteps counter drop`, 'tunnels are between nodes'),
+  ];
+}
+
+function vxlanUntracked(input: FirewallInput): NftChain {
+  const { vxlanPort, tunnel } = input;
+  const inTunnel =
+    tunnel === undefined
+      ? []
+      : [
+          rule(
+            `oifname != "${tunnel}" udp dport ${vxlanPort} @th,96,24 { ${encryptedVnis(input)} } counter drop`,
+            'an encrypted network leaves by the tunnel or not at all',
+          ),
+          rule(`oifname "${tunnel}" udp dport ${vxlanPort} notrack`, 'tunnels need no connection tracking'),
+        ];
   return {
     name: 'vxlan_untracked',
     hook: 'filter hook output priority -300',
-    rules: [rule(`udp dport ${vxlanPort} ip daddr @vteps notrack`, 'tunnels need no connection tracking')],
+    rules: [...inTunnel, rule(`udp dport ${vxlanPort} ip daddr @vteps notrack`, 'tunnels need no connection tracking')],
   };
 }
 
@@ -216,7 +252,7 @@ function inputChains({ vxlanPort }: FirewallInput): NftChain[] {
   ];
 }
 
-function forwardChains({ vxlanPort, networks }: FirewallInput): NftChain[] {
+function forwardChains({ vxlanPort, networks, tunnel }: FirewallInput): NftChain[] {
   const vnis = networks.filter((n) => n.driver === 'overlay').map((n) => n.vni);
   const inject = rule(`udp dport ${vxlanPort} @th,96,24 { ${vnis.join(', ')} } counter drop`, 'nobody but a node speaks for our networks');
   return [
@@ -249,6 +285,7 @@ function forwardChains({ vxlanPort, networks }: FirewallInput): NftChain[] {
       name: 'forwarding',
       hook: 'filter hook forward priority 0',
       rules: [
+        ...(tunnel === undefined ? [] : [rule(`oifname "${tunnel}" counter drop`, 'nobody is forwarded into the tunnel')]),
         rule(`iifname ${BRIDGES} goto from_task`, 'what a task sends'),
         rule(`oifname ${BRIDGES} goto to_task`, 'what comes in for a task'),
       ],

@@ -145,7 +145,7 @@ describe('nodeKernel', () => {
     const text = nodeOf({ networks: [network(1)], members }).nft['inet weft'] ?? '';
     expect(text).toMatch(/set vteps \{\n\s+type ipv4_addr\n\s+size 2\n\s+elements = \{ 192\.0\.2\.1, 192\.0\.2\.2 \}/);
     expect(text).toMatch(/set members \{\n\s+type ipv4_addr\n\s+elements = \{ 192\.0\.2\.1, 192\.0\.2\.2, 192\.0\.2\.90 \}/);
-    expect(text).toContain('elements = { tcp . 7702, udp . 4789 }');
+    expect(text).toContain('elements = { tcp . 7702, udp . 4789, udp . 7706 }');
   });
 });
 

@@ -11,13 +11,15 @@ import { ownsNamespace, type Task } from '#model/task.js';
 import type { ViewByKind } from '#model/view-state.js';
 import { isChildNetwork, parentDevice, vlanLinks, wireAddresses, wireLinks, wireRoutes, type WiredTask } from './child-network.js';
 import type { Address, FdbRow, KernelState, Link, NamespaceState, Neighbour, Route } from './kernel-state.js';
-import { addressKey, emptyNamespace, fdbKey, keyed, neighbourKey, NODE_NAMESPACE, routeKey } from './kernel-state.js';
+import { addressKey, emptyNamespace, fdbKey, keyed, neighbourKey, NODE_NAMESPACE, peerKey, routeKey } from './kernel-state.js';
 import { bridgeName, FIREWALL_TABLE, NODE_VIP_TABLE, PORT_GUARD_TABLE, taskNamespace, vethName, vxlanName } from './names.js';
 import { tableText } from './nft-text.js';
 import { firewallTable, portGuardTable } from './node-firewall.js';
 import type { Publication } from './published-ports.js';
 import { exitOf, taskInterfaces, type TaskInterface } from './task-interfaces.js';
 import { taskNamespaceState } from './task-namespace.js';
+import type { Tunnel, TunnelKeys } from './tunnels.js';
+import { isEncrypted, tunnelOf } from './tunnels.js';
 import type { Vip, VipRecord } from './vip-table.js';
 import { vipChains, vipRecord, vipSets } from './vip-table.js';
 
@@ -29,16 +31,21 @@ export interface HostInput {
   runningTasks?: ReadonlySet<string>;
   /** Names of the host's own network devices. */
   devices?: ReadonlySet<string>;
+  /** Left out where the node cannot encrypt: then encrypted networks carry nothing here. */
+  tunnel?: TunnelKeys;
 }
 
 /** The whole kernel state that `view` calls for on this node. */
-export function nodeKernel(view: ViewByKind, host: HostInput): KernelState {
+export function nodeKernel(whole: ViewByKind, host: HostInput): KernelState {
+  const tunnel = tunnelOf(whole, host.nodeId, host.tunnel);
+  // Without a tunnel an encrypted network is not there at all: no bridge, no wire, no row.
+  const view = tunnel ? whole : withoutNetworks(whole, isEncrypted);
   const index = indexView(view, host);
   const parentOf = (n: NetworkView) => parentDevice(n, host.devices ?? NO_DEVICES);
   const tasks = view.tasks
     .filter((t) => t.nodeId === host.nodeId && ownsNamespace(t))
     .map((task) => ({ task, interfaces: taskInterfaces(task.endpoints, index.networks.values(), parentOf) }));
-  const namespaces: Record<string, NamespaceState> = { [NODE_NAMESPACE]: nodeNamespace(view, host, index, tasks) };
+  const namespaces: Record<string, NamespaceState> = { [NODE_NAMESPACE]: nodeNamespace({ view, host, index, tunnel }, tasks) };
   for (const { task, interfaces } of tasks) {
     const on = interfaces.map((i) => i.network.id);
     namespaces[taskNamespace(task.id)] = taskNamespaceState({
@@ -55,6 +62,14 @@ const NO_DEVICES: ReadonlySet<string> = new Set();
 interface PlacedTask {
   task: Task;
   interfaces: TaskInterface[];
+}
+
+function withoutNetworks(view: ViewByKind, isOut: (n: NetworkView) => boolean): ViewByKind {
+  const out = new Set(view.networks.filter(isOut).map((n) => n.id));
+  if (out.size === 0) return view;
+  const stays = ({ networkId }: { networkId: string }) => !out.has(networkId);
+  const { networks, endpoints, vips } = view;
+  return { ...view, networks: networks.filter((n) => !out.has(n.id)), endpoints: endpoints.filter(stays), vips: vips.filter(stays) };
 }
 
 /** The view, looked up by network. */
@@ -114,49 +129,74 @@ function wiredTasks(tasks: readonly PlacedTask[]): WiredTask[] {
   });
 }
 
-function nodeNamespace(view: ViewByKind, host: HostInput, index: Index, tasks: readonly PlacedTask[]): NamespaceState {
+interface Scene {
+  view: ViewByKind;
+  host: HostInput;
+  index: Index;
+  tunnel: Tunnel | undefined;
+}
+
+function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceState {
+  const { host, index, tunnel } = scene;
   const networks = [...index.networks.values()].filter((n) => !isChildNetwork(n));
   const wired = wiredTasks(tasks);
   const published = publications(tasks, host);
-  const remote = networks.filter((n) => n.driver === 'overlay').flatMap((n) => remoteEndpoints(n, host, index));
+  const remote = networks.filter((n) => n.driver === 'overlay').flatMap((n) => remoteEndpoints(n, scene));
   return {
     ...emptyNamespace(),
     links: Object.fromEntries([
-      ...networks.flatMap((n) => networkLinks(n, view, host)),
+      ...networks.flatMap((n) => networkLinks(n, scene)),
       ...vlanLinks([...index.networks.values()], host.devices ?? NO_DEVICES),
       ...tasks.flatMap(taskLinks),
       ...wireLinks(wired),
+      ...(tunnel?.links ?? []),
     ]),
-    addresses: keyed([...networks.flatMap(bridgeAddresses), ...wireAddresses(wired)], addressKey),
-    routes: keyed([...networks.map(connectedRoute), ...wireRoutes(wired)], routeKey),
+    addresses: keyed([...networks.flatMap(bridgeAddresses), ...wireAddresses(wired), ...(tunnel?.addresses ?? [])], addressKey),
+    routes: keyed([...networks.map(connectedRoute), ...wireRoutes(wired), ...(tunnel?.routes ?? [])], routeKey),
     neighbours: keyed(
       remote.map(({ network, endpoint }): Neighbour => ({ dev: bridgeName(network.vni), address: endpoint.ipv4, mac: endpoint.mac })),
       neighbourKey,
     ),
     fdb: keyed(
-      remote.flatMap(({ network, endpoint }): FdbRow[] => [
-        { dev: vxlanName(network.vni), mac: endpoint.mac, vtep: endpoint.vtep },
+      remote.flatMap(({ network, endpoint, end }): FdbRow[] => [
+        { dev: vxlanName(network.vni), mac: endpoint.mac, ...end },
         { dev: vxlanName(network.vni), mac: endpoint.mac },
       ]),
       fdbKey,
     ),
+    peers: keyed(tunnel?.peers ?? [], peerKey),
     sysctls: nodeSysctls(networks),
-    nft: nodeTables(view, host, index, tasks, published, wired),
+    nft: nodeTables(scene, tasks, published, wired),
     vips: { [NODE_VIP_TABLE]: index.vips([...index.networks.keys()]) },
     flows: mergeSorted([...index.flows.values()]),
     doors: [...new Set(published.flatMap((p) => (p.protocol === 'udp' ? [p.published] : [])))].sort((a, b) => a - b),
   };
 }
 
-/** Tasks and nodes elsewhere. An address that this node itself holds is never remote, whatever the view says of it. */
-function remoteEndpoints(network: NetworkView, host: HostInput, index: Index): { network: NetworkView; endpoint: EndpointView }[] {
-  const own = new Set([network.gateway, network.nodeAddress]);
-  return (index.endpoints.get(network.id) ?? [])
-    .filter((e) => e.nodeId !== host.nodeId && e.vtep !== host.address && !own.has(e.ipv4))
-    .map((endpoint) => ({ network, endpoint }));
+/** An endpoint elsewhere, and the tunnel end that it is behind. */
+interface Remote {
+  network: NetworkView;
+  endpoint: EndpointView;
+  end: Pick<FdbRow, 'vtep' | 'via'>;
 }
 
-function networkLinks(n: NetworkView, view: ViewByKind, host: HostInput): [string, Link][] {
+/**
+ * Tasks and nodes elsewhere. An address that this node itself holds is never remote, whatever the view says of it; on an
+ * encrypted network a node that cannot encrypt is out of reach.
+ */
+function remoteEndpoints(network: NetworkView, { host, index, tunnel }: Scene): Remote[] {
+  const own = new Set([network.gateway, network.nodeAddress]);
+  const others = (index.endpoints.get(network.id) ?? []).filter(
+    (e) => e.nodeId !== host.nodeId && e.vtep !== host.address && !own.has(e.ipv4),
+  );
+  if (!isEncrypted(network)) return others.map((endpoint) => ({ network, endpoint, end: { vtep: endpoint.vtep } }));
+  return others.flatMap((endpoint) => {
+    const vtep = tunnel?.ends.get(endpoint.nodeId);
+    return vtep === undefined ? [] : [{ network, endpoint, end: { vtep, via: tunnel?.dev } }];
+  });
+}
+
+function networkLinks(n: NetworkView, { view, host, tunnel }: Scene): [string, Link][] {
   // The gateway address is the same on every node, the MAC is the node's own: that of its address on the network.
   const bridge: [string, Link] = [bridgeName(n.vni), { kind: 'bridge', up: true, mac: macOfIp(n.nodeAddress), mtu: n.mtu }];
   if (n.driver !== 'overlay') return [bridge];
@@ -166,7 +206,7 @@ function networkLinks(n: NetworkView, view: ViewByKind, host: HostInput): [strin
     up: true,
     vni: n.vni,
     port,
-    local: host.address,
+    ...(tunnel && isEncrypted(n) ? { local: tunnel.local, under: tunnel.dev } : { local: host.address }),
     mtu: n.mtu,
     bridge: bridgeName(n.vni),
     suppress: true,
@@ -225,9 +265,7 @@ function nodeSysctls(networks: readonly NetworkView[]): Record<string, string> {
 }
 
 function nodeTables(
-  view: ViewByKind,
-  host: HostInput,
-  index: Index,
+  { view, host, index, tunnel }: Scene,
   tasks: readonly PlacedTask[],
   published: readonly Publication[],
   wires: readonly WiredTask[],
@@ -244,6 +282,8 @@ function nodeTables(
       vteps: nodes,
       members: [host.address, ...view.members.map((m) => m.address)],
       vxlanPort: view.settings.vxlanPort,
+      wireguardPort: view.settings.wireguardPort,
+      tunnel: tunnel?.dev,
       guardedTcpPorts: view.settings.guardedTcpPorts,
     }),
     [PORT_GUARD_TABLE]: portGuardTable(ports),

@@ -1,5 +1,5 @@
 /** One step that changes a kernel. A list of them is a plan: it prints (describe), and the same list runs (libs/linux). */
-import type { Address, FdbRow, Link, Neighbour, Route, Rule } from './kernel-state.js';
+import type { Address, FdbRow, Link, Neighbour, Peer, Route, Rule } from './kernel-state.js';
 import type { VipChange } from './vip-table.js';
 
 export type Operation =
@@ -18,6 +18,8 @@ export type Operation =
   | { op: 'removeNeighbour'; ns: string; neighbour: Neighbour }
   | { op: 'putFdb'; ns: string; row: FdbRow }
   | { op: 'removeFdb'; ns: string; row: FdbRow }
+  | { op: 'putPeer'; ns: string; peer: Peer }
+  | { op: 'removePeer'; ns: string; peer: Peer }
   | { op: 'setSysctl'; ns: string; key: string; value: string }
   | { op: 'putTable'; ns: string; table: string; text: string }
   | { op: 'removeTable'; ns: string; table: string }
@@ -62,6 +64,10 @@ export function describe(o: Operation): string {
       return `set ${describeRow(o.row)}${where}`;
     case 'removeFdb':
       return `remove ${describeRow(o.row)}${where}`;
+    case 'putPeer':
+      return `set WireGuard peer ${o.peer.publicKey} (${o.peer.allowed} at ${o.peer.endpoint}) on ${o.peer.dev}${where}`;
+    case 'removePeer':
+      return `remove WireGuard peer ${o.peer.publicKey} from ${o.peer.dev}${where}`;
     case 'setSysctl':
       return `set ${o.key} = ${o.value}${where}`;
     case 'putTable':
@@ -89,6 +95,8 @@ function describeLink(name: string, link: Link): string {
       return `vxlan ${name} (vni ${link.vni}, from ${link.local}:${link.port}, mtu ${link.mtu}, on ${link.bridge})`;
     case 'vlan':
       return `vlan ${name} (${link.id} of ${link.parent})`;
+    case 'wireguard':
+      return `wireguard ${name} (${link.publicKey}, port ${link.port}, mtu ${link.mtu})`;
     case 'veth':
       return `veth ${name} (to ${link.peerName} of ${link.peerNamespace}, mtu ${link.mtu}, ${link.bridge === '' ? 'by itself' : `on ${link.bridge}`})`;
     case 'macvlan':

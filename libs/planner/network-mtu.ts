@@ -1,6 +1,7 @@
 /** The MTU of a network: one value for all its devices and both families. */
 import { WeftError } from '#base/errors.js';
 import type { Network } from '#model/network.js';
+import { WIREGUARD_OVERHEAD_BYTES } from '#model/tunnel.js';
 import type { ClusterState } from './cluster-state.js';
 
 /** VXLAN over IPv4: 20 IP + 8 UDP + 8 VXLAN + 14 Ethernet (RFC 7348 §5), in bytes. */
@@ -23,19 +24,25 @@ export function overlayMtu(state: ClusterState): number {
 /** What was asked for, as far as the underlay carries it. @param nodeId of a network that ends at its node */
 export function networkMtu(state: ClusterState, n: Network, nodeId?: string): number {
   const local = nodeId === undefined ? undefined : state.facts.get(nodeId)?.underlayMtu;
-  const most = n.driver === 'overlay' ? overlayMtu(state) : (local ?? DEFAULT_MTU_BYTES);
+  const most = n.driver === 'overlay' ? mostOf(state, n) : (local ?? DEFAULT_MTU_BYTES);
   return Math.min(n.options?.mtu ?? most, most);
 }
+
+/** What is encrypted is carried in one more packet. */
+const mostOf = (state: ClusterState, n: Network): number =>
+  Math.max(MIN_MTU_BYTES, overlayMtu(state) - (n.options?.encrypted === true ? WIREGUARD_OVERHEAD_BYTES : 0));
+
+const overheadOf = (n: Network): number => VXLAN_OVERHEAD_BYTES + (n.options?.encrypted === true ? WIREGUARD_OVERHEAD_BYTES : 0);
 
 /** @throws BAD_VALUE where the underlay is too small for what is asked, or for IPv6 */
 export function checkMtu(state: ClusterState, n: Network): void {
   const what = `network ${n.name} cannot be made`;
   const asked = n.options?.mtu;
-  if (asked !== undefined && n.driver === 'overlay' && asked > overlayMtu(state)) {
+  if (asked !== undefined && n.driver === 'overlay' && asked > mostOf(state, n)) {
     throw new WeftError('BAD_VALUE', {
       what,
-      why: `its MTU of ${asked} is more than the ${overlayMtu(state)} that the nodes' underlay leaves (${VXLAN_OVERHEAD_BYTES} bytes are the tunnel's)`,
-      hint: `Ask for ${overlayMtu(state)} or less, or leave the option out.`,
+      why: `its MTU of ${asked} is more than the ${mostOf(state, n)} that the nodes' underlay leaves (${overheadOf(n)} bytes are the tunnel's)`,
+      hint: `Ask for ${mostOf(state, n)} or less, or leave the option out.`,
     });
   }
   const mtu = networkMtu(state, n);

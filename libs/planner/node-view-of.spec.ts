@@ -48,7 +48,7 @@ describe('the view of a node', () => {
     });
     const view = kinds(world, 'a');
     expect(view.members.map((m) => m.name)).toEqual(['a', 'b', 'c', 'k']);
-    expect(view.settings).toEqual({ vxlanPort: 4789, guardedTcpPorts: [7700, 7701, 7702, 7704] });
+    expect(view.settings).toEqual({ vxlanPort: 4789, wireguardPort: 7706, guardedTcpPorts: [7700, 7701, 7702, 7704] });
   });
 
   it('names: service, alias and service.stack are the VIP, tasks.service the running tasks, a task by its names itself', () => {

@@ -4,8 +4,9 @@
  */
 import { macOfIp } from '#base/address.js';
 import type { Network, NodeAddress } from '#model/network.js';
-import type { EndpointView, Resource } from '#model/node-view.js';
-import { AGENT_PORT, VXLAN_PORT } from '#model/ports.js';
+import type { Node } from '#model/node.js';
+import type { EndpointView, Member, Resource } from '#model/node-view.js';
+import { AGENT_PORT, VXLAN_PORT, WIREGUARD_PORT } from '#model/ports.js';
 import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
 import { isLost } from './serving.js';
@@ -49,11 +50,16 @@ export class ViewMaker {
 
 export const viewOf = (state: ClusterState, nodeId: string): Resource[] => new ViewMaker(state).viewOf(nodeId);
 
+function nodeMember(state: ClusterState, { id, name, address, index }: Node): Member {
+  const wireguard = state.facts.get(id)?.wireguard;
+  return { id, name, address, kind: 'node', index, ...(wireguard === undefined ? {} : { wireguard }) };
+}
+
 function commonResources(state: ClusterState): Resource[] {
   const members: Resource[] = [
     ...[...state.nodes.values()].map((n): Resource => ({
       kind: 'member',
-      value: { id: n.id, name: n.name, address: n.address, kind: 'node' },
+      value: nodeMember(state, n),
     })),
     ...[...state.controllers.values()].map((c): Resource => ({
       kind: 'member',
@@ -61,7 +67,11 @@ function commonResources(state: ClusterState): Resource[] {
     })),
   ];
   const guarded = new Set([AGENT_PORT, ...[...state.controllers.values()].flatMap((c) => [c.port, ...c.guardedPorts])]);
-  const settings = { vxlanPort: state.cluster?.vxlanPort ?? VXLAN_PORT, guardedTcpPorts: [...guarded].sort((a, b) => a - b) };
+  const settings = {
+    vxlanPort: state.cluster?.vxlanPort ?? VXLAN_PORT,
+    wireguardPort: WIREGUARD_PORT,
+    guardedTcpPorts: [...guarded].sort((a, b) => a - b),
+  };
   return [...members, { kind: 'settings', value: settings }];
 }
 

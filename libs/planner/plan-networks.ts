@@ -5,6 +5,7 @@ import { keys } from '#model/keys.js';
 import type { Network } from '#model/network.js';
 import type { NetworkWish, Stack } from '#model/stack.js';
 import { changesInPlace, deepChanges, edited } from './change-network.js';
+import { checkEncryption } from './check-encryption.js';
 import { usedRanges, type UsedRange } from './choose-subnet.js';
 import type { ClusterState } from './cluster-state.js';
 import { checkMtu } from './network-mtu.js';
@@ -143,6 +144,7 @@ function edit(draft: Draft, wish: NetworkWish, existing: Network): void {
   const details = changesInPlace(existing, wish);
   const next = details.length > 0 ? edited(draft, wish, existing) : existing;
   checkMtu(state, next);
+  checkEncryption(state, next);
   checkRoom(draft, wish, next);
   draft.networks.set(wish.key, next);
   const key = keys.network(existing.id);
@@ -156,6 +158,7 @@ function edit(draft: Draft, wish: NetworkWish, existing: Network): void {
 function make(draft: Draft, wish: NetworkWish): Network {
   const network = newNetwork(draft, wish, draft.stack.name);
   checkMtu(draft.state, network);
+  checkEncryption(draft.state, network);
   checkRoom(draft, wish, network);
   draft.networks.set(wish.key, network);
   draft.writes.push({ put: keys.network(network.id), value: encode(network) }, { put: keys.networkName(wish.name), value: network.id });

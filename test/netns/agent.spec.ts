@@ -76,7 +76,7 @@ function resources(tasks: Task[]): Resource[] {
     value: { networkId: id, ipv4, mac: macOfIp(ipv4), nodeId: NODE_ID, vtep: ADDRESS, taskId },
   });
   return [
-    { kind: 'settings', value: { vxlanPort: 4789, guardedTcpPorts: [7700, 7702] } },
+    { kind: 'settings', value: { vxlanPort: 4789, wireguardPort: 7706, guardedTcpPorts: [7700, 7702] } },
     { kind: 'member', value: { id: NODE_ID, name: 'n1', address: ADDRESS, kind: 'node' } },
     {
       kind: 'network',

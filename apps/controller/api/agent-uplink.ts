@@ -151,6 +151,7 @@ const EMPTY_FACTS: WireFacts = {
   listening: [],
   versions: {},
   features: [],
+  findings: [],
   platform: '',
   quarantine: undefined,
   driftRepairs: 0,

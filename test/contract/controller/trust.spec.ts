@@ -167,6 +167,7 @@ const EMPTY = {
   listening: [],
   versions: {},
   features: [],
+  findings: [],
   platform: 'linux/amd64',
   quarantine: undefined,
   driftRepairs: 0,
