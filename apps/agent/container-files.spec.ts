@@ -21,6 +21,31 @@ describe('the files of a task', () => {
     expect(containerFiles(named).hosts).toContain('10.1.0.7\tfront shop-web-1\n');
   });
 
+  it('carry what the service says of search domains, options, its domain and other hosts', () => {
+    const named = makeTask('aaaaaaaa', {
+      endpoints: [{ ...endpoint, ipv6: 'fd00::7' }],
+      container: {
+        ...task.container,
+        domainname: 'corp.example',
+        dns: ['192.0.2.53'],
+        dnsSearch: ['corp.example', 'example'],
+        dnsOptions: ['timeout:1', 'rotate'],
+        extraHosts: [
+          { name: 'old', address: '192.0.2.7' },
+          { name: 'node', address: 'host-gateway' },
+        ],
+      },
+    });
+    const files = containerFiles(named, { gateway: '10.1.0.1' });
+    expect(files['resolv.conf']).toBe('nameserver 127.0.0.11\nsearch corp.example example\noptions timeout:1 rotate ndots:0\n');
+    expect(files.hosts).toContain(
+      '10.1.0.7\tshop-web-1.corp.example shop-web-1\nfd00::7\tshop-web-1.corp.example shop-web-1\n192.0.2.7\told\n10.1.0.1\tnode\n',
+    );
+    expect(containerFiles(named).hosts).not.toContain('node');
+    const own = { ...named, container: { ...named.container, dnsOptions: ['ndots:3'] } };
+    expect(containerFiles(own)['resolv.conf']).toContain('options ndots:3\n');
+  });
+
   it('give a task without networks a name for itself', () => {
     expect(containerFiles(makeTask('aaaaaaaa')).hosts).toContain('127.0.1.1\tshop-web-1\n');
   });

@@ -18,6 +18,8 @@ export interface FilesPlace {
   host?: { name: string; resolvConf: string; hosts: string };
   /** Lines of /etc/hosts: whom the task knows by a link. */
   links?: readonly string[];
+  /** An address of the node that the task can reach: what `host-gateway` stands for. */
+  gateway?: string;
 }
 
 /** As in Docker: with a shared namespace comes the owner's name, with the node's the node's. */
@@ -28,16 +30,36 @@ export const hostnameOf = (task: Task, { owner, host }: FilesPlace = {}): string
 export function containerFiles(task: Task, place: FilesPlace = {}): Record<'resolv.conf' | 'hosts' | 'hostname', string> {
   const hostname = hostnameOf(task, place);
   if (place.owner) return { ...containerFiles(place.owner, { links: place.links }), hostname: `${hostname}\n` };
-  if (place.host) return { 'resolv.conf': place.host.resolvConf, hosts: joined(place.host.hosts, place.links), hostname: `${hostname}\n` };
-  const names = [...new Set([hostname, task.name])].join(' ');
-  const own = task.endpoints.length > 0 ? task.endpoints.map((e) => `${e.ipv4}\t${names}`) : [`127.0.1.1\t${names}`];
+  const more = [...(place.links ?? []), ...extraHosts(task, place)];
+  if (place.host) return { 'resolv.conf': place.host.resolvConf, hosts: joined(place.host.hosts, more), hostname: `${hostname}\n` };
+  const { domainname } = task.container;
+  const names = [...new Set([...(domainname === undefined ? [] : [`${hostname}.${domainname}`]), hostname, task.name])].join(' ');
+  const addresses = task.endpoints.flatMap((e) => [e.ipv4, ...(e.ipv6 === undefined ? [] : [e.ipv6])]);
+  const own = (addresses.length > 0 ? addresses : ['127.0.1.1']).map((address) => `${address}\t${names}`);
   return {
     // Without networks there is nobody to ask, but a resolver that is refused fails faster than one that is missing.
-    'resolv.conf': `nameserver ${RESOLVER}\noptions ndots:0\n`,
-    hosts: ['127.0.0.1\tlocalhost', '::1\tlocalhost ip6-localhost ip6-loopback', ...own, ...(place.links ?? []), ''].join('\n'),
+    'resolv.conf': resolvConf(task),
+    hosts: ['127.0.0.1\tlocalhost', '::1\tlocalhost ip6-localhost ip6-loopback', ...own, ...more, ''].join('\n'),
     hostname: `${hostname}\n`,
   };
 }
+
+/**
+ * resolv.conf(5). The resolver is always ours: `dns` of the service is whom that asks. ndots:0 unless the service says
+ * otherwise, as in Docker, so that a service's name is asked for as it stands first.
+ */
+function resolvConf({ container: { dnsSearch = [], dnsOptions = [] } }: Task): string {
+  const options = dnsOptions.some((o) => o.startsWith('ndots:')) ? dnsOptions : [...dnsOptions, 'ndots:0'];
+  const search = dnsSearch.length > 0 ? [`search ${dnsSearch.join(' ')}`] : [];
+  return [`nameserver ${RESOLVER}`, ...search, `options ${options.join(' ')}`, ''].join('\n');
+}
+
+/** A `host-gateway` that is not known yet is left out: the files follow what is known. */
+const extraHosts = (task: Task, { gateway }: FilesPlace): string[] =>
+  (task.container.extraHosts ?? []).flatMap(({ name, address }) => {
+    const ip = address === 'host-gateway' ? gateway : address;
+    return ip === undefined ? [] : [`${ip}\t${name}`];
+  });
 
 const joined = (text: string, lines: readonly string[] = []): string =>
   lines.length === 0 ? text : `${text.replace(/\n?$/, '\n')}${lines.join('\n')}\n`;

@@ -24,6 +24,7 @@ export function containerSpec(task: Task, prepared: Prepared): ContainerSpec {
     user: wish.user,
     workingDir: wish.workingDir,
     hostname: hostnameOf(task, prepared.place),
+    domainname: wish.domainname,
     labels: {
       ...wish.labels,
       [TASK_LABEL]: task.id,

@@ -17,10 +17,18 @@ const HOSTS = '/etc/hosts';
 export async function filesPlace(task: Task, view: ViewByKind, { nodeName, resolvConf }: NodeFiles): Promise<FilesPlace> {
   const links = linkLines(task, view);
   if (task.shares !== undefined) return { owner: view.tasks.find((t) => t.id === task.shares), links };
-  if (task.networkMode?.kind !== 'host') return { links };
+  if (task.networkMode?.kind !== 'host') return { links, gateway: gatewayOf(task, view) };
   const read = (path: string) => readFile(path, 'utf8').catch(() => '');
   const [resolvText, hosts] = await Promise.all([read(resolvConf), read(HOSTS)]);
-  return { host: { name: nodeName, resolvConf: resolvText, hosts }, links };
+  return { host: { name: nodeName, resolvConf: resolvText, hosts }, links, gateway: '127.0.0.1' };
+}
+
+/** The node's own address on a network of the task, rather one that leads out. Pure. */
+export function gatewayOf(task: Task, { networks }: Pick<ViewByKind, 'networks'>): string | undefined {
+  const on = task.endpoints.flatMap(
+    (e) => networks.find((n) => n.id === e.networkId && (n.driver === 'overlay' || n.driver === 'bridge')) ?? [],
+  );
+  return (on.find((n) => !n.internal) ?? on[0])?.gateway;
 }
 
 /**

@@ -24,6 +24,8 @@ export interface ServiceDraft {
   container: Partial<Service['container']>;
   networks: Map<string, string[]>;
   ports: PlacedPort[];
+  /** Of the service as a whole, not of its containers. */
+  traits: Pick<Service, 'endpointMode' | 'affinity' | 'drainMs' | 'dnsTtlSeconds' | 'expose' | 'labels'>;
   mounts: { mount: MountWish; at: Position; path: string }[];
   replicas?: { count: number; at: Position };
   scale?: { count: number; at: Position };

@@ -117,7 +117,7 @@ const CPUS = number('a number of CPUs like "0.5"');
 export const DEPLOY = object('deploy', {
   mode: [choice('replicated', 'global', 'replicated-job', 'global-job'), later],
   replicas: [whole(), honoured],
-  labels: [PAIRS, later],
+  labels: [PAIRS, honoured],
   update_config: [UPDATE('update_config'), later],
   rollback_config: [UPDATE('rollback_config'), later],
   resources: [
@@ -169,7 +169,7 @@ export const DEPLOY = object('deploy', {
     }),
     later,
   ],
-  endpoint_mode: [choice('vip', 'dnsrr'), later],
+  endpoint_mode: [choice('vip', 'dnsrr'), honoured],
 });
 
 export const BUILD = object(

@@ -63,7 +63,7 @@ import type { Value } from './tree.js';
 const PORT = object(
   'a port',
   {
-    name: [string, later],
+    name: [string, honoured],
     mode: [choice('ingress', 'host'), differs('ingress and host mean the same: the port is open on the nodes where a task runs')],
     host_ip: [string, honoured],
     target: [whole(1, 65_535), honoured],
@@ -252,15 +252,15 @@ export const SERVICE = object('a service', {
     ),
     later,
   ],
-  dns: [STRING_OR_LIST, later],
-  dns_opt: [STRINGS, later],
-  dns_search: [STRING_OR_LIST, later],
-  domainname: [string, later],
+  dns: [STRING_OR_LIST, honoured],
+  dns_opt: [STRINGS, honoured],
+  dns_search: [STRING_OR_LIST, honoured],
+  domainname: [string, honoured],
   entrypoint: [COMMAND, honoured],
   provider: [object('provider', { type: [string, later], options: [any, later] }, { required: ['type'] }), later],
   environment: [ENVIRONMENT, honoured],
   env_file: [ENV_FILES, honoured],
-  expose: [TEXTS, later],
+  expose: [TEXTS, honoured],
   extends: [
     object(
       'extends',
@@ -270,7 +270,7 @@ export const SERVICE = object('a service', {
     honoured,
   ],
   external_links: [list(string), later],
-  extra_hosts: [HOSTS, later],
+  extra_hosts: [HOSTS, honoured],
   group_add: [TEXTS, later],
   gpus: [{ ...DEVICE_REQUESTS, short: allDevices }, later],
   hostname: [string, honoured],

@@ -7,7 +7,19 @@
  */
 import { isIpv4 } from '#base/address.js';
 import type { Port } from '#model/stack.js';
-import { entriesOf, isNull, itemsOf, readChoice, readInteger, readString, reject, report, type Context, type Field } from './context.js';
+import {
+  entriesOf,
+  isNull,
+  itemsOf,
+  readChoice,
+  readInteger,
+  readMatching,
+  readString,
+  reject,
+  report,
+  type Context,
+  type Field,
+} from './context.js';
 import type { PlacedPort, ServiceDraft } from './draft.js';
 import { formatPlace, quote } from './issue.js';
 import { objectAt } from './key-table.js';
@@ -15,6 +27,8 @@ import { SERVICE } from './key-table-service.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
 
 const MAX_PORT = 65_535;
+/** At most 63 letters, digits and single hyphens, with a letter among them. */
+const PORT_NAME = /^(?=.*[a-zA-Z])[a-zA-Z0-9](-?[a-zA-Z0-9]){0,61}$/;
 const PUBLISH_HINT = 'write "PORT_OF_THE_NODE:PORT_OF_THE_CONTAINER", e.g. "8080:80"';
 
 export function readPorts(c: Context, field: Field, draft: ServiceDraft): void {
@@ -30,6 +44,7 @@ const hostIp = (ip: string | undefined): { hostIp?: string } => (ip === undefine
 const PORT_KEYS: KeyTable<Partial<Port>> = {
   shape: objectAt(SERVICE, 'ports'),
   keys: {
+    name: (c, field, port) => void (port.name = readMatching(c, field, PORT_NAME, 'a name like "http" (RFC 6335)')),
     target: (c, field, port) => void (port.target = readInteger(c, field, 1, MAX_PORT)),
     published: (c, field, port) => void (port.published = readInteger(c, field, 1, MAX_PORT)),
     protocol: (c, field, port) => void (port.protocol = readChoice(c, field, ['tcp', 'udp'])),
@@ -49,7 +64,7 @@ function readLong(c: Context, field: Field): Port[] {
   if (!given.has('published')) reject(c, field, 'the port of the node is missing', PUBLISH_HINT);
   const { target, published, protocol = 'tcp', ...rest } = port;
   if (target === undefined || published === undefined) return [];
-  return [{ target, published, protocol, ...hostIp(rest.hostIp) }];
+  return [{ target, published, protocol, ...hostIp(rest.hostIp), ...(rest.name === undefined ? {} : { name: rest.name }) }];
 }
 
 /** Tells of every two entries that want the same port of a node. An entry without an address wants it on all of them. */

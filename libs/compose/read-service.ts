@@ -7,6 +7,7 @@ import {
   isNull,
   itemsOf,
   readBoolean,
+  readChoice,
   readInteger,
   readMatching,
   readString,
@@ -25,6 +26,7 @@ import { SERVICE } from './key-table-service.js';
 import { DEPLOY } from './key-table-parts.js';
 import { nearest } from './nearest.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
+import { readExpose, readExtraHosts, readResolverOptions, readResolvers, readSearchDomains, readServiceLabels } from './read-discovery.js';
 import { readVolumes, readTmpfs } from './read-mounts.js';
 import { readAttachments } from './read-networks.js';
 import { readEnvironment, readLabels, readUniqueList } from './read-pairs.js';
@@ -63,6 +65,8 @@ const RESOURCES_KEYS: KeyTable<ServiceDraft> = {
 const DEPLOY_KEYS: KeyTable<ServiceDraft> = {
   shape: DEPLOY,
   keys: {
+    endpoint_mode: (c, field, { traits }) => void (traits.endpointMode = readChoice(c, field, ['vip', 'dnsrr'])),
+    labels: (c, field, service) => readServiceLabels(c, field, service),
     replicas: (c, field, service) => readReplicas(c, field, (found) => void (service.replicas = found)),
     resources: (c, field, service) => {
       if (!isNull(field.value)) readByTable(c, field, RESOURCES_KEYS, service);
@@ -95,6 +99,13 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
     scale: (c, field, service) => readReplicas(c, field, (found) => void (service.scale = found)),
     hostname: (c, field, { container }) =>
       void (container.hostname = readMatching(c, field, HOSTNAME_PATTERN, 'a host name: letters, digits, "-", "_" and "."')),
+    domainname: (c, field, { container }) =>
+      void (container.domainname = readMatching(c, field, HOSTNAME_PATTERN, 'a domain like "example.org"')),
+    dns: (c, field, { container }) => void (container.dns = readResolvers(c, field)),
+    dns_search: (c, field, { container }) => void (container.dnsSearch = readSearchDomains(c, field)),
+    dns_opt: (c, field, { container }) => void (container.dnsOptions = readResolverOptions(c, field)),
+    extra_hosts: (c, field, { container }) => void (container.extraHosts = isNull(field.value) ? undefined : readExtraHosts(c, field)),
+    expose: (c, field, { traits }) => void (traits.expose = isNull(field.value) ? undefined : readExpose(c, field)),
     user: (c, field, { container }) => void (container.user = readUser(c, field)),
     working_dir: (c, field, { container }) => void (container.workingDir = readWorkingDir(c, field)),
     labels: (c, field, { container }) => void (container.labels = readLabels(c, field)),
@@ -169,7 +180,7 @@ function readCapabilities(c: Context, field: Field): string[] {
 }
 
 export function readService(c: Context, entry: Field & { key: string }, project: ProjectDraft): void {
-  const draft: ServiceDraft = { project, name: entry.key, container: {}, networks: new Map(), ports: [], mounts: [] };
+  const draft: ServiceDraft = { project, name: entry.key, container: {}, networks: new Map(), ports: [], traits: {}, mounts: [] };
   checkServiceName(c, entry, project);
   if (entry.value.kind !== 'map') return reject(c, entry, `expected a service, a map, found ${describe(entry.value)}`);
   readByTable(c, entry, SERVICE_KEYS, draft);
@@ -199,6 +210,7 @@ function finish(draft: ServiceDraft, replicas: number): Service {
     replicas,
     networks: Object.fromEntries([...draft.networks].map(([key, aliases]) => [key, { aliases }])),
     ports: draft.ports.map((p) => p.port),
+    ...Object.fromEntries(Object.entries(draft.traits).filter(([, value]) => value !== undefined)),
   };
 }
 

@@ -48,6 +48,7 @@ export interface OciSpec {
   hostname: string;
   mounts: OciMount[];
   linux: {
+    sysctl?: Record<string, string>;
     cgroupsPath: string;
     namespaces: { type: string; path?: string }[];
     resources: OciResources;
@@ -87,6 +88,8 @@ export function buildOciSpec(image: ImageConfig, spec: ContainerSpec, user: Reso
     hostname: spec.hostname,
     mounts: mountsOf(spec.mounts),
     linux: {
+      // As a sysctl: runc knows the field of OCI 1.1 from 1.2 on only.
+      ...(spec.domainname === undefined ? {} : { sysctl: { 'kernel.domainname': spec.domainname } }),
       cgroupsPath: host.cgroupsPath,
       namespaces: [
         ...['pid', 'ipc', 'uts', 'mount', ...(host.cgroupV2 ? ['cgroup'] : [])].map((type) => ({ type })),

@@ -34,6 +34,8 @@ export interface ContainerSpec {
   user?: string;
   workingDir?: string;
   hostname: string;
+  /** Of its UTS namespace (setdomainname(2)). */
+  domainname?: string;
   labels: Record<string, string>;
   mounts: Mount[];
   /** Path of the network namespace, e.g. /run/netns/weft-… */
