@@ -141,7 +141,12 @@ function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, bel
   const network = new NetworkLoop({
     kernel: parts.kernel,
     store,
-    host: { nodeId, address: options.address, devices: () => late.facts?.devices ?? new Set() },
+    host: {
+      nodeId,
+      address: options.address,
+      devices: () => late.facts?.devices ?? new Set(),
+      advertised: () => late.facts?.advertised ?? [],
+    },
     mayProgram: () => believer.isConfirmed || !(late.tasks?.containerIds() ?? ledger.liveIds()).some(unknown),
     // On record before the namespaces are: it is also how others know which of them are this agent's.
     onTasks: async (ids) => {

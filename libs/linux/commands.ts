@@ -9,7 +9,8 @@ import { ROUTE_PROTOCOL } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
 
 /** What runs an operation: one process a tool and namespace takes any number of them. */
-export type Tool = 'ip' | 'bridge' | 'wg' | 'nft' | 'sysctl' | 'conntrack';
+/** `ip6` is `ip -6`: rules take their family from the command, all else takes it from the address. */
+export type Tool = 'ip' | 'ip6' | 'bridge' | 'wg' | 'nft' | 'sysctl' | 'conntrack';
 
 export interface Line {
   text: string;
@@ -38,10 +39,18 @@ export function toolOf(o: Operation): Tool {
     case 'forgetDoor':
     case 'forgetDatagrams':
       return 'conntrack';
+    case 'putRule':
+    case 'removeRule':
+      return is6(o.rule.from) ? 'ip6' : 'ip';
     default:
       return 'ip';
   }
 }
+
+const is6 = (text: string): boolean => text.includes(':');
+
+/** conntrack looks at IPv4 unless told otherwise. */
+const family = (address: string): string => (is6(address) ? ' -f ipv6' : '');
 
 /** The namespace whose tool runs it: namespaces themselves are made from the node's, and parts of its devices are. */
 export function seatOf(o: Operation): string {
@@ -78,7 +87,7 @@ function rawLines(o: Operation): Line[] {
     case 'removeLink':
       return [{ text: `link del dev ${o.name}` }];
     case 'putAddress':
-      return [{ text: `addr replace ${o.address.address} dev ${o.address.dev} noprefixroute` }];
+      return [{ text: `addr replace ${o.address.address} dev ${o.address.dev} noprefixroute${is6(o.address.address) ? ' nodad' : ''}` }];
     case 'removeAddress':
       return [{ text: `addr del ${o.address.address} dev ${o.address.dev}` }];
     case 'putRoute':
@@ -108,9 +117,9 @@ function rawLines(o: Operation): Line[] {
     case 'setVips':
       return [];
     case 'forgetFlows':
-      return [{ text: `-D --reply-src ${o.address}` }];
+      return [{ text: `-D${family(o.address)} --reply-src ${o.address}` }];
     case 'forgetDatagrams':
-      return [{ text: `-D -p udp --${o.to === 'vip' ? 'orig-dst' : 'reply-src'} ${o.address}` }];
+      return [{ text: `-D${family(o.address)} -p udp --${o.to === 'vip' ? 'orig-dst' : 'reply-src'} ${o.address}` }];
     case 'forgetDoor':
       return [{ text: `-D -p udp --orig-port-dst ${o.port}` }];
   }

@@ -22,7 +22,7 @@ describe('readHostFacts', () => {
       expect(facts.versions['kernel']).toMatch(/^\d+\.\d+/);
       expect(facts.versions['nft']).toMatch(/^\d+\.\d+/);
       expect(facts.versions['iproute2']).toMatch(/^\d+\.\d+/);
-      for (const route of facts.routes) expect(route).toMatch(/^[\d.]+\/\d+$/);
+      for (const route of facts.routes) expect(route).toMatch(/^[\d.]+\/\d+$|^[\da-f:]+\/\d+$/);
     } finally {
       server.close();
       udp.close();

@@ -49,9 +49,9 @@ export class LinuxKernel implements Kernel {
     const { only } = options;
     const fresh = this.#takeFresh(only, like);
     if (fresh) return { namespaces: fresh };
-    const node = await see(this.#entry, NODE_NAMESPACE);
+    const node = await see(this.#entry, NODE_NAMESPACE, hasRules6(like, NODE_NAMESPACE));
     const ours = [...node.taskNamespaces.values()].filter((ns) => only?.includes(ns) ?? true);
-    const tasks = new Map(await mapLimit(ours, PARALLEL, async (ns) => [ns, await see(this.#entry, ns)] as const));
+    const tasks = new Map(await mapLimit(ours, PARALLEL, async (ns) => [ns, await see(this.#entry, ns, hasRules6(like, ns))] as const));
     const states = await mapLimit(
       ours,
       PARALLEL,
@@ -125,6 +125,7 @@ export class LinuxKernel implements Kernel {
     try {
       switch (tool) {
         case 'ip':
+        case 'ip6':
         case 'bridge':
           return await this.#batch(tool, ns, operations);
         case 'wg':
@@ -159,7 +160,7 @@ export class LinuxKernel implements Kernel {
     this.#fresh.clear();
     const states = only?.flatMap((ns): [string, NamespaceState][] => {
       const { seen, sysctls = '' } = fresh.get(ns) ?? {};
-      return seen && !hasChildren(seen) ? [[ns, this.#freshState(ns, seen, sysctls, like)]] : [];
+      return seen && !hasChildren(seen) && !hasRules6(like, ns) ? [[ns, this.#freshState(ns, seen, sysctls, like)]] : [];
     });
     return states && states.length === only?.length ? Object.fromEntries(states) : undefined;
   }
@@ -181,20 +182,26 @@ export class LinuxKernel implements Kernel {
   }
 
   /** `-force` goes on after a line that fails, and says on stderr which one it was. */
-  async #batch(tool: 'ip' | 'bridge', ns: string, operations: readonly Operation[]): Promise<Failure[]> {
+  async #batch(tool: 'ip' | 'ip6' | 'bridge', ns: string, operations: readonly Operation[]): Promise<Failure[]> {
     const lines = operations.flatMap((operation) => linesOf(operation).map((line) => ({ operation, line })));
     const fresh = tool === 'ip' && ns !== NODE_NAMESPACE ? this.#fresh.get(ns) : undefined;
     const args = [...(fresh ? ['-d', '-j'] : []), '-force', '-batch', '-'];
     const texts = [...lines.map((l) => l.line.text), ...(fresh ? showLines(ns) : [])];
     const options = { input: `${texts.join('\n')}\n`, accept: [1, 2] };
     const { stdout, stderr, exitCode } =
-      tool === 'ip' ? await this.#entry.ip(ns, args, options) : await this.#entry.exec(ns, ['bridge', ...args], options);
+      tool !== 'bridge'
+        ? await this.#entry.ip(ns, tool === 'ip6' ? ['-6', ...args] : args, options)
+        : await this.#entry.exec(ns, ['bridge', ...args], options);
     const failures = batchFailures(stderr, lines);
     if (exitCode !== 0 && failures.size === 0 && !/Command failed -:\d+/.test(stderr)) throw new Error(stderr.trim());
     if (fresh) fresh.seen = seenIn(ns, stdout);
     return [...failures].map(([operation, error]) => ({ operation, error }));
   }
 }
+
+/** Rules of IPv6 are not among what a namespace says of itself in one breath. */
+const hasRules6 = (state: KernelState, ns: string): boolean =>
+  Object.values(state.namespaces[ns]?.rules ?? {}).some((r) => r.from.includes(':'));
 
 interface Stage {
   tool: Tool;
@@ -209,7 +216,8 @@ function stagesOf(operations: readonly Operation[]): Stage[] {
     const seat = seatOf(operation);
     let stage = stages.at(-1);
     // The node's `ip` and the tasks' do not mix: a wire must be made before its far end is set.
-    const mixes = stage?.tool === tool && (tool !== 'ip' || stage.byNamespace.has(NODE_NAMESPACE) === (seat === NODE_NAMESPACE));
+    const mixes =
+      stage?.tool === tool && ((tool !== 'ip' && tool !== 'ip6') || stage.byNamespace.has(NODE_NAMESPACE) === (seat === NODE_NAMESPACE));
     if (!stage || !mixes) stages.push((stage = { tool, byNamespace: new Map() }));
     const list = stage.byNamespace.get(seat);
     if (list) list.push(operation);

@@ -3,7 +3,7 @@
  * what a tool prints is checked before it is believed.
  */
 import { z } from 'zod';
-import { isIpv4 } from '#base/address.js';
+import { canonicalAddress } from '#base/ip.js';
 import { WeftError } from '#base/errors.js';
 import type { Address, ChildLink, FdbRow, Link, NamespaceState, Neighbour, Route, Rule } from '#overlay/kernel-state.js';
 import { addressKey, deviceOfSysctl, fdbKey, keyed, NODE_NAMESPACE, neighbourKey, routeKey, ruleKey } from '#overlay/kernel-state.js';
@@ -49,6 +49,8 @@ const routeSchema = z.object({
   dev: z.string().optional(),
   table: z.string().optional(),
   prefsrc: z.string().optional(),
+  /** IPv6 only. */
+  pref: z.string().optional(),
 });
 const ruleSchema = z.object({ priority: z.number(), src: z.string(), table: z.string().optional(), protocol: z.string().optional() });
 const neighbourSchema = z.object({ dst: z.string(), dev: z.string(), lladdr: z.string().optional() });
@@ -83,10 +85,16 @@ const SHOW_NODE = [...SHOW, 'netns list'];
 /** Lines for an `ip -d -j -batch` that make it tell what `seenIn` reads. */
 export const showLines = (ns: string): readonly string[] => (ns === NODE_NAMESPACE ? SHOW_NODE : SHOW);
 
-/** Reads namespace `ns` with one `ip`. @throws COMMAND_FAILED, CORRUPT */
-export async function see(entry: Entry, ns: string): Promise<Seen> {
+/**
+ * Reads namespace `ns` with one `ip`, and one more for rules of IPv6, which it lists by themselves only.
+ * @throws COMMAND_FAILED, CORRUPT
+ */
+export async function see(entry: Entry, ns: string, rules6 = false): Promise<Seen> {
   const { stdout } = await entry.ip(ns, ['-d', '-j', '-batch', '-'], { input: `${showLines(ns).join('\n')}\n` });
-  return seenIn(ns, stdout);
+  const seen = seenIn(ns, stdout);
+  if (!rules6) return seen;
+  const six = await entry.ip(ns, ['-6', '-d', '-j', 'rule', 'show']);
+  return { ...seen, rules: [...seen.rules, ...parsed(z.array(ruleSchema), json(six.stdout)).flatMap(ruleOf)] };
 }
 
 /** What the `showLines` of a batch printed. @throws KERNEL */
@@ -98,12 +106,10 @@ export function seenIn(ns: string, stdout: string): Seen {
   return {
     links: seen,
     addresses: seen.filter((l) => ours(l.ifname) && l.ifname !== 'lo').flatMap(addressesOf),
-    routes: parsed(z.array(routeSchema), routes).flatMap((r) =>
-      r.dev !== undefined && ours(r.dev) && !r.dst.includes(':') ? [routeOf(r)] : [],
-    ),
+    routes: parsed(z.array(routeSchema), routes).flatMap((r) => (r.dev !== undefined && ours(r.dev) ? [routeOf(r)] : [])),
     rules: parsed(z.array(ruleSchema), rules).flatMap(ruleOf),
     neighbours: parsed(z.array(neighbourSchema), neighbours).flatMap((n) =>
-      ours(n.dev) && isIpv4(n.dst) ? [{ dev: n.dev, address: n.dst, mac: n.lladdr ?? '' }] : [],
+      ours(n.dev) ? [{ dev: n.dev, address: canonicalAddress(n.dst), mac: n.lladdr ?? '' }] : [],
     ),
     taskNamespaces: new Map(
       parsed(z.array(netnsSchema), netns).flatMap((n) => (n.id !== undefined && isOurNamespace(n.name) ? [[n.id, n.name] as const] : [])),
@@ -242,25 +248,39 @@ function peerOf(l: SeenLink, node: Seen, tasks: ReadonlyMap<string, Seen>): { pe
 
 const isUp = (l: SeenLink): boolean => l.flags.includes('UP');
 
+/** Of fe80::/64, which the kernel gives itself (RFC 4291 §2.5.6). */
+const LINK_LOCAL = 'fe80:';
+
 function addressesOf(l: SeenLink): Address[] {
   return l.addr_info.flatMap((a) =>
-    a.family === 'inet' && a.local !== undefined ? [{ dev: l.ifname, address: `${a.local}/${a.prefixlen}` }] : [],
+    a.local !== undefined && (a.family === 'inet' || (a.family === 'inet6' && !a.local.startsWith(LINK_LOCAL)))
+      ? [{ dev: l.ifname, address: `${canonicalAddress(a.local)}/${a.prefixlen}` }]
+      : [],
   );
 }
 
+/** `ip` calls the default route of both families so; only those of IPv6 have a preference. */
+function destinationOf({ dst, pref }: z.infer<typeof routeSchema>): string {
+  if (dst === 'default') return pref === undefined ? 'default' : '::/0';
+  const [address = '', prefix = dst.includes(':') ? '128' : '32'] = dst.split('/');
+  return `${canonicalAddress(address)}/${prefix}`;
+}
+
 function routeOf(r: z.infer<typeof routeSchema>): Route {
-  const destination = r.dst === 'default' || r.dst.includes('/') ? r.dst : `${r.dst}/32`;
+  const destination = destinationOf(r);
   return {
     table: r.table ?? 'main',
     destination,
     dev: r.dev ?? '',
-    ...(r.gateway === undefined ? {} : { via: r.gateway }),
-    ...(r.prefsrc === undefined ? {} : { source: r.prefsrc }),
+    ...(r.gateway === undefined ? {} : { via: canonicalAddress(r.gateway) }),
+    ...(r.prefsrc === undefined ? {} : { source: canonicalAddress(r.prefsrc) }),
   };
 }
 
 function ruleOf(r: z.infer<typeof ruleSchema>): Rule[] {
-  return r.protocol === String(ROUTE_PROTOCOL) ? [{ priority: r.priority, from: r.src, table: r.table ?? '' }] : [];
+  return r.protocol === String(ROUTE_PROTOCOL)
+    ? [{ priority: r.priority, from: r.src === 'all' ? r.src : canonicalAddress(r.src), table: r.table ?? '' }]
+    : [];
 }
 
 /** `ip -j -batch` prints one document a line that has anything to say, `[]` or nothing for the others. */

@@ -55,6 +55,8 @@ export const nodeFactsSchema = z.object({
   platform: z.string().default('linux/amd64'),
   /** Names of the host's own network devices. */
   devices: z.array(z.string()).optional(),
+  /** Those of them that listen to IPv6 router advertisements. */
+  advertised: z.array(z.string()).optional(),
   /** What the host can do that not every host can: `ipvlan`, `wireguard`, … */
   features: z.array(z.string()).optional(),
   /** Public keys, where the node can encrypt. */

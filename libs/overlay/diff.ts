@@ -25,8 +25,9 @@ export function diff(desired: KernelState, observed: KernelState): Operation[] {
     ...spaces.flatMap((s) => s.tables),
     ...spaces.filter((s) => s.ns !== NODE_NAMESPACE).flatMap((s) => s.sysctls),
     ...links.additions,
-    ...spaces.flatMap((s) => s.rows),
+    // A device that had IPv6 off takes no address before it is on.
     ...spaces.filter((s) => s.ns === NODE_NAMESPACE).flatMap((s) => s.sysctls),
+    ...spaces.flatMap((s) => s.rows),
     ...spaces.flatMap((s) => s.bridged),
     ...spaces.flatMap((s) => s.inside),
     ...spaces.flatMap((s) => s.flows),

@@ -134,14 +134,14 @@ export interface WireguardLink {
 
 export interface Address {
   dev: string;
-  /** `a.b.c.d/p`; always without the kernel's own connected route (`noprefixroute`): ours carries the right source. */
+  /** `a.b.c.d/p`, or IPv6 in canonical text; always without the kernel's own connected route (`noprefixroute`): ours carries the right source. */
   address: string;
 }
 
 export interface Route {
   /** `main` or a number. */
   table: string;
-  /** `a.b.c.d/p` or `default`. */
+  /** A prefix of either family, or `default` (IPv4's; IPv6's is `::/0`). */
   destination: string;
   dev: string;
   /** Gateway; on-link if left out. */

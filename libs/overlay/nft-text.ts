@@ -22,6 +22,8 @@ export interface NftSet {
   name: string;
   kind: 'set' | 'map';
   type: string;
+  /** `type` is expressions (`iifname . @th,64,128`), whose types the kernel takes. */
+  byExpression?: boolean;
   /** Elements are ranges (`flags interval`); neighbours are merged. */
   interval?: boolean;
   /** Asked of every packet: of a set whose size is told the kernel makes its fastest kind. Elements then change with the table only. */
@@ -42,7 +44,9 @@ function setText(s: NftSet): string {
   const elements = s.elements.length === 0 ? [] : [`    elements = { ${[...s.elements].sort().join(', ')} }`];
   const interval = s.interval ? ['    flags interval', '    auto-merge'] : [];
   const size = s.fixed && s.elements.length > 0 ? [`    size ${s.elements.length}`] : [];
-  return [`  ${s.kind} ${s.name} {`, `    type ${s.type}`, ...size, ...interval, ...elements, '  }'].join('\n');
+  return [`  ${s.kind} ${s.name} {`, `    ${s.byExpression ? 'typeof' : 'type'} ${s.type}`, ...size, ...interval, ...elements, '  }'].join(
+    '\n',
+  );
 }
 
 function chainText(c: NftChain): string {

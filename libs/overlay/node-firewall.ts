@@ -9,8 +9,10 @@ import type { NetworkView } from '#model/node-view.js';
 import { DNS_PORT } from '#model/ports.js';
 import { SERVICE_ADDRESS, type WiredTask } from './child-network.js';
 import { bridgeName, serviceWireName } from './names.js';
+import { subnets4 } from './network-view.js';
 import type { NftChain, NftRule, NftSet } from './nft-text.js';
 import { rule, tableText } from './nft-text.js';
+import { guardRules6, guardSets6, inputFromOutside6, inputFromTask6, leavingTask6, masquerade6, sets6 } from './node-firewall6.js';
 import type { Publication } from './published-ports.js';
 import { publishedChains, publishedSets } from './published-ports.js';
 import { isEncrypted } from './tunnels.js';
@@ -19,6 +21,7 @@ import { isEncrypted } from './tunnels.js';
 export interface LocalPort {
   veth: string;
   ipv4: string;
+  ipv6?: string;
   mac: string;
 }
 
@@ -54,13 +57,14 @@ export function firewallTable(input: FirewallInput): string {
       ...wireChains(input),
       ...inputChains(input),
       ...forwardChains(input),
-      leaving(),
+      leaving(input),
     ],
   );
 }
 
 /** `table bridge weft`: a frame of a task carries the task's own MAC and address, in IPv4 and in ARP, or goes nowhere. */
 export function portGuardTable(ports: readonly LocalPort[]): string {
+  const six = ports.flatMap(({ veth, mac, ipv6 }) => (ipv6 === undefined ? [] : [{ veth, mac, ipv6 }]));
   const own: NftSet = {
     name: 'own',
     kind: 'set',
@@ -69,7 +73,7 @@ export function portGuardTable(ports: readonly LocalPort[]): string {
     elements: ports.map((p) => `"${p.veth}" . ${p.mac} . ${p.ipv4}`),
   };
   return tableText(
-    [own],
+    [own, ...guardSets6(six)],
     [
       {
         name: 'ingress',
@@ -81,7 +85,8 @@ export function portGuardTable(ports: readonly LocalPort[]): string {
             'ether type arp iifname . ether saddr . arp saddr ip @own iifname . arp saddr ether . arp saddr ip @own accept',
             'it speaks for itself',
           ),
-          rule('counter drop', 'spoofed, or no IPv4'),
+          ...guardRules6(six),
+          rule('counter drop', 'spoofed, or of another protocol'),
         ],
       },
     ],
@@ -104,27 +109,30 @@ function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort, wireguardP
       name: 'own_gateway',
       kind: 'set',
       type: 'ifname . ipv4_addr',
-      elements: networks.flatMap((n) => [`${bridge(n)} . ${n.gateway}`, `${bridge(n)} . ${n.nodeAddress}`]),
+      elements: networks.flatMap((n) => [...subnets4(n).map((s) => s.gateway), n.nodeAddress].map((a) => `${bridge(n)} . ${a}`)),
     },
     {
       name: 'resolvers',
       kind: 'map',
       type: 'ifname . ipv4_addr : ipv4_addr . inet_service',
-      elements: networks.map((n) => `${bridge(n)} . ${n.gateway} : ${n.gateway} . ${DNS_PORT}`),
+      elements: networks.flatMap((n) => subnets4(n).map((s) => `${bridge(n)} . ${s.gateway} : ${n.gateway} . ${DNS_PORT}`)),
     },
     ...wiredSet(wires),
     { name: 'internal', kind: 'set', type: 'ifname', elements: networks.filter((n) => n.internal).map(bridge) },
-    { name: 'subnets', kind: 'set', type: 'ipv4_addr', interval: true, elements: networks.map((n) => n.subnet) },
+    { name: 'subnets', kind: 'set', type: 'ipv4_addr', interval: true, elements: networks.flatMap(subnetTexts) },
     {
       name: 'leaving_subnets',
       kind: 'set',
       type: 'ipv4_addr',
       interval: true,
-      elements: networks.filter((n) => !n.internal).map((n) => n.subnet),
+      elements: networks.filter((n) => !n.internal).flatMap(subnetTexts),
     },
     { name: 'node_address', kind: 'map', type: 'ifname : ipv4_addr', elements: networks.map((n) => `${bridge(n)} : ${n.nodeAddress}`) },
+    ...sets6(networks),
   ];
 }
+
+const subnetTexts = (n: NetworkView): string[] => subnets4(n).map((s) => s.subnet);
 
 function wiredSet(wires: readonly WiredTask[]): NftSet[] {
   const elements = wires.flatMap(({ taskId, addresses }) => addresses.map((a) => `"${serviceWireName(taskId)}" . ${a}`));
@@ -223,7 +231,7 @@ function resolverRedirect(): NftChain {
   };
 }
 
-function inputChains({ vxlanPort }: FirewallInput): NftChain[] {
+function inputChains({ vxlanPort, networks }: FirewallInput): NftChain[] {
   return [
     {
       name: 'input_from_task',
@@ -234,6 +242,7 @@ function inputChains({ vxlanPort }: FirewallInput): NftChain[] {
         rule(`meta l4proto { tcp, udp } th dport ${DNS_PORT} drop`, 'names of another network'),
         rule('iifname . ip daddr @own_gateway accept', 'the own network: ping and what the host chose to serve'),
         rule('ip daddr @subnets drop', "another network's gateway or node address"),
+        ...inputFromTask6(networks),
         rule('iifname @internal drop', 'an internal network reaches its own gateway and nothing else'),
       ],
     },
@@ -247,6 +256,7 @@ function inputChains({ vxlanPort }: FirewallInput): NftChain[] {
         rule('ct state established,related accept', 'answers'),
         rule('iifname "lo" accept', 'the node itself'),
         rule('ip daddr @subnets counter drop', 'from outside, no network is entered by its gateway: no open resolver'),
+        ...inputFromOutside6(networks),
       ],
     },
   ];
@@ -270,6 +280,7 @@ function forwardChains({ vxlanPort, networks, tunnel }: FirewallInput): NftChain
         rule(`oifname ${BRIDGES} ct status dnat accept`, "another network's published port"),
         rule(`oifname ${BRIDGES} counter drop`, 'networks are apart'),
         rule('ip daddr @subnets drop', 'an address of a network of ours never leaves by another device'),
+        ...leavingTask6(networks),
         rule('ct state invalid drop', 'would leave without its address translated'),
       ],
     },
@@ -293,7 +304,7 @@ function forwardChains({ vxlanPort, networks, tunnel }: FirewallInput): NftChain
   ];
 }
 
-function leaving(): NftChain {
+function leaving({ networks }: FirewallInput): NftChain {
   return {
     name: 'leaving',
     hook: 'nat hook postrouting priority 100',
@@ -304,6 +315,7 @@ function leaving(): NftChain {
       ),
       rule('ct status dnat fib saddr type local snat ip to oifname map @node_address', 'the node itself at its published port'),
       rule(`oifname != ${BRIDGES} ip saddr @leaving_subnets masquerade`, 'to the outside, tasks look like their node'),
+      ...masquerade6(networks),
     ],
   };
 }

@@ -5,15 +5,26 @@
  * behind a tunnel end, its MAC behind the VXLAN port of the bridge, and a permanent neighbour on the bridge. Cost:
  * O(endpoints of this node's networks) rows, O(tasks of this node) namespaces.
  */
-import { macOfIp, parseCidr } from '#base/address.js';
+import { macOfIp } from '#base/address.js';
 import type { EndpointView, NetworkView } from '#model/node-view.js';
 import { ownsNamespace, type Task } from '#model/task.js';
 import type { ViewByKind } from '#model/view-state.js';
 import { isChildNetwork, parentDevice, vlanLinks, wireAddresses, wireLinks, wireRoutes, type WiredTask } from './child-network.js';
 import type { Address, FdbRow, KernelState, Link, NamespaceState, Neighbour, Route } from './kernel-state.js';
 import { addressKey, emptyNamespace, fdbKey, keyed, neighbourKey, NODE_NAMESPACE, peerKey, routeKey } from './kernel-state.js';
-import { bridgeName, FIREWALL_TABLE, NODE_VIP_TABLE, PORT_GUARD_TABLE, taskNamespace, vethName, vxlanName } from './names.js';
+import {
+  bridgeName,
+  FIREWALL_TABLE,
+  NODE_VIP_TABLE,
+  NODE_VIP_TABLE6,
+  PORT_GUARD_TABLE,
+  taskNamespace,
+  vethName,
+  vxlanName,
+} from './names.js';
+import { ipv6Of, prefixOf, subnets4 } from './network-view.js';
 import { tableText } from './nft-text.js';
+import { bridgeAddresses6, connectedRoutes6, neighbours6, sysctls6 } from './node-ipv6.js';
 import { firewallTable, portGuardTable } from './node-firewall.js';
 import type { Publication } from './published-ports.js';
 import { exitOf, taskInterfaces, type TaskInterface } from './task-interfaces.js';
@@ -33,6 +44,8 @@ export interface HostInput {
   devices?: ReadonlySet<string>;
   /** Left out where the node cannot encrypt: then encrypted networks carry nothing here. */
   tunnel?: TunnelKeys;
+  /** The host's own network devices that listen to router advertisements. */
+  advertised?: readonly string[];
 }
 
 /** The whole kernel state that `view` calls for on this node. */
@@ -51,6 +64,7 @@ export function nodeKernel(whole: ViewByKind, host: HostInput): KernelState {
     namespaces[taskNamespace(task.id)] = taskNamespaceState({
       interfaces,
       vips: index.vips(on),
+      vips6: index.vips6(on),
       flows: mergeSorted(on.map((id) => index.flows.get(id) ?? [])),
     });
   }
@@ -78,6 +92,7 @@ interface Index {
   endpoints: Map<string, EndpointView[]>;
   /** Virtual addresses of some networks together; the same object for the same networks. */
   vips: (networkIds: readonly string[]) => VipRecord;
+  vips6: (networkIds: readonly string[]) => VipRecord;
   /** Addresses of tasks on nodes that live, sorted. */
   flows: Map<string, string[]>;
 }
@@ -92,13 +107,13 @@ function indexView(view: ViewByKind, host: HostInput): Index {
       id,
       list
         .filter((e) => e.taskId !== undefined && !e.lost)
-        .map((e) => e.ipv4)
+        .flatMap((e) => [e.ipv4, ...(e.ipv6 === undefined ? [] : [e.ipv6])])
         .sort(),
     );
   // A `bridge` network ends at the node: of its services, only the tasks here can be reached.
   const reachable = (backends: string[], id: string) => {
     if (networks.get(id)?.driver !== 'bridge') return backends;
-    const here = new Set((endpoints.get(id) ?? []).filter((e) => e.nodeId === host.nodeId).map((e) => e.ipv4));
+    const here = new Set((endpoints.get(id) ?? []).filter((e) => e.nodeId === host.nodeId).flatMap((e) => [e.ipv4, e.ipv6]));
     return backends.filter((b) => here.has(b));
   };
   return {
@@ -107,6 +122,11 @@ function indexView(view: ViewByKind, host: HostInput): Index {
     flows,
     vips: sharedRecords((id) =>
       (vips.get(id) ?? []).map((v) => ({ address: v.ipv4, backends: reachable(v.backends, id), affinity: v.affinity })),
+    ),
+    vips6: sharedRecords((id) =>
+      (vips.get(id) ?? []).flatMap(({ ipv6, backends6 = [], affinity }) =>
+        ipv6 === undefined ? [] : [{ address: ipv6, backends: reachable(backends6, id), affinity }],
+      ),
     ),
   };
 }
@@ -152,9 +172,12 @@ function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceSta
       ...(tunnel?.links ?? []),
     ]),
     addresses: keyed([...networks.flatMap(bridgeAddresses), ...wireAddresses(wired), ...(tunnel?.addresses ?? [])], addressKey),
-    routes: keyed([...networks.map(connectedRoute), ...wireRoutes(wired), ...(tunnel?.routes ?? [])], routeKey),
+    routes: keyed([...networks.flatMap(connectedRoutes), ...wireRoutes(wired), ...(tunnel?.routes ?? [])], routeKey),
     neighbours: keyed(
-      remote.map(({ network, endpoint }): Neighbour => ({ dev: bridgeName(network.vni), address: endpoint.ipv4, mac: endpoint.mac })),
+      [
+        ...remote.map(({ network, endpoint }): Neighbour => ({ dev: bridgeName(network.vni), address: endpoint.ipv4, mac: endpoint.mac })),
+        ...networks.flatMap((n) => neighbours6(n, index.endpoints.get(n.id) ?? [])),
+      ],
       neighbourKey,
     ),
     fdb: keyed(
@@ -165,9 +188,12 @@ function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceSta
       fdbKey,
     ),
     peers: keyed(tunnel?.peers ?? [], peerKey),
-    sysctls: nodeSysctls(networks),
+    sysctls: nodeSysctls(networks, host),
     nft: nodeTables(scene, tasks, published, wired),
-    vips: { [NODE_VIP_TABLE]: index.vips([...index.networks.keys()]) },
+    vips: {
+      [NODE_VIP_TABLE]: index.vips([...index.networks.keys()]),
+      ...(networks.some(ipv6Of) ? { [NODE_VIP_TABLE6]: index.vips6([...index.networks.keys()]) } : {}),
+    },
     flows: mergeSorted([...index.flows.values()]),
     doors: [...new Set(published.flatMap((p) => (p.protocol === 'udp' ? [p.published] : [])))].sort((a, b) => a - b),
   };
@@ -235,20 +261,19 @@ const bridged = (interfaces: readonly TaskInterface[]): TaskInterface[] => inter
 function bridgeAddresses(n: NetworkView): Address[] {
   const dev = bridgeName(n.vni);
   return [
-    { dev, address: `${n.gateway}/${parseCidr(n.subnet).prefix}` },
+    ...subnets4(n).map(({ subnet, gateway }) => ({ dev, address: `${gateway}/${prefixOf(subnet)}` })),
     { dev, address: `${n.nodeAddress}/32` },
+    ...bridgeAddresses6(n),
   ];
 }
 
 /** The node speaks with its own address: with the gateway's, the answer would go to whichever node is nearest to it. */
-const connectedRoute = (n: NetworkView): Route => ({
-  table: 'main',
-  destination: n.subnet,
-  dev: bridgeName(n.vni),
-  source: n.nodeAddress,
-});
+const connectedRoutes = (n: NetworkView): Route[] => [
+  ...subnets4(n).map(({ subnet }) => ({ table: 'main', destination: subnet, dev: bridgeName(n.vni), source: n.nodeAddress })),
+  ...connectedRoutes6(n),
+];
 
-function nodeSysctls(networks: readonly NetworkView[]): Record<string, string> {
+function nodeSysctls(networks: readonly NetworkView[], host: HostInput): Record<string, string> {
   // ip_forward first: writing it resets the other settings of the family (kernel doc, ip-sysctl).
   const sysctls: Record<string, string> = {
     'net.ipv4.ip_forward': '1',
@@ -259,9 +284,8 @@ function nodeSysctls(networks: readonly NetworkView[]): Record<string, string> {
     const dev = `net.ipv4.conf.${bridgeName(n.vni)}`;
     sysctls[`${dev}.rp_filter`] = '0';
     sysctls[`${dev}.send_redirects`] = '0';
-    sysctls[`net.ipv6.conf.${bridgeName(n.vni)}.disable_ipv6`] = '1';
   }
-  return sysctls;
+  return { ...sysctls, ...sysctls6(networks, host.advertised ?? []) };
 }
 
 function nodeTables(
@@ -271,9 +295,10 @@ function nodeTables(
   wires: readonly WiredTask[],
 ): Record<string, string> {
   const ports = tasks.flatMap(({ task, interfaces }) =>
-    bridged(interfaces).map((i) => ({ veth: vethName(task.id, i.network.id), ipv4: i.ipv4, mac: i.mac })),
+    bridged(interfaces).map((i) => ({ veth: vethName(task.id, i.network.id), ipv4: i.ipv4, ipv6: i.network.ipv6 && i.ipv6, mac: i.mac })),
   );
   const nodes = view.members.filter((m) => m.kind === 'node').map((m) => m.address);
+  const six = [...index.networks.values()].some((n) => !isChildNetwork(n) && ipv6Of(n));
   return {
     [FIREWALL_TABLE]: firewallTable({
       networks: [...index.networks.values()].filter((n) => !isChildNetwork(n)),
@@ -288,6 +313,7 @@ function nodeTables(
     }),
     [PORT_GUARD_TABLE]: portGuardTable(ports),
     [NODE_VIP_TABLE]: tableText(vipSets(NODE_VIP_TABLE), vipChains(NODE_VIP_TABLE)),
+    ...(six ? { [NODE_VIP_TABLE6]: tableText(vipSets(NODE_VIP_TABLE6), vipChains(NODE_VIP_TABLE6)) } : {}),
   };
 }
 

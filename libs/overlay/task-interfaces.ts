@@ -8,6 +8,7 @@ export interface TaskInterface {
   name: string;
   network: NetworkView;
   ipv4: string;
+  ipv6?: string;
   mac: string;
   gwPriority: number;
   /** Of a network without a bridge: the node's device that it is a part of. */
@@ -37,6 +38,7 @@ export function taskInterfaces(
     name: names[i] ?? '',
     network,
     ipv4: endpoint.ipv4,
+    ...(endpoint.ipv6 === undefined ? {} : { ipv6: endpoint.ipv6 }),
     mac: endpoint.mac,
     gwPriority: endpoint.gwPriority ?? 0,
     ...(isChildNetwork(network) ? { parent: parentOf(network) } : {}),

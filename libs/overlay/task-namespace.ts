@@ -1,17 +1,20 @@
 /** What a task's own namespace holds: its interfaces, addresses, routes, sysctls and nft table. */
-import { parseCidr } from '#base/address.js';
 import { childLink, hasNextHop, resolverOf, serviceLink, serviceRoute } from './child-network.js';
 import type { Address, Link, NamespaceState, Route, Rule } from './kernel-state.js';
 import { addressKey, emptyNamespace, keyed, routeKey, ruleKey } from './kernel-state.js';
-import { SERVICE_DEVICE, TASK_TABLE } from './names.js';
+import { SERVICE_DEVICE, TASK_TABLE, TASK_TABLE6 } from './names.js';
+import { homeOf, prefixOf, subnets4 } from './network-view.js';
+import { tableText } from './nft-text.js';
 import { taskTable, type TaskResolver } from './task-firewall.js';
 import { exitOf, type TaskInterface } from './task-interfaces.js';
-import type { VipRecord } from './vip-table.js';
+import { hasIpv6, taskAddresses6, taskRoutes6, taskRules6, taskSysctls6 } from './task-ipv6.js';
+import { vipChains, vipSets, type VipRecord } from './vip-table.js';
 
 export interface TaskNamespaceInput {
   /** In their order: the first is asked for names. */
   interfaces: readonly TaskInterface[];
   vips: VipRecord;
+  vips6: VipRecord;
   flows: readonly string[];
 }
 
@@ -19,27 +22,29 @@ export interface TaskNamespaceInput {
 const FIRST_TABLE = 100;
 const FIRST_PRIORITY = 1000;
 
-/** Namespace defaults: a program without privileges may bind port 80 and ping; the task routes nothing; no IPv6 yet. */
+/** Namespace defaults: a program without privileges may bind port 80 and ping; the task routes nothing. */
 const TASK_SYSCTLS: Record<string, string> = {
   'net.ipv4.ip_forward': '0',
   'net.ipv4.ip_unprivileged_port_start': '0',
   'net.ipv4.ping_group_range': '0 2147483647',
   // Lets 127.0.0.1 talk to 127.0.0.11, which nft sends to the gateway. Strangers are kept off by the table's raw rule.
   'net.ipv4.conf.all.route_localnet': '1',
-  'net.ipv6.conf.all.disable_ipv6': '1',
-  'net.ipv6.conf.default.disable_ipv6': '1',
 };
 
-export function taskNamespaceState({ interfaces, vips, flows }: TaskNamespaceInput): NamespaceState {
+/** The same for every task: what is in its maps comes beside it. */
+const taskTable6 = tableText(vipSets(TASK_TABLE6), vipChains(TASK_TABLE6));
+
+export function taskNamespaceState({ interfaces, vips, vips6, flows }: TaskNamespaceInput): NamespaceState {
+  const six = hasIpv6(interfaces);
   return {
     ...emptyNamespace(),
     links: { lo: { kind: 'loopback', up: true }, ...Object.fromEntries([...interfaces.map(taskLink), ...serviceLinks(interfaces)]) },
-    addresses: keyed(interfaces.map(taskAddress), addressKey),
-    routes: keyed(taskRoutes(interfaces), routeKey),
-    rules: keyed(sourceRules(interfaces), ruleKey),
-    sysctls: TASK_SYSCTLS,
-    nft: { [TASK_TABLE]: taskTable(resolver(interfaces)) },
-    vips: { [TASK_TABLE]: vips },
+    addresses: keyed([...interfaces.map(taskAddress), ...taskAddresses6(interfaces)], addressKey),
+    routes: keyed([...taskRoutes(interfaces), ...taskRoutes6(interfaces, FIRST_TABLE)], routeKey),
+    rules: keyed([...sourceRules(interfaces), ...taskRules6(interfaces, FIRST_TABLE)], ruleKey),
+    sysctls: { ...TASK_SYSCTLS, ...taskSysctls6(interfaces) },
+    nft: { [TASK_TABLE]: taskTable(resolver(interfaces)), ...(six ? { [TASK_TABLE6]: taskTable6 } : {}) },
+    vips: { [TASK_TABLE]: vips, ...(six ? { [TASK_TABLE6]: vips6 } : {}) },
     flows,
   };
 }
@@ -65,31 +70,33 @@ function resolver(interfaces: readonly TaskInterface[]): TaskResolver | undefine
   return asked.parent === undefined ? { address } : { address, device: { name: SERVICE_DEVICE, source: asked.ipv4 } };
 }
 
-const taskAddress = (i: TaskInterface): Address => ({ dev: i.name, address: `${i.ipv4}/${parseCidr(i.network.subnet).prefix}` });
+const taskAddress = (i: TaskInterface): Address => ({ dev: i.name, address: `${i.ipv4}/${prefixOf(homeOf(i.network, i.ipv4).subnet)}` });
 
 function taskRoutes(interfaces: readonly TaskInterface[]): Route[] {
   const exit = exitOf(interfaces);
   const speaker = wired(interfaces);
   const several = interfaces.length > 1;
   return [
-    ...interfaces.map((i) => connected(i, 'main')),
+    ...interfaces.flatMap((i) => connected(i, 'main')),
     ...(exit ? [leave(exit, 'main')] : []),
     ...(speaker ? [serviceRoute('main', speaker.ipv4)] : []),
     ...(several ? interfaces.flatMap((i, n) => sourceRoutes(i, String(FIRST_TABLE + n))) : []),
   ];
 }
 
-const connected = (i: TaskInterface, table: string): Route => ({ table, destination: i.network.subnet, dev: i.name, source: i.ipv4 });
+/** All subnets of a network are one link. */
+const connected = (i: TaskInterface, table: string): Route[] =>
+  subnets4(i.network).map(({ subnet }) => ({ table, destination: subnet, dev: i.name, source: i.ipv4 }));
 const leave = (i: TaskInterface, table: string): Route => ({
   table,
   destination: 'default',
   dev: i.name,
-  ...(hasNextHop(i.network) ? { via: i.network.gateway } : {}),
+  ...(hasNextHop(i.network) ? { via: homeOf(i.network, i.ipv4).gateway } : {}),
 });
 
 function sourceRoutes(i: TaskInterface, table: string): Route[] {
   const toNode = i.parent === undefined ? [] : [serviceRoute(table, i.ipv4)];
-  return [connected(i, table), ...toNode, ...(i.network.internal ? [] : [leave(i, table)])];
+  return [...connected(i, table), ...toNode, ...(i.network.internal ? [] : [leave(i, table)])];
 }
 
 /** A reply leaves by the interface its address is on; by another it would be dropped there as spoofed. */

@@ -38,6 +38,11 @@ export class FactsLoop {
     return new Set(this.#host.devices);
   }
 
+  /** Those of them that listen to router advertisements. */
+  get advertised(): readonly string[] {
+    return this.#host.advertised ?? [];
+  }
+
   /** Resolves when the facts were read once. */
   async start(): Promise<void> {
     await this.refresh();

@@ -42,7 +42,7 @@ export type KernelPort = Pick<KernelReconciler, 'set' | 'repair'>;
 export interface NetworkLoopOptions {
   kernel: KernelPort;
   store: DesiredStore;
-  host: { nodeId: string; address: string; devices?: () => ReadonlySet<string> };
+  host: { nodeId: string; address: string; devices?: () => ReadonlySet<string>; advertised?: () => readonly string[] };
   /** false while what runs here may be more than the view on disk knows of: then nothing is taken away. */
   mayProgram: () => boolean;
   /** Called before namespaces are made, with the tasks they are for: what is made is on record first. */
@@ -177,7 +177,9 @@ export class NetworkLoop implements TaskNetwork {
     try {
       await onTasks(tasks);
       const began = clock.monotonic();
-      const { failed, operations } = await kernel.set(nodeKernel(view, { ...host, devices: host.devices?.() }));
+      const { failed, operations } = await kernel.set(
+        nodeKernel(view, { ...host, devices: host.devices?.(), advertised: host.advertised?.() }),
+      );
       this.#lastSetAt = clock.monotonic();
       this.#lastTookMs = this.#lastSetAt - began;
       if (operations.some(({ op }) => op === 'addNamespace')) this.#lastWiredAt = this.#lastSetAt;

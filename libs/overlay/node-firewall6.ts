@@ -1,0 +1,89 @@
+/** The IPv6 half of a node's tables: sets and rules that node-firewall.ts puts beside those of IPv4. Nothing while no network has IPv6. */
+import type { NetworkView } from '#model/node-view.js';
+import { bridgeName } from './names.js';
+import { hex128, ipv6Of, linkLocalOf } from './network-view.js';
+import type { NftRule, NftSet } from './nft-text.js';
+import { rule } from './nft-text.js';
+
+/** DHCPv6 servers answer from this port (RFC 8415 §7.2). */
+const DHCP6_SERVER_PORT = 547;
+
+const has6 = (networks: readonly NetworkView[]): boolean => networks.some((n) => ipv6Of(n) !== undefined);
+
+export function sets6(networks: readonly NetworkView[]): NftSet[] {
+  if (!has6(networks)) return [];
+  const all = networks.flatMap((network) => {
+    const six = ipv6Of(network);
+    return six ? [{ network, ...six, bridge: `"${bridgeName(network.vni)}"` }] : [];
+  });
+  const leaves = all.filter(({ network }) => !network.internal && !network.options?.ipv6Routed);
+  return [
+    {
+      name: 'own_gateway6',
+      kind: 'set',
+      type: 'ifname . ipv6_addr',
+      elements: all.flatMap((s) => [`${s.bridge} . ${s.gateway}`, `${s.bridge} . ${s.nodeAddress}`]),
+    },
+    { name: 'subnets6', kind: 'set', type: 'ipv6_addr', interval: true, elements: all.map((s) => s.subnet) },
+    { name: 'leaving_subnets6', kind: 'set', type: 'ipv6_addr', interval: true, elements: leaves.map((s) => s.subnet) },
+  ];
+}
+
+const where = (networks: readonly NetworkView[], rules: readonly NftRule[]): readonly NftRule[] => (has6(networks) ? rules : []);
+
+/** Before the rule that closes internal networks: without neighbour discovery nothing is reached at all. */
+export const inputFromTask6 = (networks: readonly NetworkView[]): readonly NftRule[] =>
+  where(networks, [
+    rule('icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept', 'neighbour discovery: the port guard has judged it'),
+    rule('iifname . ip6 daddr @own_gateway6 accept', 'the own network, over IPv6'),
+    rule('ip6 daddr @subnets6 drop', "another network's gateway or node address"),
+  ]);
+
+export const inputFromOutside6 = (networks: readonly NetworkView[]): readonly NftRule[] =>
+  where(networks, [rule('ip6 daddr @subnets6 counter drop', 'from outside, no network is entered by its gateway')]);
+
+export const leavingTask6 = (networks: readonly NetworkView[]): readonly NftRule[] =>
+  where(networks, [rule('ip6 daddr @subnets6 drop', 'an address of a network of ours never leaves by another device')]);
+
+export const masquerade6 = (networks: readonly NetworkView[]): readonly NftRule[] =>
+  where(networks, [rule('oifname != "wfb*" ip6 saddr @leaving_subnets6 masquerade', 'NAT66: the site has no route to these addresses')]);
+
+/** One task interface with IPv6 on this node. */
+export interface LocalPort6 {
+  veth: string;
+  mac: string;
+  ipv6: string;
+}
+
+export function guardSets6(ports: readonly LocalPort6[]): NftSet[] {
+  if (ports.length === 0) return [];
+  const own = (p: LocalPort6) => [p.ipv6, linkLocalOf(p.mac)];
+  return [
+    {
+      name: 'own6',
+      kind: 'set',
+      type: 'ifname . ether_addr . ipv6_addr',
+      fixed: true,
+      elements: ports.flatMap((p) => own(p).map((a) => `"${p.veth}" . ${p.mac} . ${a}`)),
+    },
+    {
+      name: 'claims6',
+      kind: 'set',
+      type: 'iifname . @th,64,128',
+      byExpression: true,
+      elements: ports.flatMap((p) => own(p).map((a) => `"${p.veth}" . ${hex128(a)}`)),
+    },
+  ];
+}
+
+/** Of frames from tasks. The target of an advertisement is bits 64 … 191 of the ICMPv6 message (RFC 4861 §4.4). */
+export function guardRules6(ports: readonly LocalPort6[]): NftRule[] {
+  if (ports.length === 0) return [];
+  return [
+    rule('icmpv6 type { nd-router-advert, nd-redirect } counter drop', 'a task is no router (RFC 6105)'),
+    rule('icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @claims6 counter drop', 'it speaks for itself'),
+    rule(`ether type ip6 udp sport ${DHCP6_SERVER_PORT} counter drop`, 'a task is no DHCPv6 server (RFC 7610)'),
+    rule('ether type ip6 iifname . ether saddr . ip6 saddr @own6 accept', 'its own address, or the link-local one of its MAC'),
+    rule('ether type ip6 ip6 saddr :: drop', 'asks whether its address is taken: it is not'),
+  ];
+}
