@@ -141,7 +141,16 @@ volumes: { data: }
     ['--volumes', 'data\n'],
     ['--images', 'demo-db\nnginx:1\n'],
     ['-q', ''],
-  ])('%s', async (flag, out) => expect(await ctl(`config ${flag}`)).toEqual({ code: 0, out, err: '' }));
+  ])('%s', async (flag, out) => expect(await ctl(`config ${flag}`)).toMatchObject({ code: 0, out }));
+
+  it('says what ctl up would refuse', async () => {
+    await file('compose.yaml', 'services:\n  web: { image: a, isolation: x }\n');
+    const { code, err } = await ctl('config -q');
+    expect({ code, err }).toEqual({
+      code: 0,
+      err: 'warning: ctl up refuses this file: compose.yaml:2:20: services.web.isolation: Weft refuses this key: it is for Windows containers\n',
+    });
+  });
 
   it('variables, environment, hashes', async () => {
     expect((await ctl('config --variables')).out).toMatch(/^NAME +REQUIRED +DEFAULT VALUE +ALTERNATE VALUE\nTAG +false +1 +-\n$/);

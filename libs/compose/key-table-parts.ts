@@ -14,6 +14,7 @@ import {
   mode,
   number,
   object,
+  refused,
   string,
   text,
   whole,
@@ -35,6 +36,9 @@ export const byKey =
     const found = textOf(item, first);
     return found === undefined ? undefined : [found, ...keys.map((key) => textOf(item, key) ?? '')].join('\0');
   };
+
+/** Language models are run by Docker Desktop's model runner. */
+export const MODELS = refused('there is no model runner in the cluster', 'run the model as a service');
 
 const VALUE = laxText('a string, a number or a boolean');
 /** A value may be missing: the user's own is taken then. */

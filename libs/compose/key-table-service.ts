@@ -12,6 +12,7 @@ import {
   HOOK,
   HOSTS,
   itself,
+  MODELS,
   NAME,
   OPTIONS,
   PAIRS,
@@ -38,6 +39,7 @@ import {
   number,
   object,
   path,
+  refused,
   string,
   text,
   whole,
@@ -59,6 +61,13 @@ import {
 } from './short-forms.js';
 import { port } from './short-ports.js';
 import type { Value } from './tree.js';
+
+const WINDOWS = refused('it is for Windows containers');
+const OUTSIDE = refused(
+  'containers outside of the stack are not known by name',
+  'put both services on an external network, where names resolve',
+);
+const PROVIDER = refused('what a provider makes is on one machine, not in the cluster');
 
 const PORT = object(
   'a port',
@@ -218,8 +227,8 @@ export const SERVICE = object('a service', {
   cap_drop: [STRINGS, honoured],
   cgroup_parent: [string, later],
   cgroup: [choice('host', 'private'), later],
-  cpu_count: [whole(), later],
-  cpu_percent: [number('a percentage'), later],
+  cpu_count: [whole(), WINDOWS],
+  cpu_percent: [number('a percentage'), WINDOWS],
   cpu_period: [cpuTime, later],
   cpu_quota: [cpuTime, later],
   cpu_rt_period: [cpuTime, later],
@@ -230,7 +239,10 @@ export const SERVICE = object('a service', {
   command: [COMMAND, honoured],
   configs: [FILE_MOUNT('a config of a service'), later],
   container_name: [text('a name', { pattern: /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/ }), later],
-  credential_spec: [object('credential_spec', { config: [string, later], file: [string, later], registry: [string, later] }), later],
+  credential_spec: [
+    object('credential_spec', { config: [string, WINDOWS], file: [string, WINDOWS], registry: [string, WINDOWS] }),
+    WINDOWS,
+  ],
   depends_on: [
     map('a dependency', DEPENDENCY, {
       keys: NAME,
@@ -257,7 +269,7 @@ export const SERVICE = object('a service', {
   dns_search: [STRING_OR_LIST, honoured],
   domainname: [string, honoured],
   entrypoint: [COMMAND, honoured],
-  provider: [object('provider', { type: [string, later], options: [any, later] }, { required: ['type'] }), later],
+  provider: [object('provider', { type: [string, PROVIDER], options: [any, PROVIDER] }, { required: ['type'] }), PROVIDER],
   environment: [ENVIRONMENT, honoured],
   env_file: [ENV_FILES, honoured],
   expose: [TEXTS, honoured],
@@ -269,16 +281,16 @@ export const SERVICE = object('a service', {
     ),
     honoured,
   ],
-  external_links: [list(string), later],
+  external_links: [list(string), OUTSIDE],
   extra_hosts: [HOSTS, honoured],
   group_add: [TEXTS, later],
-  gpus: [{ ...DEVICE_REQUESTS, short: allDevices }, later],
+  gpus: [{ ...DEVICE_REQUESTS, short: allDevices }, refused('Weft cannot hand GPUs to containers')],
   hostname: [string, honoured],
   healthcheck: [HEALTHCHECK, later],
   image: [string, honoured],
   init: [boolean, later],
   ipc: [string, later],
-  isolation: [string, later],
+  isolation: [string, WINDOWS],
   labels: [PAIRS, honoured],
   label_file: [{ ...list(path(), { unique: itself }), short: STRING_OR_LIST.short }, honoured],
   links: [STRINGS, later],
@@ -289,10 +301,11 @@ export const SERVICE = object('a service', {
   mem_swappiness: [bytes, later],
   mac_address: [string, later],
   models: [
-    map('a model', object('a model of a service', { endpoint_var: [string, later], model_var: [string, later] }, { nullable: true }), {
+    map('a model', object('a model of a service', { endpoint_var: [string, MODELS], model_var: [string, MODELS] }, { nullable: true }), {
+      says: 'a list or a map of models',
       short: keyList((at) => scalarAt(at, null)),
     }),
-    later,
+    MODELS,
   ],
   network_mode: [string, later],
   networks: [
@@ -331,7 +344,7 @@ export const SERVICE = object('a service', {
   tmpfs: [STRING_OR_LIST, honoured],
   tty: [boolean, later],
   ulimits: [ULIMITS, later],
-  use_api_socket: [boolean, later],
+  use_api_socket: [boolean, refused('Weft runs on containerd: there is no engine socket to hand in')],
   user: [laxText('a user'), honoured],
   userns_mode: [string, later],
   uts: [string, later],

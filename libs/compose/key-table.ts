@@ -6,7 +6,7 @@
  * A deploy key or a part that several places share stands in key-table-parts.ts, a service's own in key-table-service.ts.
  */
 import { warn } from './context.js';
-import { byKey, NAME, OPTIONS, PAIRS } from './key-table-parts.js';
+import { byKey, MODELS, NAME, OPTIONS, PAIRS } from './key-table-parts.js';
 import { SERVICE } from './key-table-service.js';
 import {
   any,
@@ -101,7 +101,7 @@ const INCLUDE = object(
 
 const MODEL = object(
   'a model',
-  { name: [string, later], model: [string, later], context_size: [any, later], runtime_flags: [list(laxText()), later] },
+  { name: [string, MODELS], model: [string, MODELS], context_size: [any, MODELS], runtime_flags: [list(laxText()), MODELS] },
   { required: ['model'] },
 );
 
@@ -111,7 +111,7 @@ export const COMPOSE_FILE = object('a compose file', {
   version: [{ ...laxText('a version'), then: obsolete }, differs('obsolete: it is not looked at')],
   include: [list(INCLUDE), honoured],
   services: [map('a service', SERVICE, { keys: NAME, notes: true }), honoured],
-  models: [map('a model', MODEL, { keys: NAME }), later],
+  models: [map('a model', MODEL, { keys: NAME }), MODELS],
   networks: [map('a network', NETWORK, { keys: NAME, notes: true }), honoured],
   volumes: [map('a volume', VOLUME, { keys: NAME, notes: true }), honoured],
   secrets: [map('a secret', SECRET, { keys: NAME, notes: true }), later],

@@ -426,3 +426,12 @@ describe('variables', () => {
     ]);
   });
 });
+
+describe('keys that Weft does not do', () => {
+  it('are refused with the reason, unless they ask for nothing', () => {
+    expect(linesOf(service('isolation: hyperv', 'privileged: false', 'init: false', 'devices: []', 'gpus: all'))).toEqual([
+      '4:5: services.web.isolation: Weft refuses this key: it is for Windows containers',
+      '8:5: services.web.gpus: Weft refuses this key: Weft cannot hand GPUs to containers',
+    ]);
+  });
+});

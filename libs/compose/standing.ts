@@ -14,10 +14,19 @@ export function refuseByStanding(c: Context, value: Value, shape: Shape, path = 
   if (shape.kind !== 'object') return;
   for (const entry of value.entries) {
     const key = Object.hasOwn(shape.keys, entry.key) ? shape.keys[entry.key] : undefined;
-    if (!key || entry.implied) continue;
+    if (!key || entry.implied || asksForNothing(entry)) continue;
     const inner = joinPath(path, entry.key);
     if (!refuse(c, entry, inner, key[1])) refuseByStanding(c, entry.value, key[0], inner);
   }
+}
+
+/** On unless they are turned off: to turn them off asks for something. */
+const ON_BY_DEFAULT = new Set(['attach', 'enable_ipv4', 'create_host_path', 'required']);
+
+/** What is off, or empty, is what Weft does anyway: files often say so. */
+function asksForNothing({ key, value }: Entry): boolean {
+  if (value.kind === 'scalar') return value.value === false && !ON_BY_DEFAULT.has(key);
+  return value.kind === 'list' && value.items.length === 0;
 }
 
 function refuse(c: Context, entry: Entry, path: string, standing: Standing): boolean {

@@ -2,7 +2,11 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
-import { failure, warningLines } from '#compose/context.js';
+import { failure, newContext, warningLines } from '#compose/context.js';
+import { formatIssue } from '#compose/issue.js';
+import { COMPOSE_FILE } from '#compose/key-table.js';
+import type { Model } from '#compose/load-model.js';
+import { refuseByStanding } from '#compose/standing.js';
 import { flagsOf } from '../options.js';
 import { projectOptions, type ProjectFlags } from '../project-options.js';
 import { loadProjectModel } from '../project.js';
@@ -64,8 +68,16 @@ export async function config(shell: Shell, flags: ConfigFlags, services: readonl
   });
   if (model.context.issues.length > 0) throw failure(model.context);
   for (const warning of warningLines(model.context)) say(shell, `warning: ${warning}`);
+  for (const refusal of refusals(model)) say(shell, `warning: ctl up refuses this file: ${refusal}`);
   if (flags.quiet) return;
   const text = renderConfig(model, input, flags);
   if (flags.output !== undefined) await writeFile(resolve(shell.cwd, flags.output), text);
   else print(shell, text);
+}
+
+/** Compose's model is printed whole, but what `ctl up` will not take is said here already. */
+function refusals({ tree, context }: Model): string[] {
+  const c = newContext(context.file, context.env, context.projectDirectory);
+  refuseByStanding(c, tree, COMPOSE_FILE);
+  return c.issues.map(formatIssue);
 }
