@@ -92,7 +92,13 @@ async function warm(filename) {
 
 async function runUsualCommands({ run, processShell }, dir) {
   const nowhere = () => new Writable({ write: (_chunk, _encoding, done) => done() });
-  const shell = { ...processShell(() => undefined), stdout: nowhere(), stderr: nowhere(), cwd: dir, env: { WEFT_CONFIG_DIR: dir, HOME: dir } };
+  const shell = {
+    ...processShell(() => undefined),
+    stdout: nowhere(),
+    stderr: nowhere(),
+    cwd: dir,
+    env: { WEFT_CONFIG_DIR: dir, HOME: dir },
+  };
   const file = join(dir, 'compose.yaml');
   writeFileSync(file, SAMPLE);
   await run(['config'], shell);

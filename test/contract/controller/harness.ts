@@ -142,7 +142,7 @@ export class TestController {
   /** Starts the process (again) and waits until it is ready. */
   async run(): Promise<void> {
     const log = openSync(join(this.dir, 'log'), 'a');
-    this.#child = spawn(process.execPath, ['--enable-source-maps', MAIN, ...this.#argv()], { stdio: ['ignore', log, log] });
+    this.#child = spawn(process.execPath, ['--max-semi-space-size=4', MAIN, ...this.#argv()], { stdio: ['ignore', log, log] });
     closeSync(log);
     const child = this.#child;
     const ended = () => child.exitCode !== null || child.signalCode !== null;
