@@ -9,6 +9,8 @@ import { StopStack } from '#base/dispose.js';
 import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import type { LogKeeperVerbs } from '#logs/keeper-client.js';
+import type { SeenTunnel } from '#linux/wireguard.js';
+import { WIREGUARD_FEATURE } from '#model/tunnel.js';
 import type { NameConfig } from '#dns/name-config.js';
 import type { Runtime } from '#runtime/runtime.js';
 import { Believer } from './believer.js';
@@ -24,12 +26,14 @@ import { startImagesLoop } from './loops/images.js';
 import { NamesLoop } from './loops/names.js';
 import { NetworkLoop, type KernelPort } from './loops/network.js';
 import { TasksLoop } from './loops/tasks.js';
+import { TunnelLoop } from './loops/tunnels.js';
 import { namesConfig } from './names-config.js';
 import { startNodeServer } from './node-service/server.js';
 import type { AgentOptions } from './options.js';
 import { untilItWorks } from './retry.js';
 import { StatusBoard } from './status-board.js';
 import { TaskRunner } from './task-runner.js';
+import type { NodeTunnelKeys } from './tunnel-keys.js';
 import { turns } from './turns.js';
 import { followUpstreams } from './upstreams.js';
 
@@ -47,6 +51,9 @@ export interface AgentParts {
   openNameServer: (onUp: () => void) => Promise<{ set(config: NameConfig): Promise<void>; stop(): Promise<void> }>;
   openLogKeeper: () => Promise<Pick<LogKeeperVerbs, 'open' | 'close' | 'flush'> & { stop(): Promise<void> }>;
   readHost: () => Promise<HostPart>;
+  /** Left out where nothing is to be encrypted. */
+  tunnelKeys?: NodeTunnelKeys;
+  seeTunnel?: (dev: string) => Promise<SeenTunnel | undefined>;
   clock: Clock;
   log: Log;
 }
@@ -86,7 +93,7 @@ interface Base {
   board: StatusBoard;
   believer: Believer;
   /** Parts that come up later than those that speak to them. */
-  late: { tasks?: TasksLoop; hub?: Hub; facts?: FactsLoop };
+  late: { tunnels?: TunnelLoop; tasks?: TasksLoop; hub?: Hub; facts?: FactsLoop };
 }
 
 async function compose(options: AgentOptions, layout: Layout, parts: AgentParts, stops: StopStack, signal: AbortSignal): Promise<number> {
@@ -95,6 +102,7 @@ async function compose(options: AgentOptions, layout: Layout, parts: AgentParts,
   await startNames(base);
   const network = makeNetwork(base);
   const facts = makeFacts(base, network);
+  makeTunnels(base, network);
   await facts.start();
   stops.push('hub', () => base.late.hub?.stop());
 
@@ -146,6 +154,7 @@ function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, bel
       address: options.address,
       devices: () => late.facts?.devices ?? new Set(),
       advertised: () => late.facts?.advertised ?? [],
+      tunnelKeys: (view) => late.tunnels?.keysFor(view),
     },
     mayProgram: () => believer.isConfirmed || !(late.tasks?.containerIds() ?? ledger.liveIds()).some(unknown),
     // On record before the namespaces are: it is also how others know which of them are this agent's.
@@ -164,7 +173,7 @@ function makeFacts({ parts, stops, nodeId, believer, late }: Base, network: Netw
   const facts = new FactsLoop({
     nodeId,
     readHost: parts.readHost,
-    agentPart: () => ({ quarantine: believer.quarantine, driftRepairs: network.driftRepairs }),
+    agentPart: () => ({ quarantine: believer.quarantine, driftRepairs: network.driftRepairs, wireguard: late.tunnels?.publicKeys() }),
     onNews: () => late.hub?.factsChanged(),
     clock: parts.clock,
     log: parts.log,
@@ -174,10 +183,39 @@ function makeFacts({ parts, stops, nodeId, believer, late }: Base, network: Netw
   return facts;
 }
 
+function makeTunnels({ options, parts, store, stops, nodeId, late }: Base, network: NetworkLoop): void {
+  if (!parts.tunnelKeys) return;
+  const tunnels = new TunnelLoop({
+    keys: parts.tunnelKeys,
+    nodeId,
+    isAble: () => late.facts?.features.includes(WIREGUARD_FEATURE) === true,
+    view: () => store.byKind,
+    see: parts.seeTunnel ?? (() => Promise.resolve(undefined)),
+    rotateEveryMs: options.rotateKeysMs,
+    onNews: () => late.hub?.factsChanged(),
+    onChange: () => network.kick(),
+    clock: parts.clock,
+    log: parts.log,
+  });
+  late.tunnels = tunnels;
+  tunnels.start();
+  stops.push('tunnels', () => tunnels.stop());
+}
+
 function attach({ parts, store, board, believer, late }: Base, facts: FactsLoop): void {
   const { identity, controllers } = parts.membership;
   const { clock, log } = parts;
-  late.hub ??= startHub({ controllers: () => controllers, identity, store, believer, board, facts: () => facts.current(), clock, log });
+  late.hub ??= startHub({
+    controllers: () => controllers,
+    identity,
+    store,
+    believer,
+    board,
+    facts: () => facts.current(),
+    rotateKeys: () => late.tunnels?.rotate(),
+    clock,
+    log,
+  });
 }
 
 interface Machine {

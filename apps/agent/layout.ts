@@ -9,6 +9,8 @@ export interface Layout {
   controllersFile: string;
   imageUsesFile: string;
   volumes: string;
+  /** Keys of encrypted networks: closed to everybody else. */
+  keys: string;
   tasks: string;
   /** State, pid files and own logs of the companions. */
   nameServerState: string;
@@ -33,6 +35,7 @@ export function layout(dataDir: string, runDir: string): Layout {
     controllersFile: data('controllers.json'),
     imageUsesFile: data('image-uses.json'),
     volumes: data('volumes'),
+    keys: data('keys'),
     tasks: data('tasks'),
     nameServerState: data('name-server'),
     logKeeperState: data('log-keeper'),

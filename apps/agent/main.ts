@@ -9,11 +9,15 @@ import { fileURLToPath } from 'node:url';
 import { systemClock } from '#base/clock.js';
 import { asWeftError, messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { entry } from '#linux/enter.js';
 import { CommandHelper } from '#linux/helper-client.js';
 import { readHostFacts } from '#linux/host-facts.js';
 import { probeFeatures } from '#linux/host-features.js';
 import { LinuxKernel } from '#linux/linux-kernel.js';
 import { KernelReconciler } from '#linux/reconciler.js';
+import type { Run } from '#linux/runner.js';
+import { findWireguard, seeTunnel } from '#linux/wireguard.js';
+import { WIREGUARD_FEATURE } from '#model/tunnel.js';
 import { openContainerd } from '#runtime/containerd.js';
 import { agentLog } from './agent-log.js';
 import { startAgent } from './agent.js';
@@ -24,6 +28,7 @@ import { ensureLogKeeper } from './log-keeper/ensure.js';
 import { ensureNameServer } from './name-server-link.js';
 import { parseOptions, type AgentOptions } from './options.js';
 import { untilItWorks } from './retry.js';
+import { NodeTunnelKeys } from './tunnel-keys.js';
 import { weftVersion } from './version.js';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
@@ -47,7 +52,8 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
   // The directory tells whose it is.
   const helper = new CommandHelper([here('./command-helper/main.js'), '--data-dir', options.dataDir]);
   let containerd = '';
-  const features = probeFeatures(helper.run).catch((error: unknown) => {
+  const tunnelKeys = await NodeTunnelKeys.open(paths.keys, systemClock.now());
+  const features = featuresOf(helper.run).catch((error: unknown) => {
     log.warn({ error: messageOf(error) }, 'could not try what this kernel can do');
     return [];
   });
@@ -66,7 +72,9 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
         containerd = await runtime.version();
         return runtime;
       },
-      kernel: new KernelReconciler({ kernel: new LinuxKernel({ runner: helper.run }), log }),
+      kernel: new KernelReconciler({ kernel: new LinuxKernel({ runner: helper.run, secrets: tunnelKeys }), log }),
+      tunnelKeys,
+      seeTunnel: (dev) => seeTunnel(entry(undefined, helper.run), dev),
       openNameServer: (onUp) =>
         ensureNameServer({
           mainPath: here('./name-server/main.js'),
@@ -98,6 +106,11 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
     helper.stop();
     await release();
   };
+}
+
+async function featuresOf(runner: Run): Promise<string[]> {
+  const [features, wireguard] = await Promise.all([probeFeatures(runner), findWireguard(runner)]);
+  return wireguard === undefined ? features : [...features, WIREGUARD_FEATURE];
 }
 
 function die(log: Log | undefined, thrown: unknown): never {

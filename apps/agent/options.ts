@@ -25,6 +25,8 @@ export interface AgentOptions {
   join?: { token: string; host: string; port: number };
   listenPort: number;
   resolvConf: string;
+  /** Milliseconds between new keys for encrypted networks. */
+  rotateKeysMs: number;
   logLevel: (typeof LOG_LEVELS)[number];
 }
 
@@ -41,6 +43,7 @@ export const USAGE = `usage: agent --address IPV4 [flags]
   --containerd-root DIR          default /var/lib/containerd
   --listen-port PORT             where controllers reach this agent (default ${AGENT_PORT})
   --resolv-conf FILE             where upstream name servers are read from (default /etc/resolv.conf)
+  --rotate-keys HOURS            between new keys for encrypted networks (default 24)
   --log-level LEVEL              ${LOG_LEVELS.join(', ')} (default info)
 `;
 
@@ -67,6 +70,7 @@ export function parseOptions(argv: string[], env: Record<string, string | undefi
     join: token && v.join ? { token, ...splitTarget(v.join, JOIN_PORT) } : undefined,
     listenPort: v['listen-port'] === undefined ? AGENT_PORT : portOf(v['listen-port'], 0),
     resolvConf: resolve(v['resolv-conf'] ?? '/etc/resolv.conf'),
+    rotateKeysMs: hoursOf(v['rotate-keys'] ?? '24'),
     logLevel: levelOf(v['log-level'] ?? 'info'),
   };
 }
@@ -88,6 +92,7 @@ function read(argv: string[]) {
         join: text,
         'listen-port': text,
         'resolv-conf': text,
+        'rotate-keys': text,
         'log-level': text,
       },
     }).values;
@@ -102,6 +107,12 @@ function levelOf(value: string): AgentOptions['logLevel'] {
   const level = LOG_LEVELS.find((l) => l === value);
   if (!level) throw usage(`--log-level must be one of ${LOG_LEVELS.join(', ')}`);
   return level;
+}
+
+function hoursOf(value: string): number {
+  const hours = /^\d{1,4}(\.\d{1,4})?$/.test(value) ? Number(value) : NaN;
+  if (!(hours > 0)) throw usage(`--rotate-keys takes a number of hours, not "${value}"`);
+  return hours * 3_600_000;
 }
 
 function portOf(value: string, least = 1): number {

@@ -42,7 +42,7 @@ export const presharedKeyName = (key: string): string =>
 /** How this host can encrypt. `userspace`: by wireguard-go. */
 export type WireguardEngine = 'kernel' | 'userspace';
 
-/** Tries it out, with a device that is gone again at once. undefined: it cannot. */
+/** Tries it out. undefined: it cannot. */
 export async function findWireguard(runner: Run = run): Promise<WireguardEngine | undefined> {
   const works = (argv: readonly string[]) =>
     runner(argv).then(
@@ -50,11 +50,8 @@ export async function findWireguard(runner: Run = run): Promise<WireguardEngine 
       () => false,
     );
   if (!(await works(['wg', '--version']))) return undefined;
-  const probe = `wfprobe${process.pid}`;
-  if (await works(['ip', 'link', 'add', probe, 'type', 'wireguard'])) {
-    await works(['ip', 'link', 'del', probe]);
-    return 'kernel';
-  }
+  // In a namespace that is gone with the attempt.
+  if (await works(['unshare', '--net', '--', 'ip', 'link', 'add', 'probe', 'type', 'wireguard'])) return 'kernel';
   const hasTun = await access('/dev/net/tun').then(
     () => true,
     () => false,

@@ -1,3 +1,4 @@
+import { networkMtu } from './network-mtu.js';
 import { keys } from '#model/keys.js';
 import { planCleanup } from './plan-cleanup.js';
 import { planRemoval, planStack } from './plan-stack.js';
@@ -93,6 +94,25 @@ describe('ipam', () => {
     expect(() => plan(world, stackOf('s', { web: 1 }, net({ ipv6: true })))).toThrow(/would be 1250, and IPv6 needs 1280/);
     world.up(stackOf('s', { web: 1 }, net({ options: { mtu: 1200 } })));
     expect(network(world)?.options).toEqual({ mtu: 1200 });
+  });
+});
+
+describe('encrypted networks', () => {
+  it('are refused while a node in use cannot encrypt, naming it, and leave room for WireGuard', () => {
+    const world = new World();
+    world.addNode('able', { features: ['wireguard'] });
+    world.addNode('plain');
+    const secret = stackOf('s', { web: 1 }, net({ options: { encrypted: true } }));
+    expect(() => plan(world, secret)).toThrow(
+      expect.objectContaining({ code: 'CONFLICT', why: expect.stringContaining('node plain cannot') }),
+    );
+    world.setFacts('plain', { features: ['wireguard'] });
+    world.up(secret);
+    const made = network(world);
+    expect(made && networkMtu(world.model, made)).toBe(1500 - 50 - 60);
+    expect(() => plan(world, stackOf('s', { web: 1 }, net({ options: { encrypted: true, mtu: 1391 } })))).toThrow(
+      /1391 is more than the 1390/,
+    );
   });
 });
 

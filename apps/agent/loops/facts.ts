@@ -8,9 +8,9 @@ const READ_MS = 10_000;
 const TELL_MS = 30_000;
 
 /** What the host itself says. */
-export type HostPart = Partial<Omit<NodeFacts, 'nodeId' | 'at' | 'quarantine' | 'driftRepairs'>>;
+export type HostPart = Partial<Omit<NodeFacts, 'nodeId' | 'at' | 'quarantine' | 'driftRepairs' | 'wireguard'>>;
 /** What the agent adds, as of now. */
-export type AgentPart = Pick<NodeFacts, 'quarantine' | 'driftRepairs'>;
+export type AgentPart = Pick<NodeFacts, 'quarantine' | 'driftRepairs' | 'wireguard'>;
 
 export interface FactsLoopOptions {
   nodeId: string;
@@ -31,6 +31,11 @@ export class FactsLoop {
 
   constructor(options: FactsLoopOptions) {
     this.#o = options;
+  }
+
+  /** What the host can do, as last read. */
+  get features(): readonly string[] {
+    return this.#host.features ?? [];
   }
 
   /** Names of the host's own network devices, as last read. */

@@ -38,6 +38,8 @@ export interface HubOptions {
   board: StatusBoard;
   /** The newest facts. */
   facts: () => NodeFacts;
+  /** `ctl node rotate-keys`. */
+  rotateKeys?: () => Promise<void> | undefined;
   clock: Clock;
   log: Log;
 }
@@ -177,6 +179,11 @@ class Session {
           return believer.snapshot(snapshotFromWire(message.value));
         case 'delta':
           return believer.delta(deltaFromWire(message.value));
+        case 'rotateKeys':
+          void this.#o
+            .rotateKeys?.()
+            ?.catch((error: unknown) => log.error({ error: messageOf(error) }, 'could not rotate the key of the tunnels'));
+          return;
         case 'accept':
           believer.accept();
           clearTimeout(this.#awaitSnapshot);

@@ -10,10 +10,12 @@ import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import type { Failure } from '#linux/kernel.js';
 import type { KernelReconciler } from '#linux/reconciler.js';
+import type { ViewByKind } from '#model/view-state.js';
 import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import { namespacePath, taskNamespace } from '#overlay/names.js';
 import { nodeKernel } from '#overlay/node-kernel.js';
 import { describe } from '#overlay/operation.js';
+import { isEncrypted, tunnelTrouble, type TunnelKeys } from '#overlay/tunnels.js';
 import type { DesiredStore } from '../desired-store.js';
 import type { TaskNetwork } from '../task-runner.js';
 
@@ -42,7 +44,13 @@ export type KernelPort = Pick<KernelReconciler, 'set' | 'repair'>;
 export interface NetworkLoopOptions {
   kernel: KernelPort;
   store: DesiredStore;
-  host: { nodeId: string; address: string; devices?: () => ReadonlySet<string>; advertised?: () => readonly string[] };
+  host: {
+    nodeId: string;
+    address: string;
+    devices?: () => ReadonlySet<string>;
+    advertised?: () => readonly string[];
+    tunnelKeys?: (view: ViewByKind) => TunnelKeys | undefined;
+  };
   /** false while what runs here may be more than the view on disk knows of: then nothing is taken away. */
   mayProgram: () => boolean;
   /** Called before namespaces are made, with the tasks they are for: what is made is on record first. */
@@ -56,6 +64,7 @@ export interface NetworkLoopOptions {
 interface Waiter {
   taskId: string;
   resolve: (path: string) => void;
+  reject: (error: WeftError) => void;
 }
 
 export class NetworkLoop implements TaskNetwork {
@@ -66,6 +75,8 @@ export class NetworkLoop implements TaskNetwork {
   readonly #waiters = new Set<Waiter>();
   /** Tasks whose namespaces the kernel has, finished. */
   #finished: ReadonlySet<string> = new Set();
+  /** Tasks whose network must not be made here, and why. */
+  readonly #refused = new Map<string, WeftError>();
   #lastError: string | undefined;
   #failures = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -129,6 +140,8 @@ export class NetworkLoop implements TaskNetwork {
     const deadline = clock.monotonic() + timeoutMs;
     const path = pathOf(taskId);
     while (!this.#finished.has(taskId) && !(await isNamespace(path))) {
+      const refusal = this.#refused.get(taskId);
+      if (refusal) throw refusal;
       if (clock.monotonic() > deadline) throw this.#notReady(taskId);
       await clock.sleep(LOOK_MS);
     }
@@ -137,11 +150,13 @@ export class NetworkLoop implements TaskNetwork {
 
   async ready(taskId: string, timeoutMs: number): Promise<string> {
     if (this.#finished.has(taskId)) return pathOf(taskId);
+    const refusal = this.#refused.get(taskId);
+    if (refusal) throw refusal;
     let waiter: Waiter | undefined;
     let timer: NodeJS.Timeout | undefined;
     try {
       return await new Promise<string>((resolve, reject) => {
-        waiter = { taskId, resolve };
+        waiter = { taskId, resolve, reject };
         this.#waiters.add(waiter);
         timer = setTimeout(() => reject(this.#notReady(taskId)), timeoutMs);
       });
@@ -177,8 +192,10 @@ export class NetworkLoop implements TaskNetwork {
     try {
       await onTasks(tasks);
       const began = clock.monotonic();
+      const tunnel = host.tunnelKeys?.(view);
+      this.#refuse(view, tunnel);
       const { failed, operations } = await kernel.set(
-        nodeKernel(view, { ...host, devices: host.devices?.(), advertised: host.advertised?.() }),
+        nodeKernel(view, { ...host, devices: host.devices?.(), advertised: host.advertised?.(), tunnel }),
       );
       this.#lastSetAt = clock.monotonic();
       this.#lastTookMs = this.#lastSetAt - began;
@@ -204,13 +221,33 @@ export class NetworkLoop implements TaskNetwork {
     this.kick(backoffMs(this.#failures++, RETRY));
   }
 
+  /** Tasks of encrypted networks that this node cannot encrypt: better no network than one in clear. */
+  #refuse(view: ViewByKind, tunnel: TunnelKeys | undefined): void {
+    this.#refused.clear();
+    const why = tunnelTrouble(view, this.#o.host.nodeId, tunnel);
+    if (why === undefined) return;
+    const names = new Map(view.networks.filter(isEncrypted).map((n) => [n.id, n.name]));
+    for (const task of view.tasks) {
+      const name = task.endpoints.flatMap((e) => names.get(e.networkId) ?? [])[0];
+      if (name !== undefined)
+        this.#refused.set(task.id, new WeftError('KERNEL', { what: `network ${name} is encrypted, and is not here`, why }));
+    }
+    for (const waiter of this.#waiters) {
+      const refusal = this.#refused.get(waiter.taskId);
+      if (!refusal) continue;
+      this.#waiters.delete(waiter);
+      waiter.reject(refusal);
+    }
+  }
+
   /**
    * A task is finished when nothing of its own failed, and nothing of the node's that it may depend on; what was finished
    * before stays so. What could not be taken away is in nobody's way.
    */
   #finish(tasks: readonly string[], failed: readonly Failure[]): void {
     const broken = new Set(failed.filter(({ operation }) => !/^(remove|forget)/.test(operation.op)).map(({ operation }) => operation.ns));
-    const isWhole = (id: string) => !broken.has(taskNamespace(id)) && (!broken.has(NODE_NAMESPACE) || this.#finished.has(id));
+    const isWhole = (id: string) =>
+      !this.#refused.has(id) && !broken.has(taskNamespace(id)) && (!broken.has(NODE_NAMESPACE) || this.#finished.has(id));
     this.#finished = new Set(tasks.filter(isWhole));
     for (const waiter of this.#waiters) {
       if (!this.#finished.has(waiter.taskId)) continue;

@@ -51,13 +51,21 @@ export class AgentHub {
 
   /** `ctl node accept`. @throws UNAVAILABLE when the node's agent is not attached to this controller */
   accept(nodeId: string): void {
+    this.#attached(nodeId).accept();
+  }
+
+  /** `ctl node rotate-keys`. @throws UNAVAILABLE when the node's agent is not attached to this controller */
+  rotateKeys(nodeId: string): void {
+    this.#attached(nodeId).rotateKeys();
+  }
+
+  #attached(nodeId: string): AgentStream {
     const stream = this.#streams.get(nodeId);
-    if (!stream)
-      throw new WeftError('UNAVAILABLE', {
-        what: 'the agent of this node is not attached to this controller',
-        hint: 'Start the agent; with several controllers, ask the one it is attached to.',
-      });
-    stream.accept();
+    if (stream) return stream;
+    throw new WeftError('UNAVAILABLE', {
+      what: 'the agent of this node is not attached to this controller',
+      hint: 'Start the agent; with several controllers, ask the one it is attached to.',
+    });
   }
 
   readonly attach: handleBidiStreamingCall<AgentMessage, HubMessage> = bidi<AgentMessage, HubMessage>(['node'], (requests, peer, signal) =>

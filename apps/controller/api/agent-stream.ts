@@ -21,6 +21,7 @@ export class AgentStream {
   readonly #ended = new AbortController();
   #sent: { clusterId: string; storeId: string; revision: number; view: SentView } | undefined;
   #accept = false;
+  #rotate = false;
   #sentAt = 0;
 
   constructor(nodeId: string, follower: ClusterFollower, clock: Clock, viewOf: (nodeId: string) => Resource[]) {
@@ -50,6 +51,12 @@ export class AgentStream {
     this.#bell.ring();
   }
 
+  /** Has the agent make a new key for encrypted networks. */
+  rotateKeys(): void {
+    this.#rotate = true;
+    this.#bell.ring();
+  }
+
   end(): void {
     this.#ended.abort();
   }
@@ -62,11 +69,17 @@ export class AgentStream {
       const sinceMs = this.#clock.monotonic() - this.#sentAt;
       await this.#clock.sleep(Math.max(FIRST_MS, GATHER_MS - sinceMs), signal).catch(() => undefined);
       if (signal.aborted) return;
-      for (const message of this.#next()) {
+      for (const message of [...this.#orders(), ...this.#next()]) {
         this.#sentAt = this.#clock.monotonic();
         yield message;
       }
     }
+  }
+
+  #orders(): HubMessage[] {
+    if (!this.#rotate) return [];
+    this.#rotate = false;
+    return [{ message: { $case: 'rotateKeys', value: {} } }];
   }
 
   #next(): HubMessage[] {

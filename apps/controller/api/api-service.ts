@@ -32,6 +32,7 @@ export function apiImplementation({ follower, stacks, nodes, images, logs, exec 
     listTasks: unary<m.ListTasksRequest, m.ListTasksResponse>(ADMIN, async ({ stack }) => ({ tasks: taskRows(follower.model, stack) })),
     listNodes: unary<m.ListNodesRequest, m.ListNodesResponse>(ADMIN, async () => ({ nodes: nodeRows(follower.model) })),
     createToken: unary<m.CreateTokenRequest, m.CreateTokenResponse>(ADMIN, nodes.createToken),
+    rotateNodeKeys: unary<m.RotateNodeKeysRequest, m.RotateNodeKeysResponse>(ADMIN, nodes.rotateKeys),
     acceptNode: unary<m.AcceptNodeRequest, m.AcceptNodeResponse>(ADMIN, nodes.accept),
     removeNode: unary<m.RemoveNodeRequest, m.RemoveNodeResponse>(ADMIN, nodes.remove),
     listNetworks: unary<m.ListNetworksRequest, m.ListNetworksResponse>(ADMIN, async ({ stack }) => ({

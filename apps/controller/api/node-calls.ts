@@ -12,6 +12,8 @@ import type {
   CreateTokenResponse,
   GetClusterResponse,
   RemoveNodeRequest,
+  RotateNodeKeysRequest,
+  RotateNodeKeysResponse,
 } from '#rpc/gen/weft/v1/api.js';
 import type { Store } from '#store/store.js';
 import type { Ca } from '#trust/ca.js';
@@ -67,6 +69,14 @@ export class NodeCalls {
     this.#tools.follower.requireCurrent();
     this.#tools.hub.accept(this.#find(node).id);
     return {};
+  };
+
+  rotateKeys = async ({ nodes }: RotateNodeKeysRequest): Promise<RotateNodeKeysResponse> => {
+    const { follower, hub } = this.#tools;
+    follower.requireCurrent();
+    const told = nodes.length > 0 ? nodes.map((name) => this.#find(name)) : [...follower.model.nodes.values()];
+    for (const node of told) hub.rotateKeys(node.id);
+    return { nodes: told.map((n) => n.name).sort() };
   };
 
   /** Forgets a node. Its tasks are placed elsewhere: so it must be surely gone, or `force` says that it is. */

@@ -18,6 +18,7 @@ export function nodeCommand(shell: Shell): Command {
     .addCommand(inspectCommand(shell))
     .addCommand(tokenCommand(shell))
     .addCommand(acceptCommand(shell))
+    .addCommand(rotateKeysCommand(shell))
     .addCommand(rmCommand(shell));
 }
 
@@ -102,6 +103,19 @@ function acceptCommand(shell: Shell): Command {
     await withApi(shell, flagsOf<CommonFlags>(command).context, async ({ api, target }) => {
       await callUnary(api, 'acceptNode', { node }, { target });
       say(shell, `node ${node} is released`);
+    });
+  });
+}
+
+function rotateKeysCommand(shell: Shell): Command {
+  const command = new Command('rotate-keys')
+    .description('have nodes make new keys for encrypted networks; nothing is interrupted')
+    .argument('[node...]', 'name or id; every node if left out')
+    .addOption(contextOption());
+  return command.action(async (nodes: string[]) => {
+    await withApi(shell, flagsOf<CommonFlags>(command).context, async ({ api, target }) => {
+      const told = await callUnary(api, 'rotateNodeKeys', { nodes }, { target });
+      say(shell, `new keys are being made by ${told.nodes.join(', ')}`);
     });
   });
 }

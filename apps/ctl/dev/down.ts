@@ -2,7 +2,7 @@
  * `ctl dev down`: ends every process of the cluster and removes every trace: containers, mounts, namespaces, cgroups,
  * sockets, nft tables, files, the context. Works on whatever is left of a cluster, in whatever state.
  */
-import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from '#linux/runner.js';
 import { removeContext } from '../context.js';
@@ -71,6 +71,26 @@ function removeCgroups(l: DevLayout): void {
   }
 }
 
+/**
+ * wireguard-go, one a node with encrypted networks. Nothing of the cluster stands in its command line: it is known by the
+ * namespace that it is in, which would live on with it.
+ */
+function tunnelProcesses(l: DevLayout) {
+  const inside = new Set(l.nodes.flatMap((n) => inodeOf(`/run/netns/${n.netns}`)));
+  return findProcesses((argv) => /(^|\/)wireguard-go$/.test(argv[0] ?? '')).filter(({ pid }) =>
+    inodeOf(`/proc/${pid}/ns/net`).some((inode) => inside.has(inode)),
+  );
+}
+
+function inodeOf(path: string): number[] {
+  try {
+    return [statSync(path).ino];
+  } catch {
+    // Gone meanwhile.
+    return [];
+  }
+}
+
 /** What was being started while its parents were ended: looked for until a look finds nothing. */
 async function endLateComers(l: DevLayout, dirs: string[]): Promise<void> {
   for (let sweep = 0; sweep < 10; sweep++) {
@@ -93,6 +113,8 @@ export async function devDown(name: string, say: Say): Promise<boolean> {
   const weft = processesOf(dirs).filter(({ argv }) => !containerd(argv) && !/containerd-shim/.test(argv[0] ?? ''));
   await endProcesses(weft, 'SIGKILL', 0);
   await endProcesses(containerProcesses(l), 'SIGKILL', 0);
+  // In order: it then removes its control socket.
+  await endProcesses(tunnelProcesses(l), 'SIGTERM', 2_000);
   await endProcesses(findProcesses(containerd), 'SIGTERM', 3_000);
   const shims = findProcesses((argv) => /containerd-shim/.test(argv[0] ?? '') && argv.includes(l.containerdSocket));
   await endProcesses(shims, 'SIGTERM', 1_000);

@@ -131,7 +131,7 @@ export class FakeAgent {
       this.#accepted = true;
       return;
     }
-    if (!message) return;
+    if (!message || message.$case === 'rotateKeys') return;
     const next = message.$case === 'snapshot' ? snapshotFromWire(message.value) : deltaFromWire(message.value);
     const verdict = this.#accepted && message.$case === 'snapshot' ? { believe: true as const } : judge(this.view, next);
     const before = this.quarantine;
