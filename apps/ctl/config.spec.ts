@@ -152,6 +152,13 @@ volumes: { data: }
     });
   });
 
+  it('prints a model of which ctl up would refuse a great deal', async () => {
+    const many = Array.from({ length: 150 }, (_, i) => `  s${i}: { image: a, isolation: x }\n`).join('');
+    await file('compose.yaml', `services:\n${many}`);
+    const { code, out } = await ctl('config --services');
+    expect({ code, lines: out.split('\n').length }).toEqual({ code: 0, lines: 151 });
+  });
+
   it('variables, environment, hashes', async () => {
     expect((await ctl('config --variables')).out).toMatch(/^NAME +REQUIRED +DEFAULT VALUE +ALTERNATE VALUE\nTAG +false +1 +-\n$/);
     expect((await ctl('config --environment')).out).toContain('COMPOSE_PROJECT_NAME=demo\n');

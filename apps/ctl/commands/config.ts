@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { failure, newContext, warningLines } from '#compose/context.js';
-import { formatIssue } from '#compose/issue.js';
+import { ComposeErrors, formatIssue } from '#compose/issue.js';
 import { COMPOSE_FILE } from '#compose/key-table.js';
 import type { Model } from '#compose/load-model.js';
 import { refuseByStanding } from '#compose/standing.js';
@@ -78,6 +78,11 @@ export async function config(shell: Shell, flags: ConfigFlags, services: readonl
 /** Compose's model is printed whole, but what `ctl up` will not take is said here already. */
 function refusals({ tree, context }: Model): string[] {
   const c = newContext(context.file, context.env, context.projectDirectory);
-  refuseByStanding(c, tree, COMPOSE_FILE);
+  try {
+    refuseByStanding(c, tree, COMPOSE_FILE);
+  } catch (error) {
+    // There are more of them than one error tells.
+    if (!(error instanceof ComposeErrors)) throw error;
+  }
   return c.issues.map(formatIssue);
 }
