@@ -1,7 +1,7 @@
 /** Finds the image a task was pinned to on this node, or fetches it without credentials. */
 import { WeftError } from '#base/errors.js';
 import type { ContainerWish } from '#model/stack.js';
-import type { Runtime } from '#runtime/runtime.js';
+import type { ImageInfo, Runtime } from '#runtime/runtime.js';
 
 type Images = Pick<Runtime, 'resolveImage' | 'listImages' | 'pullImage'>;
 
@@ -13,20 +13,24 @@ export function repositoryOf(reference: string): string {
 }
 
 /**
- * The reference under which the runtime has the image.
+ * The image, under the name by which the runtime has it.
  * @throws IMAGE_UNKNOWN when it is neither here nor to be had
  */
-export async function ensureImage(images: Images, wish: Pick<ContainerWish, 'image' | 'imageDigest'>, nodeName: string): Promise<string> {
+export async function ensureImage(
+  images: Images,
+  wish: Pick<ContainerWish, 'image' | 'imageDigest'>,
+  nodeName: string,
+): Promise<ImageInfo> {
   const { image, imageDigest } = wish;
   const byName = await images.resolveImage(image);
-  if (byName && (!imageDigest || byName.digest === imageDigest)) return byName.name;
+  if (byName && (!imageDigest || byName.digest === imageDigest)) return byName;
   const pinned = imageDigest ? `${repositoryOf(image)}@${imageDigest}` : image;
   if (imageDigest) {
     const byDigest = (await images.resolveImage(pinned)) ?? (await images.listImages()).find((i) => i.digest === imageDigest);
-    if (byDigest) return byDigest.name;
+    if (byDigest) return byDigest;
   }
   try {
-    return (await images.pullImage(pinned, undefined, () => undefined)).name;
+    return await images.pullImage(pinned, undefined, () => undefined);
   } catch (error) {
     const weft = error instanceof WeftError ? error : undefined;
     throw new WeftError('IMAGE_UNKNOWN', {

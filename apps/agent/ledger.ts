@@ -15,6 +15,11 @@ const entrySchema = z.object({
   restarts: z.number().int().min(0).default(0),
   startedAt: z.number().optional(),
   exitCode: z.number().int().optional(),
+  /** Restarts that the policy counts. */
+  tries: z.number().int().min(0).optional(),
+  health: z.enum(['starting', 'healthy', 'unhealthy']).optional(),
+  /** It ended and is not started again. */
+  done: z.boolean().optional(),
   /** Set when its container was removed for good, ms since the epoch: its files and log follow. */
   removedAt: z.number().optional(),
 });

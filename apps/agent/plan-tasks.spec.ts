@@ -135,7 +135,7 @@ describe('delays', () => {
   it('double from 100 ms to 10 s while runs are short', () => {
     let m = memory({ phase: 'running', startedAt: NOW });
     const delays = Array.from({ length: 9 }, () => {
-      m = afterEnd({ ...m, startedAt: NOW }, { exitCode: 1, exitedAt: NOW + 50 }, NOW, always);
+      m = afterEnd({ ...m, startedAt: NOW }, { exitCode: 1, exitedAt: NOW + 50 }, NOW, undefined, always);
       return m.notBefore - NOW;
     });
     expect(delays).toEqual([100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
@@ -143,7 +143,7 @@ describe('delays', () => {
 
   it('begin small again after a run of 10 s', () => {
     const m = memory({ phase: 'running', startedAt: NOW - 10_000, attempts: 7 });
-    expect(afterEnd(m, { exitCode: 0, exitedAt: NOW }, NOW, always)).toMatchObject({
+    expect(afterEnd(m, { exitCode: 0, exitedAt: NOW }, NOW, undefined, always)).toMatchObject({
       phase: 'waiting',
       attempts: 1,
       notBefore: NOW + 100,

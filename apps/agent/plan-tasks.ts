@@ -3,7 +3,8 @@
  * It decides; loops/tasks.ts carries out.
  */
 import { backoffMs } from '#base/backoff.js';
-import type { Task } from '#model/task.js';
+import type { RestartPolicy } from '#model/stack.js';
+import type { Task, TaskStatus } from '#model/task.js';
 import type { ContainerInfo } from '#runtime/runtime.js';
 
 /** Delay before a container that ended is started again, in milliseconds. */
@@ -13,9 +14,9 @@ const GOOD_RUN_MS = 10_000;
 
 /**
  * new: not looked at yet; running: started or adopted; waiting: it ended or could not be made, and is tried again at
- * `notBefore`; gone: stopped as told.
+ * `notBefore`; done: it ended and is not started again; gone: stopped as told.
  */
-export type Phase = 'new' | 'running' | 'waiting' | 'gone';
+export type Phase = 'new' | 'running' | 'waiting' | 'done' | 'gone';
 
 /** What the agent remembers of a task. */
 export interface TaskMemory {
@@ -30,15 +31,24 @@ export interface TaskMemory {
   startedAt?: number;
   /** Of the last run that ended. */
   exitCode?: number;
+  /** Of `restarts`, those that the policy's `max_attempts` counts. */
+  tries: number;
+  /** Of the present run, where its health is checked. */
+  health?: TaskStatus['health'];
 }
 
-export const newMemory = (past: Partial<Pick<TaskMemory, 'restarts' | 'startedAt' | 'exitCode'>> = {}): TaskMemory => ({
-  phase: 'new',
+/** What of it outlives the agent. */
+export type Past = Partial<Pick<TaskMemory, 'restarts' | 'startedAt' | 'exitCode' | 'tries' | 'health'>> & { done?: boolean };
+
+export const newMemory = (past: Past = {}): TaskMemory => ({
+  phase: past.done ? 'done' : 'new',
   attempts: 0,
   notBefore: 0,
   restarts: past.restarts ?? 0,
   startedAt: past.startedAt,
   exitCode: past.exitCode,
+  tries: past.tries ?? 0,
+  health: past.health,
 });
 
 export type Operation =
@@ -118,7 +128,11 @@ function decideRun(task: Task, container: ContainerInfo | undefined, memory: Tas
       return up ? undefined : ended(task, container, now);
     case 'new':
       if (up) return { type: 'adopt', task };
-      return container?.state === 'stopped' ? ended(task, container, now) : { type: 'run', task, again: false };
+      return container?.state === 'stopped' || (!container && mayEndForGood(task, memory))
+        ? ended(task, container, now)
+        : { type: 'run', task, again: false };
+    case 'done':
+      return up ? { type: 'adopt', task } : undefined;
     case 'waiting':
     case 'gone':
       if (up) return { type: 'adopt', task };
@@ -127,6 +141,10 @@ function decideRun(task: Task, container: ContainerInfo | undefined, memory: Tas
         : { type: 'run', task, again: memory.exitCode !== undefined || memory.startedAt !== undefined };
   }
 }
+
+/** It ran, and its container went while nobody looked (a reboot): its restart policy has the say. */
+const mayEndForGood = ({ restart }: Task, memory: TaskMemory): boolean =>
+  memory.startedAt !== undefined && restart !== undefined && (restart.condition !== 'any' || restart.maxAttempts !== undefined);
 
 const ended = (task: Task, container: ContainerInfo | undefined, now: number): Operation => ({
   type: 'ended',
@@ -146,17 +164,39 @@ function leftovers(input: PlanInput): (Operation | number)[] {
     });
 }
 
-/** What is remembered after a run ended. `random` as for backoffMs. */
-export function afterEnd(memory: TaskMemory, end: { exitCode?: number; exitedAt: number }, now: number, random?: () => number): TaskMemory {
-  const wasGood = memory.startedAt !== undefined && end.exitedAt - memory.startedAt >= GOOD_RUN_MS;
-  const attempts = wasGood ? 0 : memory.attempts;
-  return {
-    ...memory,
-    phase: 'waiting',
-    attempts: attempts + 1,
-    notBefore: now + backoffMs(attempts, { ...RESTART_BACKOFF, random }),
-    exitCode: end.exitCode,
-  };
+/**
+ * What is remembered after a run ended: whether it is started again (Compose Deploy Specification, `restart_policy`), and when.
+ * The delay is the policy's, or that of the backoff where that is longer: a crash loop never costs a node much.
+ * @param policy restarted whatever it ended with, if left out
+ * @param random as for backoffMs
+ */
+export function afterEnd(
+  memory: TaskMemory,
+  end: { exitCode?: number; exitedAt: number },
+  now: number,
+  policy?: RestartPolicy,
+  random?: () => number,
+): TaskMemory {
+  const ranMs = memory.startedAt === undefined ? 0 : end.exitedAt - memory.startedAt;
+  const tries = policy?.windowMs !== undefined && ranMs >= policy.windowMs ? 0 : memory.tries;
+  const after = { ...memory, tries, exitCode: end.exitCode, health: undefined };
+  if (!startsAgain(policy, end.exitCode, tries)) return { ...after, phase: 'done' };
+  const attempts = ranMs >= GOOD_RUN_MS ? 0 : memory.attempts;
+  const delayMs = Math.max(policy?.delayMs ?? 0, backoffMs(attempts, { ...RESTART_BACKOFF, random }));
+  return { ...after, phase: 'waiting', attempts: attempts + 1, notBefore: now + delayMs };
+}
+
+/** A run whose code nobody knows counts as failed. */
+function startsAgain(policy: RestartPolicy | undefined, exitCode: number | undefined, tries: number): boolean {
+  if (!policy) return true;
+  if (policy.condition === 'none' || (policy.condition === 'on-failure' && exitCode === 0)) return false;
+  return policy.maxAttempts === undefined || tries < policy.maxAttempts;
+}
+
+/** Why what ended is not started again. */
+export function notAgain(policy: RestartPolicy | undefined, memory: TaskMemory): string {
+  if (policy?.condition === 'none') return 'not to be restarted';
+  return memory.exitCode === 0 ? 'done' : `given up after ${memory.tries} ${memory.tries === 1 ? 'restart' : 'restarts'}`;
 }
 
 /** What is remembered after a try to make or start it failed. */
@@ -167,7 +207,8 @@ export function afterFailure(memory: TaskMemory, now: number, random?: () => num
 
 /** What is remembered once it runs. */
 export function afterStart(memory: TaskMemory, now: number, again: boolean): TaskMemory {
-  return { ...memory, phase: 'running', startedAt: now, restarts: memory.restarts + (again ? 1 : 0) };
+  const more = again ? 1 : 0;
+  return { ...memory, phase: 'running', startedAt: now, restarts: memory.restarts + more, tries: memory.tries + more };
 }
 
 /** `2 s`, `0.4 s`: a delay as a person reads it. */

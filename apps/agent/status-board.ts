@@ -1,8 +1,10 @@
 /** The newest status of every task here, and which of them the controller has not heard yet. */
 import type { Clock } from '#base/clock.js';
-import type { TaskStatus } from '#model/task.js';
+import type { TaskState, TaskStatus } from '#model/task.js';
 
 export type StatusUpdate = Omit<TaskStatus, 'nodeId' | 'at'>;
+
+const AT_REST: ReadonlySet<TaskState> = new Set(['running', 'complete', 'stopped']);
 
 export class StatusBoard {
   readonly #nodeId: string;
@@ -41,7 +43,7 @@ export class StatusBoard {
 
   /** Whether no task is on its way to another state: what is to be said now is all there is for the moment. */
   get isSettled(): boolean {
-    return [...this.#statuses.values()].every(({ state }) => state === 'running' || state === 'stopped');
+    return [...this.#statuses.values()].every(({ state }) => AT_REST.has(state));
   }
 
   get unheard(): number {
@@ -65,8 +67,8 @@ export class StatusBoard {
   }
 }
 
+const SAID = ['state', 'health', 'message', 'restarts', 'exitCode', 'startedAt', 'nextTryAt'] as const;
+
 function saysSame(a: TaskStatus, b: StatusUpdate): boolean {
-  return (
-    a.state === b.state && a.message === b.message && a.restarts === b.restarts && a.exitCode === b.exitCode && a.startedAt === b.startedAt
-  );
+  return SAID.every((key) => a[key] === b[key]);
 }

@@ -1,6 +1,7 @@
 /** Carries out one operation on one task's container: the order of steps, and nothing about when. */
 import type { Clock } from '#base/clock.js';
 import type { Log } from '#base/log.js';
+import { healthProbe, type HealthProbe } from '#model/healthcheck.js';
 import { namespaceOwner, type Task } from '#model/task.js';
 import type { LogKeeperVerbs } from '#logs/keeper-client.js';
 import type { Runtime } from '#runtime/runtime.js';
@@ -56,8 +57,13 @@ export class TaskRunner {
    * Makes and starts the container in its finished network; what is left of an earlier one goes first. It is made while its
    * network is still being finished (which is mostly waiting for the kernel), and started only after that.
    * `isFirst`: there is no earlier one. `onStep` hears how far it is; 'created' comes before its process begins.
+   * Resolves with how its health is to be checked.
    */
-  async run(task: Task, isFirst: boolean, onStep: (step: 'preparing' | 'starting' | 'created') => void): Promise<void> {
+  async run(
+    task: Task,
+    isFirst: boolean,
+    onStep: (step: 'preparing' | 'starting' | 'created') => void,
+  ): Promise<HealthProbe | undefined> {
     const { runtime, keeper, layout, nodeName, placeOf, inTurn, clock, log } = this.#d;
     const stdio = layout.stdio(task.id);
     onStep('preparing');
@@ -75,7 +81,7 @@ export class TaskRunner {
     const prepared = clock.monotonic();
     await inTurn(async () => {
       if (!isFirst) await runtime.remove(task.id);
-      await runtime.create(containerSpec(task, { image, mounts, netnsPath, place, stdio }));
+      await runtime.create(containerSpec(task, { image: image.name, mounts, netnsPath, place, stdio }));
       onStep('created');
     });
     const created = clock.monotonic();
@@ -94,6 +100,7 @@ export class TaskRunner {
       },
       'made a container',
     );
+    return healthProbe(task.container.healthcheck, image);
   }
 
   #namespace(task: Task, step: 'made' | 'ready'): Promise<string> {
@@ -120,6 +127,11 @@ export class TaskRunner {
       await this.#d.runtime.remove(task.id).catch(() => undefined);
       throw error;
     }
+  }
+
+  /** How the health of a container that runs already is to be checked. @param image as the runtime knows it */
+  async probeOf(task: Task, image: string): Promise<HealthProbe | undefined> {
+    return healthProbe(task.container.healthcheck, (await this.#d.runtime.resolveImage(image)) ?? {});
   }
 
   /** Puts the log keeper right for a container that runs already. */

@@ -284,3 +284,111 @@ describe('sweeping', () => {
       expect((await Ledger.open(dir, silentLog)).ids()).toEqual([b.id]);
     }));
 });
+
+const checked = (test: string[], more: object = {}): Task => ({
+  ...a,
+  container: {
+    ...a.container,
+    healthcheck: { test, intervalMs: 20, timeoutMs: 300, retries: 2, startPeriodMs: 0, startIntervalMs: 5, ...more },
+  },
+});
+const health = (rig: Rig, task: Task) => rig.board.get(task.id)?.health;
+
+describe('health checks', () => {
+  it('run in the container and are told when they change; output of a failure with them', () =>
+    withRig(async (rig) => {
+      const told: (string | undefined)[] = [];
+      rig.board.onChange(() => void told.push(health(rig, a)));
+      rig.want(checked(['CMD', 'true']));
+      await until(() => health(rig, a) === 'healthy');
+      expect(told.filter((h) => h !== undefined)).toEqual(['starting', 'healthy']);
+      rig.runtime.programs.set('true', { exitCode: 1, stdout: 'disk full\n' });
+      await until(() => health(rig, a) === 'unhealthy');
+      expect(rig.board.get(a.id)).toMatchObject({
+        state: 'running',
+        message: 'its health check exited with code 1: disk full',
+      });
+      rig.runtime.programs.delete('true');
+      await until(() => health(rig, a) === 'healthy');
+      expect(rig.board.get(a.id)?.message).toBe('');
+    }));
+
+  it('a check that takes too long is killed and counts as failed', () =>
+    withRig(async (rig) => {
+      rig.want(checked(['CMD', 'sleep', '60'], { timeoutMs: 30, retries: 1 }));
+      await until(() => health(rig, a) === 'unhealthy');
+      expect(rig.board.get(a.id)?.message).toBe('its health check took longer than 0.1 s');
+    }));
+
+  it("is the image's own, unless the task says none", async () => {
+    const runtime = new FakeRuntime();
+    runtime.addImage('busybox', { healthcheck: { test: ['CMD-SHELL', 'exit 3'], intervalMs: 10, retries: 1 } });
+    await withRig(async (rig) => {
+      rig.want(a, { ...b, container: { ...b.container, healthcheck: { test: ['NONE'] } } });
+      await until(() => health(rig, a) === 'unhealthy');
+      await until(() => state(rig, b) === 'running');
+      expect(health(rig, b)).toBeUndefined();
+    }, runtime);
+  });
+
+  it('goes on after a restart of the agent, with the health it had', () =>
+    withRig(async (rig) => {
+      rig.want(checked(['CMD', 'true']));
+      await until(() => health(rig, a) === 'healthy');
+      const next = await rig.again();
+      const told: (string | undefined)[] = [];
+      next.board.onChange(() => void told.push(health(next, a)));
+      await until(() => state(next, a) === 'running');
+      expect(health(next, a)).toBe('healthy');
+      next.runtime.programs.set('true', { exitCode: 1 });
+      await until(() => health(next, a) === 'unhealthy');
+      expect(told).not.toContain('starting');
+      return next;
+    }));
+
+  it('begins anew with the next container', () =>
+    withRig(async (rig) => {
+      rig.want(checked(['CMD', 'true']));
+      await until(() => health(rig, a) === 'healthy');
+      rig.runtime.crash(a.id, 1);
+      await until(() => state(rig, a) === 'restarting');
+      expect(health(rig, a)).toBeUndefined();
+      await until(() => health(rig, a) === 'starting');
+      await until(() => health(rig, a) === 'healthy');
+    }));
+});
+
+describe('restart policies', () => {
+  const ending = (code: number, restart: Task['restart']): Task => ({ ...withCommand(a, 'sh', '-c', `exit ${code}`), restart });
+
+  it.each([
+    ['none, code 0', 0, { condition: 'none' }, 'complete', 0],
+    ['none, code 4', 4, { condition: 'none' }, 'failed', 0],
+    ['on-failure, code 0', 0, { condition: 'on-failure' }, 'complete', 0],
+    ['on-failure twice, code 4', 4, { condition: 'on-failure', maxAttempts: 2 }, 'failed', 2],
+    ['any once, code 0', 0, { condition: 'any', maxAttempts: 1 }, 'complete', 1],
+  ] as [string, number, Task['restart'], string, number][])('%s', (_, code, restart, end, restarts) =>
+    withRig(async (rig) => {
+      rig.want(ending(code, restart));
+      await until(() => state(rig, a) === end && rig.board.get(a.id)?.nextTryAt === undefined);
+      expect(rig.board.get(a.id)).toMatchObject({ exitCode: code, restarts });
+      const calls = verbs(rig, a).length;
+      // It stays so, also for the next agent; and it can be stopped.
+      const next = await rig.again();
+      await until(() => state(next, a) === end);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      expect(verbs(next, a)).toHaveLength(calls);
+      next.want({ ...ending(code, restart), desired: 'stop' });
+      await until(() => state(next, a) === 'stopped');
+      return next;
+    }),
+  );
+
+  it('says when it tries again', () =>
+    withRig(async (rig) => {
+      rig.want(ending(4, { condition: 'any', delayMs: 60_000 }));
+      await until(() => state(rig, a) === 'restarting');
+      expect(rig.board.get(a.id)).toMatchObject({ message: 'exited with code 4; restarting in 60 s', exitCode: 4 });
+      expect(rig.board.get(a.id)?.nextTryAt).toBeGreaterThan(Date.now() + 50_000);
+    }));
+});

@@ -1,5 +1,5 @@
 /** What is gathered while a file is read: values of the model, with the places that later checks need to name. */
-import type { MountWish, NetworkWish, Port, Service, VolumeWish } from '#model/stack.js';
+import type { MountWish, NetworkWish, Port, RestartPolicy, Service, VolumeWish } from '#model/stack.js';
 import type { Position } from './issue.js';
 
 /** The top level. Networks and volumes are read before services, wherever they stand in the file. */
@@ -29,4 +29,11 @@ export interface ServiceDraft {
   mounts: { mount: MountWish; at: Position; path: string }[];
   replicas?: { count: number; at: Position };
   scale?: { count: number; at: Position };
+  /** `restart`; what `deploy.restart_policy` says counts more. */
+  restart?: RestartPolicy;
+  restartPolicy?: RestartPolicy;
+  dependsOn?: Service['dependsOn'];
+  mode?: Service['mode'];
+  update?: Service['update'];
+  rollback?: Service['rollback'];
 }

@@ -5,6 +5,7 @@ import {
   boolean,
   bytes,
   choice,
+  differs,
   duration,
   honoured,
   later,
@@ -158,12 +159,12 @@ export const DEPLOY = object('deploy', {
   ],
   restart_policy: [
     object('restart_policy', {
-      condition: [choice('none', 'on-failure', 'any'), later],
-      delay: [duration, later],
-      max_attempts: [whole(), later],
-      window: [duration, later],
+      condition: [choice('none', 'on-failure', 'any'), honoured],
+      delay: [duration, differs('a shorter delay grows with each end in a row, to 10 s, so that a crash loop costs little')],
+      max_attempts: [whole(), honoured],
+      window: [duration, honoured],
     }),
-    later,
+    honoured,
   ],
   placement: [
     object('placement', {

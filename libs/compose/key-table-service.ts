@@ -146,12 +146,12 @@ const ATTACHMENT = object(
   { nullable: true },
 );
 
-const DEPENDENCY = object(
+export const DEPENDENCY = object(
   'a dependency',
   {
-    condition: [choice('service_started', 'service_healthy', 'service_completed_successfully'), later],
-    restart: [boolean, later],
-    required: [boolean, later],
+    condition: [choice('service_started', 'service_healthy', 'service_completed_successfully'), honoured],
+    restart: [boolean, honoured],
+    required: [boolean, honoured],
   },
   { required: ['condition'], defaults: { required: true } },
 );
@@ -194,14 +194,14 @@ const LOGGING = object(
   },
 );
 
-const HEALTHCHECK = object('healthcheck', {
-  test: [list(laxText(), { short: healthTest, replace: true, says: 'a string or a list of strings' }), later],
-  timeout: [duration, later],
-  interval: [duration, later],
-  retries: [whole(), later],
-  start_period: [duration, later],
-  start_interval: [duration, later],
-  disable: [boolean, later],
+export const HEALTHCHECK = object('healthcheck', {
+  test: [list(laxText(), { short: healthTest, replace: true, says: 'a string or a list of strings' }), honoured],
+  timeout: [duration, honoured],
+  interval: [duration, honoured],
+  retries: [whole(), honoured],
+  start_period: [duration, honoured],
+  start_interval: [duration, honoured],
+  disable: [boolean, honoured],
 });
 
 const cpuTime = { ...anyWhole, what: 'microseconds, or a time like "10ms"', short: microseconds };
@@ -286,7 +286,7 @@ export const SERVICE = object('a service', {
   group_add: [TEXTS, later],
   gpus: [{ ...DEVICE_REQUESTS, short: allDevices }, refused('Weft cannot hand GPUs to containers')],
   hostname: [string, honoured],
-  healthcheck: [HEALTHCHECK, later],
+  healthcheck: [HEALTHCHECK, honoured],
   image: [string, honoured],
   init: [boolean, later],
   ipc: [string, later],
@@ -329,7 +329,7 @@ export const SERVICE = object('a service', {
   read_only: [boolean, honoured],
   restart: [
     text('one of no, always, on-failure[:TIMES], unless-stopped', { pattern: /^(no|always|unless-stopped|on-failure(:\d{1,9})?)$/ }),
-    later,
+    honoured,
   ],
   runtime: [string, later],
   scale: [whole(), honoured],

@@ -27,6 +27,7 @@ import { DEPLOY } from './key-table-parts.js';
 import { nearest } from './nearest.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
 import { readExpose, readExtraHosts, readResolverOptions, readResolvers, readSearchDomains, readServiceLabels } from './read-discovery.js';
+import { readHealthcheck, readRestart, readRestartPolicy, restartOf } from './read-lifecycle.js';
 import { readVolumes, readTmpfs } from './read-mounts.js';
 import { readAttachments } from './read-networks.js';
 import { readEnvironment, readLabels, readUniqueList } from './read-pairs.js';
@@ -67,6 +68,7 @@ const DEPLOY_KEYS: KeyTable<ServiceDraft> = {
   keys: {
     endpoint_mode: (c, field, { traits }) => void (traits.endpointMode = readChoice(c, field, ['vip', 'dnsrr'])),
     labels: (c, field, service) => readServiceLabels(c, field, service),
+    restart_policy: readRestartPolicy,
     replicas: (c, field, service) => readReplicas(c, field, (found) => void (service.replicas = found)),
     resources: (c, field, service) => {
       if (!isNull(field.value)) readByTable(c, field, RESOURCES_KEYS, service);
@@ -96,6 +98,8 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
     deploy: (c, field, service) => {
       if (!isNull(field.value)) readByTable(c, field, DEPLOY_KEYS, service);
     },
+    healthcheck: readHealthcheck,
+    restart: readRestart,
     scale: (c, field, service) => readReplicas(c, field, (found) => void (service.scale = found)),
     hostname: (c, field, { container }) =>
       void (container.hostname = readMatching(c, field, HOSTNAME_PATTERN, 'a host name: letters, digits, "-", "_" and "."')),
@@ -211,7 +215,15 @@ function finish(draft: ServiceDraft, replicas: number): Service {
     networks: Object.fromEntries([...draft.networks].map(([key, aliases]) => [key, { aliases }])),
     ports: draft.ports.map((p) => p.port),
     ...Object.fromEntries(Object.entries(draft.traits).filter(([, value]) => value !== undefined)),
+    ...lifecycleOf(draft),
   };
+}
+
+/** What was said of it; what was not is left out, so that a file without it makes the same stack as before. */
+function lifecycleOf(draft: ServiceDraft): Partial<Service> {
+  const { dependsOn, mode, update, rollback } = draft;
+  const found: Partial<Service> = { restart: restartOf(draft), dependsOn, mode, update, rollback };
+  return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }
 
 /** Names are looked up without regard to case (RFC 1035 §2.3.3), and each is a DNS label. */

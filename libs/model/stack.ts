@@ -80,18 +80,25 @@ export const limitsSchema = z.object({
   pids: z.number().int().positive().optional(),
 });
 
-/** Compose Specification, `services.<name>.healthcheck`. Times in milliseconds. */
+/**
+ * Compose Specification, `services.<name>.healthcheck`, as Docker stores it. What is left out is as the image says (its
+ * HEALTHCHECK), or as Docker's defaults are: see libs/model/healthcheck.ts. Times in milliseconds.
+ */
 export const healthcheckSchema = z.object({
-  /** Program and arguments, run in the container; a shell line is `/bin/sh -c`. */
-  command: z.array(z.string()).min(1),
-  intervalMs: z.number().int().positive().default(30_000),
-  timeoutMs: z.number().int().positive().default(30_000),
+  /** First word CMD (program and arguments follow), CMD-SHELL (one line for a shell) or NONE (no check, whatever the image says). */
+  test: z
+    .array(z.string())
+    .min(1)
+    .refine((test) => ['CMD', 'CMD-SHELL', 'NONE'].includes(test[0] ?? ''), 'begins with CMD, CMD-SHELL or NONE')
+    .optional(),
+  intervalMs: z.number().int().positive().optional(),
+  timeoutMs: z.number().int().positive().optional(),
   /** Failures in a row that make it unhealthy. */
-  retries: z.number().int().positive().default(3),
-  /** Failures in this time after the start do not count. */
-  startPeriodMs: z.number().int().min(0).default(0),
+  retries: z.number().int().positive().optional(),
+  /** Failures in this time after the start do not count, until one check has succeeded. */
+  startPeriodMs: z.number().int().min(0).optional(),
   /** Between checks within the start period. */
-  startIntervalMs: z.number().int().positive().default(5_000),
+  startIntervalMs: z.number().int().positive().optional(),
 });
 
 /** What one container of a service is made of: the part of a service that, when changed, makes a new task. */

@@ -56,6 +56,8 @@ export const taskStatusSchema = z.object({
   exitCode: z.number().int().optional(),
   /** Milliseconds since the epoch. */
   startedAt: z.number().optional(),
+  /** When the agent tries again, ms since the epoch. `failed` without it: not again. */
+  nextTryAt: z.number().optional(),
   at: z.number(),
 });
 

@@ -233,6 +233,7 @@ function newTask(wish: SlotWish, node: Node, id: string, endpoints: Endpoint[], 
     container: wish.service.container,
     ports: wish.service.ports,
     endpoints,
+    ...(wish.service.restart === undefined ? {} : { restart: wish.service.restart }),
     desired: 'run',
     createdAt: now,
   };

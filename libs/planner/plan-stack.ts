@@ -96,6 +96,7 @@ function serviceStep(service: Service, before: Service | undefined, networks: Ne
   const replicas = before.replicas === service.replicas ? [] : [`replicas: ${before.replicas} → ${service.replicas}`];
   const deep = [
     ...changedKeys(before.container, service.container),
+    ...(sameValue(before.restart, service.restart) ? [] : [`restart: ${showValue(before.restart)} → ${showValue(service.restart)}`]),
     ...(sameValue(before.ports, service.ports) ? [] : [`ports: ${showPorts(before)} → ${showPorts(service)}`]),
     ...(sameValue(before.networks, service.networks) ? [] : [`networks: ${showNetworks(before)} → ${showNetworks(service)}`]),
     ...Object.keys(service.networks)

@@ -14,12 +14,13 @@ export function canonical(value: unknown): string {
 export const sameValue = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b);
 
 /**
- * Container, ports, and the networks by id with their aliases; not the number of replicas. Ports and aliases are part of
- * the task record, and task records are immutable: so a change of either makes new tasks.
+ * Container, ports, restart policy, and the networks by id with their aliases; not the number of replicas. These are part
+ * of the task record, and task records are immutable: so a change makes new tasks.
  * @param networkIds network key → id of the stack's networks
  */
 export function specHash(service: Service, networkIds: ReadonlyMap<string, string>): string {
   const networks = Object.entries(service.networks).map(([key, attachment]) => [networkIds.get(key) ?? key, attachment]);
-  const text = canonical({ container: service.container, ports: service.ports, networks: Object.fromEntries(networks) });
+  const { container, ports, restart } = service;
+  const text = canonical({ container, ports, networks: Object.fromEntries(networks), restart });
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

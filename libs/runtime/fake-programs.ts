@@ -32,7 +32,7 @@ export function programOf(argv: readonly string[]): FakeProgram {
   if (name === 'echo') return program({ stdout: `${args.join(' ')}\n` });
   if (name === 'cat' && args.length === 0) return program({ echoesInput: true });
   if (name === 'sleep') return program({ runsMs: seconds(args[0]) });
-  if (name === 'sh' && args[0] === '-c') return script(args[1] ?? '');
+  if ((name === 'sh' || name === '/bin/sh') && args[0] === '-c') return script(args[1] ?? '');
   return program({ runsMs: Infinity });
 }
 

@@ -45,6 +45,8 @@ export class FakeRuntime implements Runtime {
   readonly #failures: { verb: string; error: Error }[] = [];
   /** Verbs called, in order: `create web-1`. */
   readonly calls: string[] = [];
+  /** First word of an exec's command → what becomes of it instead. */
+  readonly programs = new Map<string, Partial<FakeProgram>>();
 
   constructor(options: { images?: string[]; remote?: FakeRemoteImage[] } = {}) {
     for (const name of options.images ?? []) this.addImage(name);
@@ -53,9 +55,9 @@ export class FakeRuntime implements Runtime {
 
   // What a test does to it.
 
-  addImage(name: string): ImageInfo {
+  addImage(name: string, more: Pick<ImageInfo, 'healthcheck' | 'shell'> = {}): ImageInfo {
     const whole = normalizeReference(name);
-    const image = { name: whole, digest: fakeDigest(whole), sizeBytes: 1000, platforms: ['linux/amd64'] };
+    const image = { name: whole, digest: fakeDigest(whole), sizeBytes: 1000, platforms: ['linux/amd64'], ...more };
     this.#images.set(whole, image);
     return image;
   }
@@ -139,7 +141,8 @@ export class FakeRuntime implements Runtime {
     if (!container) throw new WeftError('NOT_FOUND', `no container ${request.containerId}`);
     if (container.process?.info().state !== 'running')
       throw new WeftError('RUNTIME', { what: 'cannot run a command in the container', why: 'the container does not run' });
-    return fakeSession(request);
+    const known = programOf(request.argv);
+    return fakeSession({ ...known, ...this.programs.get(request.argv[0] ?? '') });
   }
 
   events(onEvent: (event: RuntimeEvent) => void): { stop(): void } {
@@ -283,8 +286,7 @@ class FakeProcess {
   }
 }
 
-function fakeSession(request: ExecRequest): ExecSession {
-  const program = programOf(request.argv);
+function fakeSession(program: FakeProgram): ExecSession {
   const stdout = new PassThrough();
   let finish: (code: number) => void = () => undefined;
   const exited = new Promise<number>((resolve) => (finish = resolve));

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { WeftError } from '#base/errors.js';
 import { isDigest } from './reference.js';
+import type { ImageHealthcheck } from './runtime.js';
 
 export const MEDIA = {
   ociIndex: 'application/vnd.oci.image.index.v1+json',
@@ -33,6 +34,23 @@ const manifest = z.object({ mediaType: z.string().optional(), config: descriptor
 
 /** Go writes empty lists and maps as null. */
 const nullable = <T extends z.ZodType>(type: T) => type.nullish().transform((v) => v ?? undefined);
+/** Docker writes times in nanoseconds, and 0 for "not said". */
+const nanoseconds = z
+  .number()
+  .nullish()
+  .transform((ns) => (ns ? Math.max(1, Math.round(ns / 1e6)) : undefined));
+const healthcheck = z.object({
+  Test: nullable(z.array(z.string())),
+  Interval: nanoseconds,
+  Timeout: nanoseconds,
+  StartPeriod: nanoseconds,
+  StartInterval: nanoseconds,
+  Retries: z
+    .number()
+    .int()
+    .nullish()
+    .transform((n) => n || undefined),
+});
 const process = z.object({
   User: nullable(z.string()),
   Env: nullable(z.array(z.string())),
@@ -40,6 +58,8 @@ const process = z.object({
   Cmd: nullable(z.array(z.string())),
   WorkingDir: nullable(z.string()),
   StopSignal: nullable(z.string()),
+  Shell: nullable(z.array(z.string())),
+  Healthcheck: nullable(healthcheck),
 });
 const config = z.object({
   architecture: z.string().default(''),
@@ -62,6 +82,9 @@ export interface ImageConfig {
   cmd: string[];
   workingDir?: string;
   stopSignal?: string;
+  healthcheck?: ImageHealthcheck;
+  /** What runs a command that is one line, instead of `/bin/sh -c`. */
+  shell?: string[];
   /** Digests of the uncompressed layers, lowest first. */
   diffIds: string[];
 }
@@ -93,9 +116,16 @@ export function parseManifest(bytes: Uint8Array, what: string): { index: ImageIn
   return { manifest: decodeImagePart(manifest, value, what) };
 }
 
+function healthOf(h: z.infer<typeof healthcheck> | undefined): ImageHealthcheck | undefined {
+  if (!h?.Test?.length) return undefined;
+  const { Test: test, Interval: intervalMs, Timeout: timeoutMs, StartPeriod: startPeriodMs, StartInterval: startIntervalMs } = h;
+  return { test, intervalMs, timeoutMs, startPeriodMs, startIntervalMs, retries: h.Retries };
+}
+
 /** @throws IMAGE_INVALID */
 export function parseConfig(bytes: Uint8Array, what: string): ImageConfig {
   const c = decodeImagePart(config, parseJson(bytes, what), what);
+  const health = healthOf(c.config?.Healthcheck);
   return {
     platform: { os: c.os, architecture: c.architecture, ...(c.variant ? { variant: c.variant } : {}) },
     env: c.config?.Env ?? [],
@@ -104,6 +134,8 @@ export function parseConfig(bytes: Uint8Array, what: string): ImageConfig {
     ...(c.config?.User ? { user: c.config.User } : {}),
     ...(c.config?.WorkingDir ? { workingDir: c.config.WorkingDir } : {}),
     ...(c.config?.StopSignal ? { stopSignal: c.config.StopSignal } : {}),
+    ...(health ? { healthcheck: health } : {}),
+    ...(c.config?.Shell?.length ? { shell: c.config.Shell } : {}),
     diffIds: c.rootfs.diff_ids ?? [],
   };
 }

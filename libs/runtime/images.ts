@@ -163,6 +163,8 @@ export function infoOf(name: string, image: LoadedImage): ImageInfo {
     platforms: platforms?.length
       ? [...new Set(platforms)]
       : [formatPlatform(image.config.platform.os ? image.config.platform : { os: 'linux', architecture: 'unknown' })],
+    ...(image.config.healthcheck ? { healthcheck: image.config.healthcheck } : {}),
+    ...(image.config.shell ? { shell: image.config.shell } : {}),
   };
 }
 

@@ -71,6 +71,16 @@ export type RuntimeEvent =
   /** Events may have been missed (connection lost and back): list again. */
   | { type: 'resync' };
 
+/** HEALTHCHECK of an image, as Docker stores it: `test` begins with CMD, CMD-SHELL or NONE. What is not said is left out. */
+export interface ImageHealthcheck {
+  test: string[];
+  intervalMs?: number;
+  timeoutMs?: number;
+  startPeriodMs?: number;
+  startIntervalMs?: number;
+  retries?: number;
+}
+
 export interface ImageInfo {
   /** Normalised reference: docker.io/library/busybox:latest */
   name: string;
@@ -78,6 +88,9 @@ export interface ImageInfo {
   digest: string;
   sizeBytes: number;
   platforms: string[];
+  healthcheck?: ImageHealthcheck;
+  /** SHELL of the image: what runs a command that is one line, instead of `/bin/sh -c`. */
+  shell?: string[];
 }
 
 export interface RegistryAuth {

@@ -9,6 +9,9 @@ import type { Log } from '#base/log.js';
 import type { Task, TaskState } from '#model/task.js';
 import type { ContainerInfo, Runtime, RuntimeEvent } from '#runtime/runtime.js';
 import type { DesiredStore } from '../desired-store.js';
+import type { HealthProbe } from '#model/healthcheck.js';
+import { HealthWatch } from '../health-watch.js';
+import { healthMessage, type Health } from '../judge-health.js';
 import type { Ledger } from '../ledger.js';
 import { Observed } from '../observed.js';
 import {
@@ -19,6 +22,7 @@ import {
   inSeconds,
   NAME_LABEL,
   newMemory,
+  notAgain,
   planTasks,
   TASK_LABEL,
   type Operation,
@@ -56,12 +60,15 @@ export class TasksLoop {
   /** Present containers in which the kernel killed something because their memory was used up. */
   readonly #outOfMemory = new Set<string>();
   readonly #ending = new AbortController();
+  readonly #health: HealthWatch;
   #stopped = false;
   #planned = false;
   #wake: NodeJS.Timeout | undefined;
 
   constructor(options: TasksLoopOptions) {
     this.#o = options;
+    const { runtime, clock, log } = options;
+    this.#health = new HealthWatch({ runtime, clock, log, onChange: (id, health) => this.#healthChanged(id, health) });
   }
 
   /** Looks once at what is there (waiting for the runtime if need be); then works until stopped. */
@@ -82,6 +89,7 @@ export class TasksLoop {
   async stop(graceMs = 2_000): Promise<void> {
     this.#stopped = true;
     this.#ending.abort();
+    this.#health.endAll();
     clearTimeout(this.#wake);
     for (const stop of this.#stops.splice(0)) await stop();
     const over = new AbortController();
@@ -189,7 +197,8 @@ export class TasksLoop {
 
   #meet(task: Task): void {
     this.#memory.set(task.id, newMemory(this.#o.ledger.get(task.id)));
-    if (task.desired === 'run') this.#say(task, 'pending', '');
+    if (this.#recall(task.id).phase === 'done') this.#sayDone(task);
+    else if (task.desired === 'run') this.#say(task, 'pending', '');
   }
 
   /** The record is gone: nothing is left to say about it. What its container leaves behind is swept by cleaning. */
@@ -200,6 +209,7 @@ export class TasksLoop {
       this.#memory.delete(id);
       this.#createdAt.delete(id);
       this.#outOfMemory.delete(id);
+      this.#health.end(id);
       this.#o.board.forget(id);
     }
   }
@@ -236,12 +246,13 @@ export class TasksLoop {
     const isFirstTry = this.#recall(task.id).attempts === 0;
     // A try that failed may have left anything.
     const isFirst = isFirstTry && this.#observed.get(task.id) === undefined;
-    await runner.run(task, isFirst, (step) => {
+    const probe = await runner.run(task, isFirst, (step) => {
       if (step === 'created') this.#created(task);
       // Later tries leave what went wrong to be read, until it is right.
       else if (isFirstTry) this.#say(task, step, '');
     });
-    this.#remember(task, afterStart(this.#recall(task.id), clock.now(), again));
+    this.#remember(task, { ...afterStart(this.#recall(task.id), clock.now(), again), health: probe && 'starting' });
+    if (probe) this.#health.begin(task.id, probe, clock.now());
     // Its exit may have been heard already: the next pass sees it.
     if (this.#observed.get(task.id)?.state === 'created') this.#observed.put(infoOf(task, 'running'));
     this.#say(task, 'running', '');
@@ -258,6 +269,7 @@ export class TasksLoop {
     const { runner, ledger, clock, log } = this.#o;
     const startedAt = ledger.get(task.id)?.startedAt ?? clock.now();
     this.#remember(task, { ...this.#recall(task.id), phase: 'running', startedAt });
+    // With the health it had: a restart of the agent is no reason to send nobody there.
     this.#say(task, 'running', '');
     log.info({ task: task.name, id: task.id }, 'adopted: it runs already');
     await runner
@@ -265,20 +277,55 @@ export class TasksLoop {
       .catch((error: unknown) =>
         log.warn({ task: task.name, error: messageOf(error) }, 'the log of an adopted container could not be opened'),
       );
+    await this.#adoptHealth(task, startedAt);
+  }
+
+  async #adoptHealth(task: Task, startedAt: number): Promise<void> {
+    const { runner } = this.#o;
+    const image = this.#observed.get(task.id)?.image ?? task.container.image;
+    const probe: HealthProbe | undefined = await runner.probeOf(task, image);
+    const memory = this.#recall(task.id);
+    if (this.#stopped || memory.phase !== 'running') return;
+    if (probe) this.#health.begin(task.id, probe, startedAt, memory.health);
+    const health = probe && (memory.health ?? 'starting');
+    if (health === memory.health) return;
+    this.#remember(task, { ...memory, health });
+    this.#say(task, 'running', '');
+  }
+
+  #healthChanged(taskId: string, health: Health): void {
+    const task = this.#o.store.byKind.tasks.find((t) => t.id === taskId);
+    const memory = this.#recall(taskId);
+    if (!task || task.desired !== 'run' || memory.phase !== 'running') return;
+    this.#remember(task, { ...memory, health: health.state });
+    this.#say(task, 'running', healthMessage(health));
   }
 
   async #ended(task: Task, end: { exitCode?: number; exitedAt: number }): Promise<void> {
     const { clock, log } = this.#o;
     const now = clock.now();
-    const memory = afterEnd(this.#recall(task.id), end, now);
+    this.#health.end(task.id);
+    const memory = afterEnd(this.#recall(task.id), end, now, task.restart);
     this.#remember(task, memory);
+    if (memory.phase === 'done') {
+      log.info({ task: task.name, id: task.id, exitCode: memory.exitCode, restarts: memory.restarts }, 'ended, and stays so');
+      return this.#sayDone(task);
+    }
     const message = `${howItEnded(end.exitCode, this.#outOfMemory.has(task.id))}; restarting in ${inSeconds(memory.notBefore - now)}`;
     this.#say(task, 'restarting', message);
     log.warn({ task: task.name, id: task.id, restarts: memory.restarts }, message);
   }
 
+  #sayDone(task: Task): void {
+    const memory = this.#recall(task.id);
+    const ended = howItEnded(memory.exitCode, this.#outOfMemory.has(task.id));
+    if (memory.exitCode === 0) this.#say(task, 'complete', '');
+    else this.#say(task, 'failed', `${ended}; ${notAgain(task.restart, memory)}`);
+  }
+
   async #stop(task: Task, exists: boolean): Promise<void> {
     const { runner, log } = this.#o;
+    this.#health.end(task.id);
     let exitCode = this.#recall(task.id).exitCode;
     if (exists) {
       await this.#drain(task);
@@ -332,8 +379,9 @@ export class TasksLoop {
   }
 
   #note(task: Task): void {
-    const { restarts, startedAt, exitCode } = this.#recall(task.id);
-    this.#o.ledger.note(task.id, { name: task.name, restarts, startedAt, exitCode });
+    const { restarts, startedAt, exitCode, tries, health, phase } = this.#recall(task.id);
+    const done = phase === 'done' ? { done: true } : {};
+    this.#o.ledger.note(task.id, { name: task.name, restarts, startedAt, exitCode, tries, health, ...done });
   }
 
   #markRemoved(taskId: string, name: string): void {
@@ -342,8 +390,17 @@ export class TasksLoop {
   }
 
   #say(task: Task, state: TaskState, message: string): void {
-    const { restarts, exitCode, startedAt } = this.#recall(task.id);
-    this.#o.board.set({ taskId: task.id, state, message, restarts, exitCode, startedAt });
+    const { restarts, exitCode, startedAt, health, phase, notBefore } = this.#recall(task.id);
+    this.#o.board.set({
+      taskId: task.id,
+      state,
+      health: state === 'running' ? health : undefined,
+      message,
+      restarts,
+      exitCode,
+      startedAt,
+      nextTryAt: phase === 'waiting' && (state === 'failed' || state === 'restarting') ? notBefore : undefined,
+    });
   }
 }
 

@@ -1,0 +1,79 @@
+import type { Service } from '#model/stack.js';
+import { ComposeErrors } from './issue.js';
+import { parseCompose } from './parse-compose.js';
+
+const parse = (...lines: string[]) =>
+  parseCompose({
+    text: ['name: s', 'services:', '  web:', '    image: busybox', ...lines.map((line) => `    ${line}`), ''].join('\n'),
+    file: 'stack.yaml',
+    env: {},
+    projectDirectory: '/srv/s',
+  }).stack.services['web'] as Service;
+
+function faults(...lines: string[]): string[] {
+  try {
+    parse(...lines);
+  } catch (error) {
+    if (error instanceof ComposeErrors) return error.issues.map((i) => `${i.line}:${i.column}: ${i.path}: ${i.message}`);
+    throw error;
+  }
+  return [];
+}
+
+describe('healthcheck', () => {
+  it('is taken over', () => {
+    expect(
+      parse('healthcheck: { test: curl -f localhost, interval: 1m30s, timeout: 10s, retries: 3, start_period: 40s, start_interval: 5s }')
+        .container.healthcheck,
+    ).toEqual({
+      test: ['CMD-SHELL', 'curl -f localhost'],
+      intervalMs: 90_000,
+      timeoutMs: 10_000,
+      retries: 3,
+      startPeriodMs: 40_000,
+      startIntervalMs: 5_000,
+    });
+    expect(parse('healthcheck: { test: [CMD, wget, -q, "http://localhost"] }').container.healthcheck).toEqual({
+      test: ['CMD', 'wget', '-q', 'http://localhost'],
+    });
+  });
+
+  it('that only changes a time leaves the test to the image', () => {
+    expect(parse('healthcheck: { interval: 5s }').container.healthcheck).toEqual({ intervalMs: 5_000 });
+  });
+
+  it.each([['{ disable: true }'], ['{ test: [NONE] }'], ['{ test: [CMD, "true"], disable: true }']])('%s is none', (text) =>
+    expect(parse(`healthcheck: ${text}`).container.healthcheck).toEqual({ test: ['NONE'] }),
+  );
+
+  it.each([
+    ['{ test: [curl, x] }', /expected CMD, CMD-SHELL or NONE/],
+    ['{ test: [CMD] }', /names no command/],
+    ['{ test: [CMD-SHELL, a, b] }', /takes one line/],
+    ['{ test: x, interval: 0s }', /a time like/],
+    ['{ test: x, retries: 0 }', /retries/],
+  ])('%s is refused', (text, fault) => expect(faults(`healthcheck: ${text}`).join()).toMatch(fault));
+});
+
+describe('restart', () => {
+  it.each([
+    ['"no"', { condition: 'none' }],
+    ['always', { condition: 'any' }],
+    ['unless-stopped', { condition: 'any' }],
+    ['on-failure', { condition: 'on-failure' }],
+    ['on-failure:3', { condition: 'on-failure', maxAttempts: 3 }],
+  ])('%s', (text, policy) => expect(parse(`restart: ${text}`).restart).toEqual(policy));
+
+  it('is nothing where nothing is said, and deploy.restart_policy counts more', () => {
+    expect(parse()).not.toHaveProperty('restart');
+    expect(
+      parse('restart: always', 'deploy: { restart_policy: { condition: on-failure, delay: 5s, max_attempts: 3, window: 2m } }').restart,
+    ).toEqual({ condition: 'on-failure', delayMs: 5_000, maxAttempts: 3, windowMs: 120_000 });
+    expect(parse('deploy: { restart_policy: {} }').restart).toEqual({ condition: 'any' });
+  });
+
+  it.each([['restart: sometimes'], ['restart: on-failure:x'], ['deploy: { restart_policy: { condition: never } }']])(
+    '%s is refused',
+    (line) => expect(faults(line)).toHaveLength(1),
+  );
+});
