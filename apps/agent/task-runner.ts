@@ -59,11 +59,7 @@ export class TaskRunner {
    * `isFirst`: there is no earlier one. `onStep` hears how far it is; 'created' comes before its process begins.
    * Resolves with how its health is to be checked.
    */
-  async run(
-    task: Task,
-    isFirst: boolean,
-    onStep: (step: 'preparing' | 'starting' | 'created') => void,
-  ): Promise<HealthProbe | undefined> {
+  async run(task: Task, isFirst: boolean, onStep: (step: 'preparing' | 'starting' | 'created') => void): Promise<HealthProbe | undefined> {
     const { runtime, keeper, layout, nodeName, placeOf, inTurn, clock, log } = this.#d;
     const stdio = layout.stdio(task.id);
     onStep('preparing');
