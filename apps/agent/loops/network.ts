@@ -67,12 +67,20 @@ interface Waiter {
   reject: (error: WeftError) => void;
 }
 
+/** A namespace that somebody waits for. */
+interface Wanted {
+  path: string;
+  isThere: boolean;
+}
+
 export class NetworkLoop implements TaskNetwork {
   /** Kernel objects put back since the start. */
   driftRepairs = 0;
   readonly #o: NetworkLoopOptions;
   readonly #stops: Stop[] = [];
   readonly #waiters = new Set<Waiter>();
+  readonly #wanted = new Set<Wanted>();
+  #looking: Promise<void> | undefined;
   /** Tasks whose namespaces the kernel has, finished. */
   #finished: ReadonlySet<string> = new Set();
   /** Tasks whose network must not be made here, and why. */
@@ -138,14 +146,33 @@ export class NetworkLoop implements TaskNetwork {
   async made(taskId: string, timeoutMs: number): Promise<string> {
     const { clock } = this.#o;
     const deadline = clock.monotonic() + timeoutMs;
-    const path = pathOf(taskId);
-    while (!this.#finished.has(taskId) && !(await isNamespace(path))) {
-      const refusal = this.#refused.get(taskId);
-      if (refusal) throw refusal;
-      if (clock.monotonic() > deadline) throw this.#notReady(taskId);
-      await clock.sleep(LOOK_MS);
+    const wanted: Wanted = { path: pathOf(taskId), isThere: false };
+    this.#wanted.add(wanted);
+    try {
+      while (!wanted.isThere && !this.#finished.has(taskId)) {
+        if (clock.monotonic() > deadline) throw this.#notReady(taskId);
+        this.#looking ??= this.#look().finally(() => (this.#looking = undefined));
+        await this.#looking;
+        const refusal = wanted.isThere ? undefined : this.#refused.get(taskId);
+        if (refusal) throw refusal;
+      }
+      return wanted.path;
+    } finally {
+      this.#wanted.delete(wanted);
     }
-    return path;
+  }
+
+  /**
+   * One look on behalf of all who wait: each for itself, they would take the CPU from what they wait for. Namespaces are made
+   * in the order of their names, so behind the first that is missing none is looked for; if that one cannot be made, the
+   * others' are finished without a look.
+   */
+  async #look(): Promise<void> {
+    const inOrder = [...this.#wanted].sort((a, b) => (a.path < b.path ? -1 : 1));
+    for (const wanted of inOrder) {
+      wanted.isThere = await isNamespace(wanted.path);
+      if (!wanted.isThere) return this.#o.clock.sleep(LOOK_MS);
+    }
   }
 
   async ready(taskId: string, timeoutMs: number): Promise<string> {
