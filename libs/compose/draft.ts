@@ -1,15 +1,28 @@
 /** What is gathered while a file is read: values of the model, with the places that later checks need to name. */
-import type { MountWish, NetworkWish, Port, RestartPolicy, Service, VolumeWish } from '#model/stack.js';
+import type { Attachment, MountWish, NetworkWish, Port, RestartPolicy, Service, VolumeWish } from '#model/stack.js';
 import type { Position } from './issue.js';
+import type { PlacedSubnet } from './read-ipam.js';
 
 /** The top level. Networks and volumes are read before services, wherever they stand in the file. */
 export interface ProjectDraft {
   name: string;
-  networks: Map<string, { wish: NetworkWish; at: Position }>;
+  networks: Map<string, { wish: NetworkWish; at: Position; subnets: readonly PlacedSubnet[] }>;
   volumes: Map<string, { wish: VolumeWish; at: Position }>;
   services: Map<string, Service>;
   /** Of every service, to find two that want one port of the node. */
   ports: PlacedPort[];
+  /** Of every service: addresses and MACs that it names as its own. */
+  statics: StaticAddress[];
+}
+
+export interface StaticAddress {
+  kind: 'address' | 'mac';
+  service: string;
+  /** Key of the network. */
+  network: string;
+  text: string;
+  at: Position;
+  path: string;
 }
 
 export interface PlacedPort {
@@ -22,7 +35,7 @@ export interface ServiceDraft {
   project: ProjectDraft;
   name: string;
   container: Partial<Service['container']>;
-  networks: Map<string, string[]>;
+  networks: Map<string, Attachment>;
   ports: PlacedPort[];
   /** Of the service as a whole, not of its containers. */
   traits: Pick<Service, 'endpointMode' | 'affinity' | 'drainMs' | 'dnsTtlSeconds' | 'expose' | 'labels'>;

@@ -19,6 +19,7 @@ import {
   map,
   object,
   path,
+  refused,
   string,
   text,
   type ObjectShape,
@@ -29,9 +30,9 @@ import { external, inKey, oneOrList } from './short-forms.js';
 
 const POOL = object('an ipam config', {
   subnet: [string, honoured],
-  gateway: [string, later],
-  ip_range: [string, later],
-  aux_addresses: [map('an address', string), later],
+  gateway: [string, honoured],
+  ip_range: [string, honoured],
+  aux_addresses: [map('an address', string), honoured],
 });
 
 export const NETWORK = object(
@@ -39,21 +40,21 @@ export const NETWORK = object(
   {
     name: [string, honoured],
     driver: [string, honoured],
-    driver_opts: [OPTIONS, later],
+    driver_opts: [OPTIONS, differs('mtu and ipv6_routed; others are refused')],
     ipam: [
       object('ipam', {
-        driver: [string, later],
+        driver: [string, differs('only "default": Weft gives out addresses itself')],
         config: [list(POOL, { unique: byKey('subnet'), mergeItems: true }), honoured],
-        options: [OPTIONS, later],
+        options: [OPTIONS, refused('it has no IPAM drivers that could have options')],
       }),
       honoured,
     ],
-    external: [boolean, later],
+    external: [boolean, honoured],
     internal: [boolean, honoured],
-    attachable: [boolean, later],
+    attachable: [boolean, honoured],
     labels: [PAIRS, honoured],
-    enable_ipv4: [boolean, later],
-    enable_ipv6: [boolean, later],
+    enable_ipv4: [boolean, differs('only true')],
+    enable_ipv6: [boolean, honoured],
   },
   { short: external, nullable: true },
 );

@@ -1,6 +1,7 @@
 /** Compose files → stack: the canonical model (load-model.ts), then what of it the stack holds (read-*.ts). */
 import { stackSchema, type Stack } from '#model/stack.js';
 import { failure, report, warningLines, type Context, type Field } from './context.js';
+import { checkStatics } from './check-statics.js';
 import type { ProjectDraft } from './draft.js';
 import { joinPath, type Position } from './issue.js';
 import { COMPOSE_FILE } from './key-table.js';
@@ -58,11 +59,12 @@ const TOP_LEVEL_KEYS: KeyTable<TopLevel> = {
 function readProject(c: Context, field: Field, name: string): ProjectDraft {
   const top: TopLevel = {};
   readByTable(c, field, TOP_LEVEL_KEYS, top);
-  const project: ProjectDraft = { name, networks: new Map(), volumes: new Map(), services: new Map(), ports: [] };
+  const project: ProjectDraft = { name, networks: new Map(), volumes: new Map(), services: new Map(), ports: [], statics: [] };
   if (top.networks) readNetworks(c, top.networks, project);
   if (top.volumes) readVolumeWishes(c, top.volumes, project);
   if (top.services) for (const entry of namedEntries(c, top.services, 'service')) readService(c, entry, project);
   checkPortClashes(c, project.ports);
+  checkStatics(c, project);
   return project;
 }
 

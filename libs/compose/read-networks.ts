@@ -1,12 +1,11 @@
 /** Networks and volumes: declared at the top level, named by services. */
-import { cidrsOverlap, parseCidr } from '#base/address.js';
-import { messageOf, WeftError } from '#base/errors.js';
+import { isMac } from '#base/address.js';
+import { familyOf } from '#base/ip.js';
 import { GLOBAL_NAME_PATTERN, HOSTNAME_PATTERN, SERVICE_PATTERN } from '#model/names.js';
-import type { NetworkWish, VolumeWish } from '#model/stack.js';
+import type { Attachment, NetworkWish, VolumeWish } from '#model/stack.js';
 import {
   entriesOf,
   isNull,
-  itemsOf,
   readBoolean,
   readChoice,
   readMatching,
@@ -16,47 +15,52 @@ import {
   type Context,
   type Field,
 } from './context.js';
-import type { ProjectDraft, ServiceDraft } from './draft.js';
+import type { ProjectDraft, ServiceDraft, StaticAddress } from './draft.js';
 import { quote, type Position } from './issue.js';
 import { NETWORK, objectAt, VOLUME } from './key-table.js';
 import { SERVICE } from './key-table-service.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
+import { readDriverOptions } from './read-driver-opts.js';
+import { overlaps, readAddress, readIpam, type PlacedSubnet } from './read-ipam.js';
 import { readLabels, readUniqueList } from './read-pairs.js';
 
 const KEY_RULE = 'letters, digits, "-" and "_", beginning with a letter or digit, 63 characters at most';
 const GLOBAL_NAME_RULE = 'letters, digits, "-", "_" and ".", beginning with a letter or digit, 128 characters at most';
-/** The smallest subnet that holds a gateway, a node's address, a VIP and a task. */
-const MAX_PREFIX = 29;
 
-type NetworkDraft = Partial<NetworkWish> & { subnetAt?: Position };
+interface NetworkDraft {
+  given: Partial<NetworkWish>;
+  subnets: PlacedSubnet[];
+  options?: Field;
+  /** The first key that says how the network is made. */
+  making?: Field;
+}
 
-const IPAM = objectAt(NETWORK, 'ipam');
-
-const IPAM_CONFIG_KEYS: KeyTable<NetworkDraft> = {
-  shape: objectAt(IPAM, 'config'),
-  keys: { subnet: readSubnet },
-};
-
-const IPAM_KEYS: KeyTable<NetworkDraft> = {
-  shape: IPAM,
-  keys: {
-    config: (c, field, network) => {
-      const items = itemsOf(c, field, 'a list with one subnet') ?? [];
-      if (items.length > 1) reject(c, field, `expected one subnet, found ${items.length}`);
-      for (const item of items.slice(0, 1)) readByTable(c, item, IPAM_CONFIG_KEYS, network);
-    },
-  },
-};
+/** Of a network that is there already, nothing but its name can be said. */
+const making =
+  (read: (c: Context, field: Field, draft: NetworkDraft) => void) =>
+  (c: Context, field: Field, draft: NetworkDraft): void => {
+    draft.making ??= field;
+    read(c, field, draft);
+  };
 
 const NETWORK_KEYS: KeyTable<NetworkDraft> = {
   shape: NETWORK,
   keys: {
-    name: (c, field, network) => void (network.name = readMatching(c, field, GLOBAL_NAME_PATTERN, GLOBAL_NAME_RULE)),
-    driver: (c, field, network) =>
-      void (network.driver = readChoice(c, field, ['overlay', 'bridge'], 'Weft does not support other drivers yet')),
-    internal: (c, field, network) => void (network.internal = readBoolean(c, field)),
-    labels: (c, field, network) => void (network.labels = readLabels(c, field)),
-    ipam: (c, field, network) => readByTable(c, field, IPAM_KEYS, network),
+    name: (c, field, { given }) => void (given.name = readMatching(c, field, GLOBAL_NAME_PATTERN, GLOBAL_NAME_RULE)),
+    external: (c, field, { given }) => void (given.external = readBoolean(c, field) || undefined),
+    driver: making(
+      (c, field, { given }) => void (given.driver = readChoice(c, field, ['overlay', 'bridge'], 'Weft does not support other drivers yet')),
+    ),
+    driver_opts: making((_, field, draft) => void (draft.options = field)),
+    internal: making((c, field, { given }) => void (given.internal = readBoolean(c, field))),
+    attachable: making((c, field, { given }) => void (given.attachable = readBoolean(c, field))),
+    labels: making((c, field, { given }) => void (given.labels = readLabels(c, field))),
+    ipam: making((c, field, { subnets }) => void subnets.push(...readIpam(c, field))),
+    enable_ipv4: making((c, field) => {
+      if (readBoolean(c, field) === false)
+        reject(c, field, 'every network has IPv4', 'leave it out; services may use IPv6 alone all the same');
+    }),
+    enable_ipv6: making((c, field, { given }) => void (given.ipv6 = readBoolean(c, field) || undefined)),
   },
 };
 
@@ -68,19 +72,6 @@ const VOLUME_KEYS: KeyTable<Partial<VolumeWish>> = {
     labels: (c, field, volume) => void (volume.labels = readLabels(c, field)),
   },
 };
-
-function readSubnet(c: Context, field: Field, network: NetworkDraft): void {
-  const text = readString(c, field, 'an IPv4 subnet like 10.1.0.0/24');
-  if (text === undefined) return;
-  try {
-    const { prefix } = parseCidr(text);
-    if (prefix > MAX_PREFIX) return reject(c, field, `a subnet of a network is /${MAX_PREFIX} or larger, found ${quote(text)}`);
-    network.subnet = text;
-    network.subnetAt = field.value.at;
-  } catch (error) {
-    reject(c, field, `expected an IPv4 subnet like 10.1.0.0/24: ${messageOf(error)}`, error instanceof WeftError ? error.hint : undefined);
-  }
-}
 
 /** Entries of a map whose keys the user chose. */
 export function namedEntries(c: Context, field: Field, what: string): (Field & { key: string })[] {
@@ -95,14 +86,31 @@ function isKey(c: Context, entry: Field & { key: string }, what: string): boolea
 
 export function readNetworks(c: Context, field: Field, project: ProjectDraft): void {
   for (const entry of namedEntries(c, field, 'network')) {
-    const draft: NetworkDraft = {};
+    const draft: NetworkDraft = { given: {}, subnets: [] };
     if (!isNull(entry.value)) readByTable(c, entry, NETWORK_KEYS, draft);
-    const { subnetAt, ...given } = draft;
-    const wish = { ...defaultNetwork(project.name, entry.key), ...defined(given) };
+    const wish = { ...defaultNetwork(project.name, entry.key), ...defined({ ...draft.given, ...subnetsOf(c, draft) }) };
+    const options = draft.options && readDriverOptions(c, draft.options, wish.driver);
+    if (options && Object.keys(options).length > 0) wish.options = options;
+    if (wish.external && draft.making)
+      report(
+        c,
+        draft.making.at,
+        draft.making.path,
+        'the network is external: it is made elsewhere, and that is said there',
+        'keep "name" alone beside "external"',
+      );
     checkGlobalName(c, entry, wish.name, 'network', project.networks);
-    if (wish.subnet !== undefined) checkOverlap(c, subnetAt ?? entry.at, entry.path, wish.subnet, project);
-    project.networks.set(entry.key, { wish, at: subnetAt ?? entry.at });
+    for (const subnet of draft.subnets) checkOverlap(c, subnet, project);
+    project.networks.set(entry.key, { wish, at: draft.subnets[0]?.at ?? entry.at, subnets: draft.subnets });
   }
+}
+
+function subnetsOf(c: Context, { given, subnets }: NetworkDraft): Pick<NetworkWish, 'subnet' | 'ipam'> {
+  const six = subnets.find((s) => familyOf(s.wish.subnet) === 6);
+  if (six && !given.ipv6) report(c, six.at, six.path, 'an IPv6 subnet on a network without IPv6', 'add "enable_ipv6: true" to the network');
+  const subnet = subnets.find((s) => s !== six)?.wish.subnet;
+  const isPlain = subnets.length === 1 && !six && Object.keys(subnets[0]?.wish ?? {}).length === 1;
+  return { subnet, ipam: subnets.length === 0 || isPlain ? undefined : subnets.map((s) => s.wish) };
 }
 
 const defined = <T extends object>(value: T): Partial<T> =>
@@ -116,15 +124,12 @@ const defaultNetwork = (stack: string, key: string): NetworkWish => ({
   labels: {},
 });
 
-function checkOverlap(c: Context, at: Position, path: string, subnet: string, project: ProjectDraft): void {
-  for (const [key, other] of project.networks) {
-    if (other.wish.subnet === undefined || !cidrsOverlap(parseCidr(subnet), parseCidr(other.wish.subnet))) continue;
-    report(
-      c,
-      at,
-      path,
-      `the subnet ${subnet} overlaps ${other.wish.subnet} of networks.${key} at ${c.file}:${other.at.line}:${other.at.column}`,
-    );
+function checkOverlap(c: Context, subnet: PlacedSubnet, project: ProjectDraft): void {
+  for (const [key, { subnets }] of project.networks) {
+    const other = subnets.find((s) => overlaps(s, subnet));
+    if (!other) continue;
+    const place = `${c.file}:${other.at.line}:${other.at.column}`;
+    report(c, subnet.at, subnet.path, `the subnet ${subnet.wish.subnet} overlaps ${other.wish.subnet} of networks.${key} at ${place}`);
   }
 }
 
@@ -151,23 +156,58 @@ export function readVolumeWishes(c: Context, field: Field, project: ProjectDraft
   }
 }
 
-const ATTACHMENT_KEYS: KeyTable<{ aliases: string[] }> = {
+/** One attachment, and the addresses in it with their places. */
+interface AttachmentDraft {
+  attachment: Attachment;
+  fixed: Pick<StaticAddress, 'kind' | 'text' | 'at' | 'path'>[];
+}
+
+const ALIAS_RULE = 'a name of one label: letters, digits, "-" and "_"';
+
+const ATTACHMENT_KEYS: KeyTable<AttachmentDraft> = {
   shape: objectAt(SERVICE, 'networks'),
   keys: {
-    aliases: (c, field, attachment) => {
-      const rule = 'a host name: letters, digits, "-", "_" and "."';
-      attachment.aliases = readUniqueList(c, field, (_, item) => readMatching(c, item, HOSTNAME_PATTERN, rule));
+    aliases: (c, field, { attachment }) => {
+      attachment.aliases = readUniqueList(c, field, (_, item) => readAlias(c, item));
+    },
+    ipv4_address: (c, field, draft) => void (draft.attachment.ipv4 = readStatic(c, field, draft, 4)),
+    ipv6_address: (c, field, draft) => void (draft.attachment.ipv6 = readStatic(c, field, draft, 6)),
+    mac_address: (c, field, draft) => {
+      const text = readString(c, field, 'a MAC address')?.toLowerCase().replaceAll('-', ':');
+      if (text === undefined) return;
+      if (!isMac(text) || text === '00:00:00:00:00:00')
+        return reject(c, field, `expected a MAC address like 02:42:ac:11:00:02, found ${quote(text)}`);
+      if (Number.parseInt(text.slice(0, 2), 16) & 1) return reject(c, field, `${text} is a group address: no interface has one`);
+      draft.attachment.mac = text;
+      draft.fixed.push({ kind: 'mac', text, at: field.value.at, path: field.path });
     },
   },
 };
+
+/** A name with a dot would hide one of the world's, or one of another stack. */
+function readAlias(c: Context, item: Field): string | undefined {
+  const hint = 'a dot is what tells "service.stack" and names of the world from services';
+  const text = readMatching(c, item, HOSTNAME_PATTERN, ALIAS_RULE);
+  return text?.includes('.') ? void reject(c, item, `expected ${ALIAS_RULE}, found ${quote(text)}`, hint) : text;
+}
+
+function readStatic(c: Context, field: Field, draft: AttachmentDraft, family: 4 | 6): string | undefined {
+  const text = readAddress(c, field);
+  if (text === undefined) return undefined;
+  if (familyOf(text) !== family) return void reject(c, field, `expected an IPv${family} address, found ${quote(text)}`);
+  draft.fixed.push({ kind: 'address', text, at: field.value.at, path: field.path });
+  return text;
+}
 
 /** `networks` of a service. */
 export function readAttachments(c: Context, field: Field, draft: ServiceDraft): void {
   if (isNull(field.value)) return;
   for (const entry of entriesOf(c, field, 'a map of networks') ?? []) {
-    const attachment = { aliases: [] as string[] };
-    if (!isNull(entry.value)) readByTable(c, entry, ATTACHMENT_KEYS, attachment);
+    const one: AttachmentDraft = { attachment: { aliases: [] }, fixed: [] };
+    if (!isNull(entry.value)) readByTable(c, entry, ATTACHMENT_KEYS, one);
     // That one is not declared has been told.
-    if (draft.project.networks.has(entry.key)) draft.networks.set(entry.key, attachment.aliases);
+    if (!draft.project.networks.has(entry.key)) continue;
+    draft.networks.set(entry.key, defined(one.attachment) as Attachment);
+    draft.project.statics.push(...one.fixed.map((f) => ({ ...f, service: draft.name, network: entry.key })));
   }
 }

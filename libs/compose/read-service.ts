@@ -212,7 +212,7 @@ function finish(draft: ServiceDraft, replicas: number): Service {
       mounts: draft.mounts.map((m) => m.mount),
     },
     replicas,
-    networks: Object.fromEntries([...draft.networks].map(([key, aliases]) => [key, { aliases }])),
+    networks: Object.fromEntries(draft.networks),
     ports: draft.ports.map((p) => p.port),
     ...Object.fromEntries(Object.entries(draft.traits).filter(([, value]) => value !== undefined)),
     ...lifecycleOf(draft),

@@ -1,0 +1,80 @@
+/** `driver_opts` of a network: Docker's names and short ones, checked, and only those that the driver has. */
+import type { NetworkDriver, NetworkOptions } from '#model/stack.js';
+import { entriesOf, readInteger, readText, reject, report, type Context, type Field } from './context.js';
+import { quote } from './issue.js';
+import { nearest } from './nearest.js';
+import { NOT_YET } from './read-by-table.js';
+
+/** RFC 791: every host takes datagrams of this size; the length field of an IP packet has 16 bits. */
+const MIN_MTU_BYTES = 576;
+const MAX_MTU_BYTES = 65_535;
+
+type Take = (c: Context, field: Field, options: NetworkOptions) => void;
+
+interface Option {
+  drivers: readonly NetworkDriver[];
+  /** Left out while Weft does not do it. */
+  take?: Take;
+}
+
+const ALL: readonly NetworkDriver[] = ['overlay', 'bridge', 'macvlan', 'ipvlan'];
+const BRIDGED: readonly NetworkDriver[] = ['overlay', 'bridge'];
+
+const mtu: Option = { drivers: ALL, take: (c, field, options) => void (options.mtu = readInteger(c, field, MIN_MTU_BYTES, MAX_MTU_BYTES)) };
+
+/** On: `true`, or nothing at all, as with Docker's `--opt encrypted`. */
+function readSwitch(c: Context, field: Field): boolean | undefined {
+  const text = readText(c, field, 'true or false')?.toLowerCase();
+  if (text === undefined || text === 'true' || text === '') return text === undefined ? undefined : true;
+  return text === 'false' ? false : void reject(c, field, `expected true or false, found ${quote(text)}`);
+}
+
+export const DRIVER_OPTIONS: Readonly<Record<string, Option>> = {
+  mtu,
+  'com.docker.network.driver.mtu': mtu,
+  ipv6_routed: { drivers: BRIDGED, take: (c, field, options) => void (options.ipv6Routed = readSwitch(c, field)) },
+  encrypted: { drivers: ['overlay'] },
+  multicast: { drivers: ['overlay'] },
+  parent: { drivers: ['macvlan', 'ipvlan'] },
+  macvlan_mode: { drivers: ['macvlan'] },
+  ipvlan_mode: { drivers: ['ipvlan'] },
+};
+
+/** Docker's own that mean nothing here, and why. */
+const REFUSED: Readonly<Record<string, string>> = {
+  'com.docker.network.driver.overlay.vxlanid_list': 'Weft gives every network a VNI that no other has',
+  'com.docker.network.bridge.name': 'Weft names its bridges itself',
+  'com.docker.network.bridge.enable_ip_masquerade': 'say "internal: true" for a network without a way out',
+  'com.docker.network.bridge.enable_icc': 'give services that may not meet networks of their own',
+  'com.docker.network.bridge.host_binding_ipv4': 'name the address where the port is published',
+};
+
+export function readDriverOptions(c: Context, field: Field, driver: NetworkDriver): NetworkOptions {
+  const options: NetworkOptions = {};
+  for (const entry of entriesOf(c, field, 'a map of options') ?? []) {
+    const option = Object.hasOwn(DRIVER_OPTIONS, entry.key) ? DRIVER_OPTIONS[entry.key] : undefined;
+    if (!option) report(c, entry.at, entry.path, ...unknown(entry.key, driver));
+    else if (!option.drivers.includes(driver))
+      report(
+        c,
+        entry.at,
+        entry.path,
+        `the driver ${driver} has no option ${quote(entry.key)}`,
+        `it belongs to ${option.drivers.join(', ')}`,
+      );
+    else if (!option.take) report(c, entry.at, entry.path, NOT_YET, 'leave the option out');
+    else option.take(c, entry, options);
+  }
+  return options;
+}
+
+function unknown(key: string, driver: NetworkDriver): [message: string, hint: string] {
+  const why = Object.hasOwn(REFUSED, key) ? REFUSED[key] : undefined;
+  if (why !== undefined) return [`Weft refuses the option ${quote(key)}`, why];
+  const own = Object.keys(DRIVER_OPTIONS).filter((name) => DRIVER_OPTIONS[name]?.drivers.includes(driver));
+  const near = nearest(key, own);
+  return [
+    `${quote(key)} is not an option of the driver ${driver}`,
+    near === undefined ? `it has ${own.join(', ')}` : `did you mean "${near}"?`,
+  ];
+}
