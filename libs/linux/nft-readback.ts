@@ -14,9 +14,12 @@ const backendSchema = z.tuple([z.object({ concat: z.tuple([z.string(), z.number(
 
 export const objectsOf = (json: string): NftObject[] => readbackSchema.parse(JSON.parse(json)).nftables.filter((o) => !('metainfo' in o));
 
-/** A digest that is equal as long as nobody changes the table: no handles, no counts, sets sorted, nothing of virtual addresses. */
+/**
+ * A digest that is equal as long as nobody changes the table: no handles, no counts, sets sorted, nothing of virtual addresses,
+ * and not the table's name.
+ */
 export function digestOf(objects: readonly NftObject[]): string {
-  return hashOf(objects.filter((o) => !isOfVipChain(o)).map((o) => normal(isVipMap(o) ? withoutElements(o) : o)));
+  return hashOf(objects.filter((o) => !isOfVipChain(o) && !('table' in o)).map((o) => normal(isVipMap(o) ? withoutElements(o) : o)));
 }
 
 const hashOf = (value: unknown): string => createHash('sha256').update(JSON.stringify(value)).digest('hex');
@@ -108,7 +111,7 @@ function valueIn(backends: readonly (string | undefined)[], chain: string): stri
 function normal(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(normal);
   if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).filter(([key]) => key !== 'handle' && key !== 'packets' && key !== 'bytes');
+  const entries = Object.entries(value).filter(([key]) => key !== 'handle' && key !== 'table' && key !== 'packets' && key !== 'bytes');
   return Object.fromEntries(entries.map(([key, v]) => [key, key === 'elem' && Array.isArray(v) ? sorted(v.map(normal)) : normal(v)]));
 }
 

@@ -1,7 +1,8 @@
 /** Loading and reading back nft tables of ours. A table is replaced as a whole, in one transaction: no packet sees half of it. */
 import { createHash } from 'node:crypto';
 import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
-import { vipChainNames, vipScript, type VipRecord } from '#overlay/vip-table.js';
+import { tableText } from '#overlay/nft-text.js';
+import { vipChainLines, vipChainNames, vipScript, vipSets, type VipRecord } from '#overlay/vip-table.js';
 import { OUR_TABLES, TASK_TABLE, TASK_TABLE6 } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
 import type { Entry } from './enter.js';
@@ -22,6 +23,9 @@ export function script(operations: readonly TableOperation[]): string {
     })
     .join('');
 }
+
+/** Name of the copy that is read. */
+const PROBE = 'weft_probe';
 
 /** Digests of table texts that are remembered; then it begins anew. */
 const MOST_DIGESTS = 1_000;
@@ -87,7 +91,7 @@ export class NftTables {
   async observe(ns: string): Promise<SeenTables> {
     const seen: SeenTables = { texts: {}, vips: {} };
     for (const table of await this.#list(ns)) {
-      const objects = await this.#read(ns, table, []);
+      const objects = await this.#read(ns, table);
       if (!objects) continue;
       const loaded = this.#loaded.get(`${ns}|${table}`);
       const vips = vipsIn(objects);
@@ -104,11 +108,28 @@ export class NftTables {
       if (after === undefined) vips?.delete(address);
       else vips?.set(address, after);
     }
-    const kinds = new Set(vipChainNames(table, changes, refusing).map((name) => kindKey(table, name)));
+    const names = vipChainNames(table, changes, refusing);
+    const kinds = new Set(names.map((name) => kindKey(table, name)));
     if ([...kinds].every((kind) => this.#kinds.has(kind))) return;
-    for (const chain of vipChainsIn((await this.#read(ns, table, ['-t'])) ?? [])) {
-      const kind = kindKey(table, chain.name);
-      if (kinds.has(kind) && !this.#kinds.has(kind)) this.#kinds.set(kind, chain.digest);
+    const maps = tableText(vipSets(table), []);
+    for (const chain of vipChainsIn((await this.#probe(ns, table, maps, names)) ?? []))
+      this.#kinds.set(kindKey(table, chain.name), chain.digest);
+  }
+
+  /**
+   * Reads back how a table with this text would read, from a copy that is there for a moment: reading the table itself would cost
+   * by the number of its virtual addresses. The copy has none, so its hooks do nothing that the table's own do not. (A dormant
+   * copy would be better still, but nft 1.0.6 prints nonsense for the flags of a table in JSON.)
+   */
+  async #probe(ns: string, table: string, text: string, chains: readonly string[]): Promise<NftObject[] | undefined> {
+    const copy = `${table.split(' ')[0]} ${PROBE}`;
+    const clear = `table ${copy} {\n}\ndelete table ${copy}\n`;
+    const made = `${clear}table ${copy} {\n${text}\n}\n${chains.flatMap((name) => vipChainLines(copy, name)).join('\n')}\n`;
+    await this.#entry.exec(ns, ['nft', '-f', '-'], { input: made });
+    try {
+      return await this.#read(ns, copy);
+    } finally {
+      await this.#entry.exec(ns, ['nft', '-f', '-'], { input: clear });
     }
   }
 
@@ -125,9 +146,9 @@ export class NftTables {
     const known = this.#digests.get(key);
     if (known) return known;
     if (this.#digests.size >= MOST_DIGESTS) this.#digests.clear();
-    // A table that holds virtual addresses is told by its text, and those may be many.
-    const terse = hasVipMaps(text) ? ['-t'] : [];
-    const reading = this.#read(ns, table, terse).then((objects) => objects && digestOf(objects));
+    const reading = (hasVipMaps(text) ? this.#probe(ns, table, text, []) : this.#read(ns, table)).then(
+      (objects) => objects && digestOf(objects),
+    );
     this.#digests.set(key, reading);
     const forget = () => this.#digests.delete(key);
     reading.then((digest) => digest ?? forget(), forget);
@@ -142,9 +163,9 @@ export class NftTables {
     return OUR_TABLES.filter((table) => there.has(`table ${table}`));
   }
 
-  /** undefined if there is no such table. `terse`: without the elements of sets. */
-  async #read(ns: string, table: string, terse: readonly string[]): Promise<NftObject[] | undefined> {
-    const { stdout, exitCode } = await this.#entry.exec(ns, ['nft', '-j', ...terse, 'list', 'table', ...table.split(' ')], { accept: [1] });
+  /** undefined if there is no such table. */
+  async #read(ns: string, table: string): Promise<NftObject[] | undefined> {
+    const { stdout, exitCode } = await this.#entry.exec(ns, ['nft', '-j', 'list', 'table', ...table.split(' ')], { accept: [1] });
     return exitCode === 0 ? objectsOf(stdout) : undefined;
   }
 }

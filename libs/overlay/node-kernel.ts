@@ -6,7 +6,7 @@
  * O(endpoints of this node's networks) rows, O(tasks of this node) namespaces.
  */
 import { macOfIp } from '#base/address.js';
-import type { EndpointView, NetworkView } from '#model/node-view.js';
+import type { EndpointView, NetworkView, VipView } from '#model/node-view.js';
 import { ownsNamespace, type Task } from '#model/task.js';
 import type { ViewByKind } from '#model/view-state.js';
 import { isChildNetwork, parentDevice, vlanLinks, wireAddresses, wireLinks, wireRoutes, type WiredTask } from './child-network.js';
@@ -31,8 +31,8 @@ import { exitOf, taskInterfaces, type TaskInterface } from './task-interfaces.js
 import { taskNamespaceState } from './task-namespace.js';
 import type { Tunnel, TunnelKeys } from './tunnels.js';
 import { isEncrypted, tunnelOf } from './tunnels.js';
-import type { Vip, VipRecord } from './vip-table.js';
-import { vipChains, vipRecord, vipSets } from './vip-table.js';
+import type { VipRecord } from './vip-table.js';
+import { valueOf, vipChains, vipSets } from './vip-table.js';
 
 export interface HostInput {
   nodeId: string;
@@ -121,21 +121,32 @@ function indexView(view: ViewByKind, host: HostInput): Index {
     endpoints,
     flows,
     vips: sharedRecords((id) =>
-      (vips.get(id) ?? []).map((v) => ({ address: v.ipv4, backends: reachable(v.backends, id), affinity: v.affinity })),
+      (vips.get(id) ?? []).map((v) => {
+        const backends = reachable(v.backends, id);
+        return [v.ipv4, backends === v.backends ? rememberedValue(v) : valueOf({ ...v, backends })];
+      }),
     ),
     vips6: sharedRecords((id) =>
       (vips.get(id) ?? []).flatMap(({ ipv6, backends6 = [], affinity }) =>
-        ipv6 === undefined ? [] : [{ address: ipv6, backends: reachable(backends6, id), affinity }],
+        ipv6 === undefined ? [] : [[ipv6, valueOf({ backends: reachable(backends6, id), affinity })]],
       ),
     ),
   };
 }
 
-function sharedRecords(vipsOf: (networkId: string) => Vip[]): (networkIds: readonly string[]) => VipRecord {
+/** Views share what has not changed: of thousands of virtual addresses, the text of one is made anew. */
+const values = new WeakMap<VipView, string>();
+function rememberedValue(v: VipView): string {
+  const value = values.get(v) ?? valueOf(v);
+  values.set(v, value);
+  return value;
+}
+
+function sharedRecords(vipsOf: (networkId: string) => [address: string, value: string][]): (networkIds: readonly string[]) => VipRecord {
   const known = new Map<string, VipRecord>();
   return (networkIds) => {
     const key = networkIds.join();
-    const record = known.get(key) ?? vipRecord(networkIds.flatMap(vipsOf));
+    const record = known.get(key) ?? Object.fromEntries(networkIds.flatMap(vipsOf));
     known.set(key, record);
     return record;
   };

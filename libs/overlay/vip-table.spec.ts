@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { backendsIn, valueOf, vipChanges, vipRecord, vipScript } from './vip-table.js';
+import { backendsIn, valueOf, vipChanges, vipScript } from './vip-table.js';
 
 const TABLE = 'ip weft';
 
@@ -51,7 +51,7 @@ describe('virtual addresses', () => {
     const filled = vipScript(TABLE, [{ address: '10.1.0.200', before: '', after: '10.1.0.20' }], false);
     expect(filled).toContain('delete element ip weft empty { 10.1.0.200 }');
     expect(filled).toContain('delete chain ip weft empty_output');
-    const [change] = vipChanges({}, vipRecord([{ address: '10.1.0.200', backends: ['10.1.0.20'] }]));
+    const [change] = vipChanges({}, { '10.1.0.200': valueOf({ backends: ['10.1.0.20'] }) });
     expect(vipScript('ip weft_vips', change ? [change] : [], false)).not.toMatch(/empty_/);
   });
 });

@@ -12,8 +12,8 @@ import type { NftChain, NftSet } from './nft-text.js';
 import { chainBody, rule } from './nft-text.js';
 import { TASK_TABLE } from './names.js';
 
-export interface Vip {
-  address: string;
+/** What is behind a virtual address. */
+export interface Balanced {
   /** Task addresses. Empty: connections are refused. */
   backends: readonly string[];
   /** client: the backend is chosen by the client's address, and stays the same as long as the backends do. */
@@ -40,9 +40,7 @@ const CLIENT = 'client';
 /** Every node computes the same choice. */
 const HASH_SEED = '0x77656674';
 
-export const vipRecord = (vips: readonly Vip[]): VipRecord => Object.fromEntries(vips.map((v) => [v.address, valueOf(v)]));
-
-export const valueOf = ({ backends, affinity }: Omit<Vip, 'address'>): string =>
+export const valueOf = ({ backends, affinity }: Balanced): string =>
   // Of one there is nothing to choose.
   [...(affinity === undefined || backends.length < 2 ? [] : [CLIENT]), ...[...backends].sort()].join(' ');
 
@@ -161,6 +159,12 @@ function chainLines(table: string, chain: NftChain): string[] {
     `flush chain ${table} ${chain.name}`,
     ...chainBody(chain).map((text) => `add rule ${table} ${chain.name} ${text}`),
   ];
+}
+
+/** Commands that make the chain `name` (of vipChainNames) in `table`. */
+export function vipChainLines(table: string, name: string): string[] {
+  if (!name.startsWith('empty_')) return chainLines(table, balancer(table, name));
+  return chainLines(table, refuser(table, name === 'empty_output' ? 'output' : 'prerouting'));
 }
 
 function refuserLines(table: string, hook: VipHook, wanted: boolean): string[] {

@@ -17,9 +17,18 @@ const ME = { nodeId: 'bbbbbbbb', address: '192.0.2.1' };
 
 const address = (base, i) => `10.${base}.${i >> 8}.${i & 255}`;
 
-/** As the view of a node without tasks has them; `change` gives the first one another set of backends. */
+/** Views share what has not changed, as in an agent. */
+const known = new Map();
+
+/** As the view of a node without tasks has them; `change` gives one of them another set of backends. */
 function view(change) {
-  const vip = (i) => ({
+  const vip = (i) => {
+    const made = i === 7 ? undefined : known.get(i);
+    if (made) return made;
+    known.set(i, vipOf(i));
+    return known.get(i);
+  };
+  const vipOf = (i) => ({
     networkId: NETWORK,
     service: `s${i}`,
     ipv4: address(128, i),
