@@ -118,9 +118,15 @@ export function vipChainNames(table: string, changes: readonly VipChange[], refu
 export function vipChanges(before: VipRecord, after: VipRecord): VipChange[] {
   if (before === after) return [];
   const changes: VipChange[] = [];
-  for (const [address, value] of Object.entries(after))
-    if (before[address] !== value) changes.push({ address, before: before[address], after: value });
-  for (const [address, value] of Object.entries(before)) if (after[address] === undefined) changes.push({ address, before: value });
+  // Both may be large: no pairs are made of them, and what is gone is only looked for when the numbers tell that something is.
+  let kept = 0;
+  for (const address in after) {
+    const was = before[address];
+    if (was !== undefined) kept++;
+    if (was !== after[address]) changes.push({ address, before: was, after: after[address] });
+  }
+  if (Object.keys(before).length === kept) return changes;
+  for (const address in before) if (after[address] === undefined) changes.push({ address, before: before[address] });
   return changes;
 }
 
