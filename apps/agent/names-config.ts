@@ -9,7 +9,10 @@ export function namesConfig(view: ViewByKind, nodeId: string, upstreams: readonl
   const tasks = view.tasks.filter((t) => t.nodeId === nodeId);
   return {
     ttlSeconds: DEFAULT_TTL_SECONDS,
-    networks: [...view.networks].sort(byId).map((n) => networkNames(n, view, tasks)),
+    networks: view.networks
+      .filter(isAsked)
+      .sort(byId)
+      .map((n) => networkNames(n, view, tasks)),
     tasks: [...tasks].sort(byId).map((t) => ({
       id: t.id,
       addresses: t.endpoints.flatMap(addressesOf),
@@ -23,6 +26,9 @@ const addressesOf = ({ ipv4, ipv6 }: { ipv4: string; ipv6?: string }): string[] 
 
 const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 
+/** Of a network that the node only brings connections to, nobody here can ask. */
+const isAsked = (n: NetworkView): boolean => n.nodeAddress !== undefined;
+
 function networkNames(n: NetworkView, view: ViewByKind, tasks: ViewByKind['tasks']): NetworkNamesConfig {
   const records = view.names.filter((r) => r.networkId === n.id).sort((a, b) => (a.name < b.name ? -1 : 1));
   return {
@@ -34,7 +40,7 @@ function networkNames(n: NetworkView, view: ViewByKind, tasks: ViewByKind['tasks
     subnet: n.subnet,
     ...moreSubnets(n),
     // The node asks its own gateway address from that very address.
-    nodeAddresses: isChildNetwork(n) ? [] : [n.nodeAddress, n.gateway],
+    nodeAddresses: isChildNetwork(n) ? [] : [...(n.nodeAddress === undefined ? [] : [n.nodeAddress]), n.gateway],
     clients: tasks.flatMap((t) => t.endpoints.filter((e) => e.networkId === n.id).flatMap(addressesOf)).sort(),
     records: records.map(({ networkId: _, ...record }) => record),
     ptr: pointers(n, view, records),

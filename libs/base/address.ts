@@ -65,5 +65,13 @@ export function macOfIp(ip: string): string {
   return `02:42:${[24, 16, 8, 0].map((shift) => ((n >>> shift) & 255).toString(16).padStart(2, '0')).join(':')}`;
 }
 
+/**
+ * The MAC of a node's bridges, the same on every network and known to every other node: `02:57:` and the node's index. So a
+ * node is told by the frames it sends, whether it has an address on a network or not.
+ */
+export function macOfNode(index: number): string {
+  return `02:57:${[24, 16, 8, 0].map((shift) => ((index >>> shift) & 255).toString(16).padStart(2, '0')).join(':')}`;
+}
+
 /** `7.0.1.10.in-addr.arpa` ⇄ `10.1.0.7` (RFC 1035 §3.5). */
 export const reverseName = (ip: string): string => `${ip.split('.').reverse().join('.')}.in-addr.arpa`;

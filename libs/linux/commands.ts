@@ -3,7 +3,7 @@
  * a line with a control character is refused all the same, since a newline would be a command of its own.
  */
 import { WeftError } from '#base/errors.js';
-import type { ChildLink, FdbRow, Link, Route } from '#overlay/kernel-state.js';
+import type { ChildLink, FdbRow, Link, Route, Rule } from '#overlay/kernel-state.js';
 import { isChild, NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import { ROUTE_PROTOCOL } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
@@ -41,7 +41,7 @@ export function toolOf(o: Operation): Tool {
       return 'conntrack';
     case 'putRule':
     case 'removeRule':
-      return is6(o.rule.from) ? 'ip6' : 'ip';
+      return is6(o.rule.from ?? '') ? 'ip6' : 'ip';
     default:
       return 'ip';
   }
@@ -96,11 +96,11 @@ function rawLines(o: Operation): Line[] {
       return [{ text: `route del ${routeText(o.route)}` }];
     case 'putRule':
       return [
-        { text: `rule del priority ${o.rule.priority}`, optional: true },
-        { text: `rule add from ${o.rule.from} lookup ${o.rule.table} priority ${o.rule.priority} protocol ${ROUTE_PROTOCOL}` },
+        { text: `rule del priority ${o.rule.priority}${o.rule.iif === undefined ? '' : ` iif ${o.rule.iif}`}`, optional: true },
+        { text: `rule add ${ruleText(o.rule)} protocol ${ROUTE_PROTOCOL}` },
       ];
     case 'removeRule':
-      return [{ text: `rule del from ${o.rule.from} lookup ${o.rule.table} priority ${o.rule.priority}` }];
+      return [{ text: `rule del ${ruleText(o.rule)}` }];
     case 'putNeighbour':
       return [{ text: `neigh replace ${o.neighbour.address} lladdr ${o.neighbour.mac} dev ${o.neighbour.dev} nud permanent` }];
     case 'removeNeighbour':
@@ -207,8 +207,14 @@ function setLines(name: string, link: Link): Line[] {
   }
 }
 
+function ruleText(r: Rule): string {
+  const mark = r.mark === undefined ? '' : ` fwmark ${r.mark}`;
+  const iif = r.iif === undefined ? '' : ` iif ${r.iif}`;
+  return `from ${r.from ?? 'all'}${mark}${iif} lookup ${r.table} priority ${r.priority}`;
+}
+
 function routeText(r: Route): string {
-  const via = r.via === undefined ? '' : ` via ${r.via}`;
+  const via = r.via === undefined ? '' : ` via ${r.via}${r.onlink ? ' onlink' : ''}`;
   const source = r.source === undefined ? '' : ` src ${r.source}`;
   return `${r.destination}${via} dev ${r.dev}${source} table ${r.table} proto ${ROUTE_PROTOCOL}`;
 }

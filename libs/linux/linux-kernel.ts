@@ -201,7 +201,7 @@ export class LinuxKernel implements Kernel {
 
 /** Rules of IPv6 are not among what a namespace says of itself in one breath. */
 const hasRules6 = (state: KernelState, ns: string): boolean =>
-  Object.values(state.namespaces[ns]?.rules ?? {}).some((r) => r.from.includes(':'));
+  Object.values(state.namespaces[ns]?.rules ?? {}).some((r) => (r.from ?? '').includes(':'));
 
 interface Stage {
   tool: Tool;

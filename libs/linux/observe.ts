@@ -51,8 +51,17 @@ const routeSchema = z.object({
   prefsrc: z.string().optional(),
   /** IPv6 only. */
   pref: z.string().optional(),
+  flags: z.array(z.string()).optional(),
 });
-const ruleSchema = z.object({ priority: z.number(), src: z.string(), table: z.string().optional(), protocol: z.string().optional() });
+const ruleSchema = z.object({
+  priority: z.number(),
+  src: z.string(),
+  fwmark: z.string().optional(),
+  fwmask: z.string().optional(),
+  iif: z.string().optional(),
+  table: z.string().optional(),
+  protocol: z.string().optional(),
+});
 const neighbourSchema = z.object({ dst: z.string(), dev: z.string(), lladdr: z.string().optional() });
 const netnsSchema = z.object({ name: z.string(), id: z.number().optional() });
 const fdbSchema = z.object({
@@ -273,14 +282,22 @@ function routeOf(r: z.infer<typeof routeSchema>): Route {
     destination,
     dev: r.dev ?? '',
     ...(r.gateway === undefined ? {} : { via: canonicalAddress(r.gateway) }),
+    ...(r.flags?.includes('onlink') ? { onlink: true as const } : {}),
     ...(r.prefsrc === undefined ? {} : { source: canonicalAddress(r.prefsrc) }),
   };
 }
 
 function ruleOf(r: z.infer<typeof ruleSchema>): Rule[] {
-  return r.protocol === String(ROUTE_PROTOCOL)
-    ? [{ priority: r.priority, from: r.src === 'all' ? r.src : canonicalAddress(r.src), table: r.table ?? '' }]
-    : [];
+  if (r.protocol !== String(ROUTE_PROTOCOL)) return [];
+  return [
+    {
+      priority: r.priority,
+      ...(r.src === 'all' ? {} : { from: canonicalAddress(r.src) }),
+      ...(r.fwmark === undefined ? {} : { mark: `${r.fwmark}/${r.fwmask ?? '0xffffffff'}` }),
+      ...(r.iif === undefined ? {} : { iif: r.iif }),
+      table: r.table ?? '',
+    },
+  ];
 }
 
 /** `ip -j -batch` prints one document a line that has anything to say, `[]` or nothing for the others. */

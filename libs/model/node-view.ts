@@ -38,8 +38,8 @@ export const networkViewSchema = z.object({
   vni: vniSchema,
   /** Bytes; one value for every device of the network: the smallest underlay MTU of the cluster less the encapsulation. */
   mtu: z.number().int().min(576),
-  /** The address this node leases on the network. */
-  nodeAddress: ipv4Schema,
+  /** The address this node leases on the network; none on a node that runs no task there and only brings traffic in. */
+  nodeAddress: ipv4Schema.optional(),
   nodeAddress6: ipv6Schema.optional(),
 });
 
@@ -56,6 +56,8 @@ export const endpointViewSchema = z.object({
   taskId: z.string().optional(),
   /** Its node is declared dead: flows to it are forgotten, so that their next packet is refused by somebody who lives. */
   lost: z.literal(true).optional(),
+  /** The task is entered here at published ports: nodes send to it by its own node, which remembers where a client came in. */
+  published: z.boolean().optional(),
 });
 
 /** A name that resolves on a network. */

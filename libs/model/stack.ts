@@ -48,10 +48,12 @@ export const portSchema = z.object({
   /** Port on the node. */
   published: portNumberSchema,
   protocol: z.enum(['tcp', 'udp', 'sctp']).default('tcp'),
-  /** Only on this address of the node; every address if left out. */
+  /** Only on this address of the node (0.0.0.0: every IPv4 one, ::: every IPv6 one); every address if left out. */
   hostIp: ipSchema.optional(),
   /** What SRV records call it: `_<name>._tcp.<service>`. */
   name: portNameSchema.optional(),
+  /** The file left the port on the node open: `published` is chosen from here at the first `up`, and kept. */
+  chosenFrom: z.object({ first: portNumberSchema, last: portNumberSchema }).optional(),
   /** ingress (if left out): every node answers, any healthy task serves. host: the nodes where a task runs answer, for that task only. */
   mode: z.enum(['ingress', 'host']).optional(),
 });

@@ -84,6 +84,7 @@ function applyInside(state: KernelState, space: NamespaceState, o: Inside, refus
       return put(space.sysctls, o.key, o.value);
     case 'putTable':
       delete space.vips[o.table];
+      for (const [, dev = ''] of o.text.matchAll(/hook egress device "([^"]+)"/g)) needDevice(dev);
       return put(space.nft, o.table, o.text);
     case 'removeTable':
       delete space.vips[o.table];
@@ -91,6 +92,7 @@ function applyInside(state: KernelState, space: NamespaceState, o: Inside, refus
     case 'setVips':
       return setVips(space, o, refuse);
     case 'forgetDatagrams':
+      space.flows = space.flows.filter((a) => a !== `udp ${o.address}`);
       return;
     case 'forgetFlows':
       space.flows = space.flows.filter((a) => a !== o.address);

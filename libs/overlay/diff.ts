@@ -5,6 +5,7 @@
  */
 import type { FdbRow, KernelState, Link, NamespaceState } from './kernel-state.js';
 import { deviceOfSysctl, emptyNamespace, isChild, NODE_NAMESPACE } from './kernel-state.js';
+import { MESH_TABLE } from './names.js';
 import type { Operation } from './operation.js';
 import { backendsIn, refuses, vipChanges, type VipChange, type VipRecord } from './vip-table.js';
 
@@ -25,6 +26,7 @@ export function diff(desired: KernelState, observed: KernelState): Operation[] {
     ...spaces.flatMap((s) => s.tables),
     ...spaces.filter((s) => s.ns !== NODE_NAMESPACE).flatMap((s) => s.sysctls),
     ...links.additions,
+    ...spaces.flatMap((s) => s.hooked),
     // A device that had IPv6 off takes no address before it is on.
     ...spaces.filter((s) => s.ns === NODE_NAMESPACE).flatMap((s) => s.sysctls),
     ...spaces.flatMap((s) => s.rows),
@@ -140,6 +142,8 @@ interface SpaceChanges {
   unbridged: Operation[];
   removals: Operation[];
   tables: Operation[];
+  /** Tables that hang on devices: those must be there. */
+  hooked: Operation[];
   sysctls: Operation[];
   /** In the node's namespace: addresses, routes, rules, neighbours. */
   rows: Operation[];
@@ -211,6 +215,8 @@ function diffSpace(ns: string, desired: KernelState, observed: KernelState, link
   const peers = diffRecord(want.peers, have.peers);
   const tables = diffRecord(want.nft, have.nft);
   const vips = diffVips(ns, want, have, compare);
+  const puts = tables.puts.map(([table, text]): Operation => ({ op: 'putTable', ns, table, text }));
+  const hangs = (o: Operation) => o.op === 'putTable' && o.table === MESH_TABLE;
   const rows: Operation[] = [
     ...addresses.puts.map(([, address]): Operation => ({ op: 'putAddress', ns, address })),
     ...routes.puts.map(([, route]): Operation => ({ op: 'putRoute', ns, route })),
@@ -230,9 +236,10 @@ function diffSpace(ns: string, desired: KernelState, observed: KernelState, link
     ],
     tables: [
       ...tables.removed.map(([table]): Operation => ({ op: 'removeTable', ns, table })),
-      ...tables.puts.map(([table, text]): Operation => ({ op: 'putTable', ns, table, text })),
+      ...puts.filter((o) => !hangs(o)),
       ...vips.sets,
     ],
+    hooked: puts.filter(hangs),
     // A sysctl is set and never unset: there is no knowing what it was before.
     sysctls: diffRecord(want.sysctls, have.sysctls).puts.map(([key, value]): Operation => ({ op: 'setSysctl', ns, key, value })),
     rows: isNode ? rows : [],
@@ -240,14 +247,20 @@ function diffSpace(ns: string, desired: KernelState, observed: KernelState, link
     inside: isNode ? [] : [...(links.inside.get(ns) ?? []), ...rows],
     flows: [
       ...vips.flows,
-      ...missing(have.flows, want.flows).map((address): Operation => ({ op: 'forgetFlows', ns, address })),
+      ...missing(have.flows, want.flows).map((flow) => forget(ns, flow)),
       ...missing(want.doors, have.doors).map((port): Operation => ({ op: 'forgetDoor', ns, port })),
     ],
   };
 }
 
+function forget(ns: string, flow: string): Operation {
+  const [first = '', address] = flow.split(' ');
+  return address === undefined ? { op: 'forgetFlows', ns, address: first } : { op: 'forgetDatagrams', ns, to: 'backend', address };
+}
+
 /** What is left of a namespace once the lost links took along what hung on them. */
-function survivors(ns: string, have: NamespaceState, { lost, moved, flushed }: LinkChanges): NamespaceState {
+function survivors(ns: string, have: NamespaceState, links: LinkChanges): NamespaceState {
+  const { lost, moved, flushed } = links;
   const stays = (item: { dev: string }) => !lost.has(at(ns, item.dev));
   return {
     ...have,
@@ -256,8 +269,15 @@ function survivors(ns: string, have: NamespaceState, { lost, moved, flushed }: L
     sysctls: Object.fromEntries(Object.entries(have.sysctls).filter(([key]) => !lost.has(at(ns, deviceOfSysctl(key) ?? '')))),
     neighbours: filterRecord(have.neighbours, (n) => stays(n) && !flushed.has(at(ns, n.dev))),
     peers: filterRecord(have.peers, stays),
+    // A new device has no hooks, and a table does not tell that it lost one.
+    nft: isUnhooked(have.nft, links) ? { ...have.nft, [MESH_TABLE]: '' } : have.nft,
     fdb: filterRecord(have.fdb, (row: FdbRow) => stays(row) && !(row.vtep === undefined && moved.has(at(ns, row.dev)))),
   };
+}
+
+function isUnhooked(nft: Record<string, string>, { additions }: LinkChanges): boolean {
+  const text = nft[MESH_TABLE];
+  return text !== undefined && additions.some((o) => (o.op === 'addLink' || o.op === 'setLink') && text.includes(`device "${o.name}"`));
 }
 
 function diffRecord<T>(want: Record<string, T>, have: Record<string, T>): { puts: [string, T][]; removed: [string, T][] } {

@@ -20,7 +20,7 @@ export interface NamespaceState {
   addresses: Record<string, Address>;
   /** By `<table> <destination>`. */
   routes: Record<string, Route>;
-  /** By priority. */
+  /** By priority, and device of a rule that names one. */
   rules: Record<string, Rule>;
   /** Permanent neighbours, by `<dev> <address>`. */
   neighbours: Record<string, Neighbour>;
@@ -34,7 +34,10 @@ export interface NamespaceState {
   nft: Record<string, string>;
   /** Table of `nft` → what is in its maps of virtual addresses. Empty if left out. */
   vips: Record<string, VipRecord>;
-  /** Addresses that connection tracking may have bound flows to; when one leaves, its flows are forgotten. Sorted. */
+  /**
+   * Addresses that connection tracking may have bound flows to; when one leaves, its flows are forgotten. `udp <address>`: only
+   * those of UDP, which would otherwise go on to a task that takes no more. Sorted.
+   */
   flows: readonly string[];
   /** Published UDP ports. When one is new, flows to it from before are forgotten: tracked as untranslated, they would never end. Sorted. */
   doors: readonly number[];
@@ -146,14 +149,20 @@ export interface Route {
   dev: string;
   /** Gateway; on-link if left out. */
   via?: string;
+  /** The gateway is on the link, whatever the routes say. */
+  onlink?: true;
   /** Preferred source. */
   source?: string;
 }
 
 export interface Rule {
   priority: number;
-  /** Source address. */
-  from: string;
+  /** Source address; any if left out. */
+  from?: string;
+  /** `<value>/<mask>` of the packet's mark, in hex. */
+  mark?: string;
+  /** Device that it came in by. */
+  iif?: string;
   table: string;
 }
 
@@ -188,7 +197,7 @@ export interface Peer {
 
 export const addressKey = (a: Address): string => `${a.dev} ${a.address}`;
 export const routeKey = (r: Route): string => `${r.table} ${r.destination}`;
-export const ruleKey = (r: Rule): string => `${r.priority}`;
+export const ruleKey = (r: Rule): string => (r.iif === undefined ? `${r.priority}` : `${r.priority} ${r.iif}`);
 export const neighbourKey = (n: Neighbour): string => `${n.dev} ${n.address}`;
 export const fdbKey = (f: FdbRow): string => `${f.dev} ${f.mac} ${f.vtep === undefined ? 'bridge' : 'vxlan'}`;
 

@@ -8,13 +8,15 @@
 import type { NetworkView } from '#model/node-view.js';
 import { DNS_PORT } from '#model/ports.js';
 import { SERVICE_ADDRESS, type WiredTask } from './child-network.js';
+import type { Mesh } from './mesh.js';
+import { meshChains, meshSets } from './mesh.js';
 import { bridgeName, serviceWireName } from './names.js';
 import { subnets4 } from './network-view.js';
 import type { NftChain, NftRule, NftSet } from './nft-text.js';
 import { rule, tableText } from './nft-text.js';
 import { guardRules6, guardSets6, inputFromOutside6, inputFromTask6, leavingTask6, masquerade6, sets6 } from './node-firewall6.js';
-import type { Publication } from './published-ports.js';
-import { publishedChains, publishedSets } from './published-ports.js';
+import type { PublishedPort } from './published-ports.js';
+import { publishedChains, publishedSets, refuseUnserved } from './published-ports.js';
 import { isEncrypted } from './tunnels.js';
 
 /** One task interface on this node. */
@@ -28,7 +30,10 @@ export interface LocalPort {
 export interface FirewallInput {
   /** Networks with a bridge on this node. */
   networks: readonly NetworkView[];
-  publications: readonly Publication[];
+  published: readonly PublishedPort[];
+  mesh: Mesh;
+  /** Underlay address of this node. */
+  address: string;
   /** Tasks of this node that have a wire of their own to it. */
   wires?: readonly WiredTask[];
   /** Underlay addresses VXLAN may come from: the nodes. */
@@ -48,11 +53,12 @@ const BRIDGES = '"wfb*"';
 /** `table inet weft`. */
 export function firewallTable(input: FirewallInput): string {
   return tableText(
-    [...sets(input), ...publishedSets(input.publications)],
+    [...sets(input), ...publishedSets(input.published), ...meshSets(input.mesh)],
     [
       vxlanGuard(input),
       vxlanUntracked(input),
-      ...publishedChains(input.publications),
+      ...meshChains(input.mesh),
+      ...publishedChains(input.published),
       resolverRedirect(),
       ...wireChains(input),
       ...inputChains(input),
@@ -93,7 +99,7 @@ export function portGuardTable(ports: readonly LocalPort[]): string {
   );
 }
 
-function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort, wireguardPort, wires = [] }: FirewallInput): NftSet[] {
+function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort, wireguardPort, address, wires = [] }: FirewallInput): NftSet[] {
   const bridge = (n: NetworkView) => `"${bridgeName(n.vni)}"`;
   return [
     { name: 'vteps', kind: 'set', type: 'ipv4_addr', fixed: true, elements: unique(vteps) },
@@ -109,13 +115,13 @@ function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort, wireguardP
       name: 'own_gateway',
       kind: 'set',
       type: 'ifname . ipv4_addr',
-      elements: networks.flatMap((n) => [...subnets4(n).map((s) => s.gateway), n.nodeAddress].map((a) => `${bridge(n)} . ${a}`)),
+      elements: networks.flatMap((n) => ownAddresses(n).map((own) => `${bridge(n)} . ${own}`)),
     },
     {
       name: 'resolvers',
       kind: 'map',
       type: 'ifname . ipv4_addr : ipv4_addr . inet_service',
-      elements: networks.flatMap((n) => subnets4(n).map((s) => `${bridge(n)} . ${s.gateway} : ${n.gateway} . ${DNS_PORT}`)),
+      elements: networks.filter(isOn).flatMap((n) => subnets4(n).map((s) => `${bridge(n)} . ${s.gateway} : ${n.gateway} . ${DNS_PORT}`)),
     },
     ...wiredSet(wires),
     { name: 'internal', kind: 'set', type: 'ifname', elements: networks.filter((n) => n.internal).map(bridge) },
@@ -127,7 +133,12 @@ function sets({ networks, vteps, members, guardedTcpPorts, vxlanPort, wireguardP
       interval: true,
       elements: networks.filter((n) => !n.internal).flatMap(subnetTexts),
     },
-    { name: 'node_address', kind: 'map', type: 'ifname : ipv4_addr', elements: networks.map((n) => `${bridge(n)} : ${n.nodeAddress}`) },
+    {
+      name: 'node_address',
+      kind: 'map',
+      type: 'ifname : ipv4_addr',
+      elements: networks.map((n) => `${bridge(n)} : ${n.nodeAddress ?? address}`),
+    },
     ...sets6(networks),
   ];
 }
@@ -138,6 +149,12 @@ function wiredSet(wires: readonly WiredTask[]): NftSet[] {
   const elements = wires.flatMap(({ taskId, addresses }) => addresses.map((a) => `"${serviceWireName(taskId)}" . ${a}`));
   return elements.length === 0 ? [] : [{ name: 'wired', kind: 'set', type: 'ifname . ipv4_addr', elements }];
 }
+
+/** Whether the node has an address there: it runs a task on it, and is its gateway. */
+const isOn = (n: NetworkView): boolean => n.nodeAddress !== undefined;
+
+const ownAddresses = (n: NetworkView): string[] =>
+  n.nodeAddress === undefined ? [] : [...subnets4(n).map((s) => s.gateway), n.nodeAddress];
 
 /**
  * First of all. The VNI is bits 96 … 119 from the start of the UDP header (RFC 7348 §5): another tool's VXLAN on the port passes.
@@ -231,7 +248,7 @@ function resolverRedirect(): NftChain {
   };
 }
 
-function inputChains({ vxlanPort, networks }: FirewallInput): NftChain[] {
+function inputChains({ vxlanPort, networks, published }: FirewallInput): NftChain[] {
   return [
     {
       name: 'input_from_task',
@@ -252,6 +269,7 @@ function inputChains({ vxlanPort, networks }: FirewallInput): NftChain[] {
       rules: [
         // vxlan_guard leaves untracked what comes from a member's address, which no task can send from.
         rule(`udp dport ${vxlanPort} ct state untracked accept`, "members' tunnels: most of what comes in"),
+        ...refuseUnserved(published),
         rule(`iifname ${BRIDGES} goto input_from_task`, 'what a task sends to the node'),
         rule('ct state established,related accept', 'answers'),
         rule('iifname "lo" accept', 'the node itself'),
@@ -312,6 +330,10 @@ function leaving({ networks }: FirewallInput): NftChain {
       rule(
         'ct status dnat ip saddr @subnets snat ip to oifname map @node_address',
         'hairpin: a task at a published port, the answer must come back here',
+      ),
+      rule(
+        'ct status dnat ip saddr . ip daddr @at_home snat ip to oifname map @node_address',
+        'a node by way of us to its own task: with its own address it would be its own stranger',
       ),
       rule('ct status dnat fib saddr type local snat ip to oifname map @node_address', 'the node itself at its published port'),
       rule(`oifname != ${BRIDGES} ip saddr @leaving_subnets masquerade`, 'to the outside, tasks look like their node'),

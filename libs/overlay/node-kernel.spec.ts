@@ -1,6 +1,7 @@
 import { isOurLink, isOurNamespace, taskNamespace, vethName } from './names.js';
 import { nodeKernel } from './node-kernel.js';
-import { endpoint, HOST, id, network, OTHER, task, view } from '../../test/fixtures/netns-small-views.js';
+import type { EndpointView } from '#model/node-view.js';
+import { endpoint, HOST, id, network, OTHER, publicationsOf, task, view } from '../../test/fixtures/netns-small-views.js';
 
 const stateOf = (...args: Parameters<typeof view>) => nodeKernel(view(...args), HOST);
 const nodeOf = (...args: Parameters<typeof view>) => {
@@ -18,7 +19,7 @@ describe('nodeKernel', () => {
   it('makes a bridge with the gateway and the node’s own MAC and address, and a silent VXLAN device', () => {
     const node = nodeOf({ networks: [network(1)] });
     expect(node.links).toEqual({
-      wfb4097: { kind: 'bridge', up: true, mac: '02:42:0a:01:00:fb', mtu: 1450 },
+      wfb4097: { kind: 'bridge', up: true, mac: '02:57:00:00:00:01', mtu: 1450 },
       wfx4097: { kind: 'vxlan', up: true, vni: 4097, port: 4789, local: HOST.address, mtu: 1450, bridge: 'wfb4097', suppress: true },
     });
     expect(Object.keys(node.addresses)).toEqual(['wfb4097 10.1.0.1/24', 'wfb4097 10.1.0.251/32']);
@@ -78,30 +79,117 @@ describe('nodeKernel', () => {
     expect(Object.keys(stateOf({ networks: [network(1)], tasks: [task(10, [1], { nodeId: OTHER.nodeId })] }).namespaces)).toEqual(['']);
   });
 
-  it('publishes ports of running tasks, by a network that is not internal', () => {
+  it('publishes what the view says, on every node, one chain per number of tasks', () => {
+    const text =
+      nodeOf({ networks: [network(1)], publications: publicationsOf([endpoint(1, 20), endpoint(1, 10, HOST.address)]) }).nft['inet weft'] ??
+      '';
+    expect(text).toContain('elements = { tcp . 8080 : goto pub2 }');
+    expect(text).toContain('elements = { tcp . 8080 . 0 : 10.1.0.10 . 80, tcp . 8080 . 1 : 10.1.0.20 . 80 }');
+    expect(text).toContain('elements = { 192.0.2.1 . tcp . 8081 : goto pub_at2 }');
+    expect(text.match(/chain pub_?(at)?[0-9]/g)).toEqual(['chain pub2', 'chain pub_at2']);
+    expect(text).toMatch(/set unserved \{\n.*\n +elements = \{ tcp \. 8082 \}/);
+    expect(text.indexOf('@unserved reject')).toBeLessThan(text.indexOf('goto input_from_task'));
+  });
+
+  it('publishes ports of mode host of its own running tasks, by a network that is not internal', () => {
     const networks = [network(1, { internal: true, key: 'a' }), network(2, { key: 'b' })];
-    const ports = [{ target: 80, published: 8080 }];
+    const ports = [{ target: 80, published: 8080, mode: 'host' as const }];
     const tasks = [
       task(10, [1, 2], { ports }),
-      task(11, [2], { ports }),
+      task(11, [2], { ports: [{ target: 80, published: 8081 }] }),
       task(12, [1], { ports }),
       task(13, [2], { ports, desired: 'stop' }),
     ];
     const text = nodeOf({ networks, tasks }).nft['inet weft'] ?? '';
-    expect(text).toContain('elements = { tcp . 8080 : goto pub_tcp_8080 }');
-    expect(text).toContain('numgen random mod 2 map { 0 : 10.2.0.10 . 80, 1 : 10.2.0.11 . 80 }');
-    const only = nodeKernel(view({ networks, tasks }), { ...HOST, runningTasks: new Set([id(1011)]) }).namespaces['']?.nft['inet weft'];
-    expect(only).toContain('dnat ip to 10.2.0.11:80');
+    expect(text).toContain('elements = { tcp . 8080 : goto pub1 }');
+    expect(text).toContain('elements = { tcp . 8080 . 0 : 10.2.0.10 . 80 }');
+    const none = nodeKernel(view({ networks, tasks }), { ...HOST, runningTasks: new Set([id(1011)]) }).namespaces['']?.nft['inet weft'];
+    expect(none).not.toContain('tcp . 8080');
   });
 
-  it('publishes on one address where one is named, and takes 0.0.0.0 for all', () => {
-    const ports = [
-      { target: 80, published: 8080, hostIp: '192.0.2.1' },
-      { target: 81, published: 8081, hostIp: '0.0.0.0', protocol: 'udp' as const },
+  it('publishes on one address where one is named, takes 0.0.0.0 for all, and leaves others what they have', () => {
+    const backends = [{ taskId: id(1), nodeId: HOST.nodeId, networkId: id(1), ipv4: '10.1.0.10' }];
+    const common = { stack: 's', service: 's', target: 80, backends };
+    const publications = [
+      { ...common, published: 8080, hostIp: '192.0.2.1', protocol: 'tcp' as const },
+      { ...common, published: 8081, hostIp: '0.0.0.0', protocol: 'udp' as const },
+      { ...common, published: 8083, protocol: 'tcp' as const, affinity: 'client' as const },
     ];
-    const text = nodeOf({ networks: [network(1)], tasks: [task(10, [1], { ports })] }).nft['inet weft'];
-    expect(text).toContain('192.0.2.1 . tcp . 8080 : goto pub_tcp_8080_192_0_2_1');
-    expect(text).toContain('udp . 8081 : goto pub_udp_8081');
+    const of = (refusedPorts: string[]) =>
+      nodeKernel(view({ networks: [network(1)], publications }), { ...HOST, refusedPorts: new Set(refusedPorts) });
+    const node = of([]).namespaces[''];
+    const text = node?.nft['inet weft'] ?? '';
+    expect(text).toContain('192.0.2.1 . tcp . 8080 : goto pub_at1');
+    expect(text).toContain('udp . 8081 : goto pub1');
+    expect(text).toContain('tcp . 8083 : goto pub_same1');
+    expect(text).toContain('jhash ip saddr mod 1 map @behind');
+    expect([node?.doors, node?.flows]).toEqual([[8081], ['udp 10.1.0.10']]);
+    const rest = of(['192.0.2.1:8080/tcp', '0.0.0.0:8081/udp']).namespaces['']?.nft['inet weft'] ?? '';
+    expect(rest).not.toMatch(/8080|8081/);
+    expect(rest).toContain('8083');
+  });
+
+  describe('the mesh', () => {
+    const published = (e: EndpointView): EndpointView => ({ ...e, published: true });
+    const nodeEndpoint = { ...endpoint(1, 252), taskId: undefined, mac: '02:57:00:00:00:02' };
+
+    it('sends to a published task elsewhere by its node, with the own address as source', () => {
+      const node = nodeOf({ networks: [network(1)], endpoints: [published(endpoint(1, 20)), endpoint(1, 21), nodeEndpoint] });
+      expect(node.routes['main 10.1.0.20/32']).toEqual({
+        table: 'main',
+        destination: '10.1.0.20/32',
+        dev: 'wfb4097',
+        via: '10.1.0.252',
+        onlink: true,
+        source: '10.1.0.251',
+      });
+      expect(node.routes['main 10.1.0.21/32']).toBeUndefined();
+      expect(node.neighbours['wfb4097 10.1.0.252']?.mac).toBe('02:57:00:00:00:02');
+      expect(node.nft['inet weft']).toContain('elements = { 192.0.2.2 . 10.1.0.20 }');
+      // It brings connections in, and has none to send back.
+      expect([node.rules, node.nft['netdev weft']]).toEqual([{}, undefined]);
+    });
+
+    it('does so without an address on the network where it runs no task there', () => {
+      const guest = network(1, { nodeAddress: undefined });
+      const node = nodeOf({ networks: [guest], endpoints: [published(endpoint(1, 20)), nodeEndpoint] });
+      expect(node.addresses).toEqual({});
+      expect(Object.values(node.routes)).toEqual([expect.objectContaining({ destination: '10.1.0.20/32', source: HOST.address })]);
+      expect(node.links['wfb4097']).toMatchObject({ mac: '02:57:00:00:00:01' });
+      const text = node.nft['inet weft'] ?? '';
+      expect(text).toContain(`"wfb4097" : ${HOST.address}`);
+      expect(text).not.toContain('10.1.0.1');
+    });
+
+    it('sends answers of its own published tasks home by the node they came in by', () => {
+      const node = nodeOf({ networks: [network(1)], endpoints: [published(endpoint(1, 10, HOST.address))] });
+      expect(node.rules).toEqual({
+        '900 wfb4097': { priority: 900, mark: '0x40000000/0x40000000', iif: 'wfb4097', table: '4097' },
+      });
+      expect(node.routes['4097 default']).toEqual({
+        table: '4097',
+        destination: 'default',
+        dev: 'wfb4097',
+        via: '169.254.254.1',
+        onlink: true,
+      });
+      expect(node.neighbours['wfb4097 169.254.254.1']?.mac).toBe('02:57:ff:ff:ff:ff');
+      expect(node.fdb['wfx4097 02:57:00:00:00:02 vxlan']?.vtep).toBe(OTHER.address);
+      expect(node.nft['inet weft']).toContain('02:57:00:00:00:02 : 0x40000002');
+      expect(node.nft['netdev weft']).toContain('elements = { 0x40000002 : 02:57:00:00:00:02 }');
+      expect(node.nft['netdev weft']).toContain('egress device "wfb4097"');
+    });
+
+    it('costs nothing where nothing is published', () => {
+      const node = nodeOf({ networks: [network(1)], endpoints: [endpoint(1, 10, HOST.address), endpoint(1, 20), nodeEndpoint] });
+      expect([node.rules, node.nft['netdev weft'], Object.keys(node.routes)]).toEqual([{}, undefined, ['main 10.1.0.0/24']]);
+      expect(node.nft['inet weft']).not.toMatch(/chain mesh|set mesh/);
+    });
+  });
+
+  it('forgets flows to tasks that are gone or lost', () => {
+    const endpoints = [endpoint(1, 20), endpoint(1, 21), { ...endpoint(1, 22), lost: true as const }];
+    expect(nodeOf({ networks: [network(1)], endpoints }).flows).toEqual(['10.1.0.20', '10.1.0.21']);
   });
 
   it('has the virtual addresses of the networks of a task beside the table, one record for all tasks there', () => {

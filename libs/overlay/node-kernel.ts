@@ -5,16 +5,19 @@
  * behind a tunnel end, its MAC behind the VXLAN port of the bridge, and a permanent neighbour on the bridge. Cost:
  * O(endpoints of this node's networks) rows, O(tasks of this node) namespaces.
  */
-import { macOfIp } from '#base/address.js';
+import { macOfIp, macOfNode } from '#base/address.js';
 import type { EndpointView, NetworkView, VipView } from '#model/node-view.js';
 import { ownsNamespace, type Task } from '#model/task.js';
 import type { ViewByKind } from '#model/view-state.js';
 import { isChildNetwork, parentDevice, vlanLinks, wireAddresses, wireLinks, wireRoutes, type WiredTask } from './child-network.js';
 import type { Address, FdbRow, KernelState, Link, NamespaceState, Neighbour, Route } from './kernel-state.js';
-import { addressKey, emptyNamespace, fdbKey, keyed, neighbourKey, NODE_NAMESPACE, peerKey, routeKey } from './kernel-state.js';
+import { addressKey, emptyNamespace, fdbKey, keyed, neighbourKey, NODE_NAMESPACE, peerKey, routeKey, ruleKey } from './kernel-state.js';
+import type { Mesh } from './mesh.js';
+import { meshOf, meshTable } from './mesh.js';
 import {
   bridgeName,
   FIREWALL_TABLE,
+  MESH_TABLE,
   NODE_VIP_TABLE,
   NODE_VIP_TABLE6,
   PORT_GUARD_TABLE,
@@ -26,7 +29,9 @@ import { ipv6Of, prefixOf, subnets4 } from './network-view.js';
 import { tableText } from './nft-text.js';
 import { bridgeAddresses6, connectedRoutes6, neighbours6, sysctls6 } from './node-ipv6.js';
 import { firewallTable, portGuardTable } from './node-firewall.js';
-import type { Publication } from './published-ports.js';
+import type { HostModeTask } from './node-ports.js';
+import { nodePorts } from './node-ports.js';
+import type { PublishedPort } from './published-ports.js';
 import { exitOf, taskInterfaces, type TaskInterface } from './task-interfaces.js';
 import { taskNamespaceState } from './task-namespace.js';
 import type { Tunnel, TunnelKeys } from './tunnels.js';
@@ -38,7 +43,7 @@ export interface HostInput {
   nodeId: string;
   /** Underlay address: the VTEP. */
   address: string;
-  /** Ids of tasks that may be reached at published ports; every task of this node with `desired: run` if left out. */
+  /** Ids of tasks that may be reached at ports of mode `host`; every task of this node with `desired: run` if left out. */
   runningTasks?: ReadonlySet<string>;
   /** Names of the host's own network devices. */
   devices?: ReadonlySet<string>;
@@ -46,6 +51,8 @@ export interface HostInput {
   tunnel?: TunnelKeys;
   /** The host's own network devices that listen to router advertisements. */
   advertised?: readonly string[];
+  /** Keys (node-ports.ts) of published ports that somebody else on this node has: not opened. */
+  refusedPorts?: ReadonlySet<string>;
 }
 
 /** The whole kernel state that `view` calls for on this node. */
@@ -168,11 +175,12 @@ interface Scene {
 }
 
 function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceState {
-  const { host, index, tunnel } = scene;
+  const { view, host, index, tunnel } = scene;
   const networks = [...index.networks.values()].filter((n) => !isChildNetwork(n));
   const wired = wiredTasks(tasks);
-  const published = publications(tasks, host);
+  const published = nodePorts(view.publications, hostModeTasks(tasks, host), host.refusedPorts ?? new Set());
   const remote = networks.filter((n) => n.driver === 'overlay').flatMap((n) => remoteEndpoints(n, scene));
+  const mesh = meshOf({ ...host, networks, endpoints: index.endpoints, members: view.members, endOf: (n, node) => endOf(n, node, scene) });
   return {
     ...emptyNamespace(),
     links: Object.fromEntries([
@@ -183,32 +191,45 @@ function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceSta
       ...(tunnel?.links ?? []),
     ]),
     addresses: keyed([...networks.flatMap(bridgeAddresses), ...wireAddresses(wired), ...(tunnel?.addresses ?? [])], addressKey),
-    routes: keyed([...networks.flatMap(connectedRoutes), ...wireRoutes(wired), ...(tunnel?.routes ?? [])], routeKey),
+    routes: keyed([...networks.flatMap(connectedRoutes), ...mesh.routes, ...wireRoutes(wired), ...(tunnel?.routes ?? [])], routeKey),
+    rules: keyed(mesh.rules, ruleKey),
     neighbours: keyed(
       [
         ...remote.map(({ network, endpoint }): Neighbour => ({ dev: bridgeName(network.vni), address: endpoint.ipv4, mac: endpoint.mac })),
         ...networks.flatMap((n) => neighbours6(n, index.endpoints.get(n.id) ?? [])),
+        ...mesh.neighbours,
       ],
       neighbourKey,
     ),
     fdb: keyed(
-      remote.flatMap(({ network, endpoint, end }): FdbRow[] => [
-        { dev: vxlanName(network.vni), mac: endpoint.mac, ...end },
-        { dev: vxlanName(network.vni), mac: endpoint.mac },
-      ]),
+      [
+        ...remote.flatMap(({ network, endpoint, end }): FdbRow[] => [
+          { dev: vxlanName(network.vni), mac: endpoint.mac, ...end },
+          { dev: vxlanName(network.vni), mac: endpoint.mac },
+        ]),
+        ...mesh.fdb,
+      ],
       fdbKey,
     ),
     peers: keyed(tunnel?.peers ?? [], peerKey),
     sysctls: nodeSysctls(networks, host),
-    nft: nodeTables(scene, tasks, published, wired),
+    nft: nodeTables(scene, tasks, published, mesh, wired),
     vips: {
       [NODE_VIP_TABLE]: index.vips([...index.networks.keys()]),
       ...(networks.some(ipv6Of) ? { [NODE_VIP_TABLE6]: index.vips6([...index.networks.keys()]) } : {}),
     },
-    flows: mergeSorted([...index.flows.values()]),
-    doors: [...new Set(published.flatMap((p) => (p.protocol === 'udp' ? [p.published] : [])))].sort((a, b) => a - b),
+    flows: mergeSorted([
+      ...index.flows.values(),
+      udpFlows(published.flatMap((p) => (p.protocol === 'udp' ? p.backends.map((b) => b.address) : []))),
+    ]),
+    doors: [...new Set(published.flatMap((p) => (p.protocol === 'udp' && p.backends.length > 0 ? [p.published] : [])))].sort(
+      (x, y) => x - y,
+    ),
   };
 }
+
+/** Flows of UDP know no end: those to a task that takes no more are forgotten, so that the next datagram goes to another. */
+const udpFlows = (addresses: readonly string[]): string[] => [...new Set(addresses.map((a) => `udp ${a}`))].sort();
 
 /** An endpoint elsewhere, and the tunnel end that it is behind. */
 interface Remote {
@@ -221,21 +242,27 @@ interface Remote {
  * Tasks and nodes elsewhere. An address that this node itself holds is never remote, whatever the view says of it; on an
  * encrypted network a node that cannot encrypt is out of reach.
  */
-function remoteEndpoints(network: NetworkView, { host, index, tunnel }: Scene): Remote[] {
-  const own = new Set([network.gateway, network.nodeAddress]);
+function remoteEndpoints(network: NetworkView, scene: Scene): Remote[] {
+  const { host, index } = scene;
+  const own = new Set<string | undefined>([network.gateway, network.nodeAddress]);
   const others = (index.endpoints.get(network.id) ?? []).filter(
     (e) => e.nodeId !== host.nodeId && e.vtep !== host.address && !own.has(e.ipv4),
   );
-  if (!isEncrypted(network)) return others.map((endpoint) => ({ network, endpoint, end: { vtep: endpoint.vtep } }));
   return others.flatMap((endpoint) => {
-    const vtep = tunnel?.ends.get(endpoint.nodeId);
-    return vtep === undefined ? [] : [{ network, endpoint, end: { vtep, via: tunnel?.dev } }];
+    const end = endOf(network, { id: endpoint.nodeId, address: endpoint.vtep }, scene);
+    return end ? [{ network, endpoint, end }] : [];
   });
 }
 
+/** The tunnel end of a node; none for one that cannot encrypt, on a network that is. */
+function endOf(network: NetworkView, node: { id: string; address: string }, { tunnel }: Scene): Remote['end'] | undefined {
+  if (!isEncrypted(network)) return { vtep: node.address };
+  const vtep = tunnel?.ends.get(node.id);
+  return vtep === undefined ? undefined : { vtep, via: tunnel?.dev };
+}
+
 function networkLinks(n: NetworkView, { view, host, tunnel }: Scene): [string, Link][] {
-  // The gateway address is the same on every node, the MAC is the node's own: that of its address on the network.
-  const bridge: [string, Link] = [bridgeName(n.vni), { kind: 'bridge', up: true, mac: macOfIp(n.nodeAddress), mtu: n.mtu }];
+  const bridge: [string, Link] = [bridgeName(n.vni), { kind: 'bridge', up: true, mac: bridgeMac(n, view, host), mtu: n.mtu }];
   if (n.driver !== 'overlay') return [bridge];
   const port = view.settings.vxlanPort;
   const link: Link = {
@@ -249,6 +276,15 @@ function networkLinks(n: NetworkView, { view, host, tunnel }: Scene): [string, L
     suppress: true,
   };
   return [bridge, [vxlanName(n.vni), link]];
+}
+
+/**
+ * The gateway address is the same on every node, the MAC is the node's own. From its index, so that it stays when the node gets
+ * an address on the network or loses it; what was kept from an older controller may not tell.
+ */
+function bridgeMac(n: NetworkView, view: ViewByKind, host: HostInput): string {
+  const index = view.members.find((m) => m.kind === 'node' && m.id === host.nodeId)?.index;
+  return index === undefined ? macOfIp(n.nodeAddress ?? n.gateway) : macOfNode(index);
 }
 
 function taskLinks({ task, interfaces }: PlacedTask): [string, Link][] {
@@ -271,6 +307,7 @@ const bridged = (interfaces: readonly TaskInterface[]): TaskInterface[] => inter
 
 function bridgeAddresses(n: NetworkView): Address[] {
   const dev = bridgeName(n.vni);
+  if (n.nodeAddress === undefined) return [];
   return [
     ...subnets4(n).map(({ subnet, gateway }) => ({ dev, address: `${gateway}/${prefixOf(subnet)}` })),
     { dev, address: `${n.nodeAddress}/32` },
@@ -279,10 +316,12 @@ function bridgeAddresses(n: NetworkView): Address[] {
 }
 
 /** The node speaks with its own address: with the gateway's, the answer would go to whichever node is nearest to it. */
-const connectedRoutes = (n: NetworkView): Route[] => [
-  ...subnets4(n).map(({ subnet }) => ({ table: 'main', destination: subnet, dev: bridgeName(n.vni), source: n.nodeAddress })),
-  ...connectedRoutes6(n),
-];
+function connectedRoutes(n: NetworkView): Route[] {
+  const { nodeAddress } = n;
+  if (nodeAddress === undefined) return [];
+  const dev = bridgeName(n.vni);
+  return [...subnets4(n).map(({ subnet }) => ({ table: 'main', destination: subnet, dev, source: nodeAddress })), ...connectedRoutes6(n)];
+}
 
 function nodeSysctls(networks: readonly NetworkView[], host: HostInput): Record<string, string> {
   // ip_forward first: writing it resets the other settings of the family (kernel doc, ip-sysctl).
@@ -302,7 +341,8 @@ function nodeSysctls(networks: readonly NetworkView[], host: HostInput): Record<
 function nodeTables(
   { view, host, index, tunnel }: Scene,
   tasks: readonly PlacedTask[],
-  published: readonly Publication[],
+  published: readonly PublishedPort[],
+  mesh: Mesh,
   wires: readonly WiredTask[],
 ): Record<string, string> {
   const ports = tasks.flatMap(({ task, interfaces }) =>
@@ -310,11 +350,14 @@ function nodeTables(
   );
   const nodes = view.members.filter((m) => m.kind === 'node').map((m) => m.address);
   const six = [...index.networks.values()].some((n) => !isChildNetwork(n) && ipv6Of(n));
+  const onDevices = meshTable(mesh);
   return {
     [FIREWALL_TABLE]: firewallTable({
       networks: [...index.networks.values()].filter((n) => !isChildNetwork(n)),
       wires,
-      publications: published,
+      published,
+      mesh,
+      address: host.address,
       vteps: nodes,
       members: [host.address, ...view.members.map((m) => m.address)],
       vxlanPort: view.settings.vxlanPort,
@@ -325,27 +368,16 @@ function nodeTables(
     [PORT_GUARD_TABLE]: portGuardTable(ports),
     [NODE_VIP_TABLE]: tableText(vipSets(NODE_VIP_TABLE), vipChains(NODE_VIP_TABLE)),
     ...(six ? { [NODE_VIP_TABLE6]: tableText(vipSets(NODE_VIP_TABLE6), vipChains(NODE_VIP_TABLE6)) } : {}),
+    ...(onDevices === undefined ? {} : { [MESH_TABLE]: onDevices }),
   };
 }
 
-/** Ports of the running tasks of this node, by the task's first network that is not internal. */
-function publications(tasks: readonly PlacedTask[], host: HostInput): Publication[] {
-  const found = new Map<string, Publication & { backends: { address: string; port: number }[] }>();
-  for (const { task, interfaces } of tasks) {
+/** The running tasks of this node, by the network that they are left and entered by. */
+function hostModeTasks(tasks: readonly PlacedTask[], host: HostInput): HostModeTask[] {
+  return tasks.flatMap(({ task, interfaces }) => {
     const door = exitOf(bridged(interfaces));
-    if (!door || !isReachable(task, host)) continue;
-    for (const port of task.ports) {
-      const hostIp = port.hostIp === '0.0.0.0' ? undefined : port.hostIp;
-      const key = `${hostIp ?? ''} ${port.protocol} ${port.published}`;
-      const publication = found.get(key) ?? { protocol: port.protocol, published: port.published, hostIp, backends: [] };
-      publication.backends.push({ address: door.ipv4, port: port.target });
-      found.set(key, publication);
-    }
-  }
-  return [...found.values()].map((p) => ({
-    ...p,
-    backends: [...p.backends].sort((a, b) => compare(a.address, b.address) || a.port - b.port),
-  }));
+    return door && isReachable(task, host) ? [{ ports: task.ports, address: door.ipv4 }] : [];
+  });
 }
 
 const isReachable = (task: Task, host: HostInput): boolean =>

@@ -53,9 +53,9 @@ export function describe(o: Operation): string {
     case 'removeRoute':
       return `remove ${describeRoute(o.route)}${where}`;
     case 'putRule':
-      return `set rule ${o.rule.priority}: from ${o.rule.from} use table ${o.rule.table}${where}`;
+      return `set rule ${describeRule(o.rule)}${where}`;
     case 'removeRule':
-      return `remove rule ${o.rule.priority}${where}`;
+      return `remove rule ${describeRule(o.rule)}${where}`;
     case 'putNeighbour':
       return `set neighbour ${o.neighbour.address} at ${o.neighbour.mac} on ${o.neighbour.dev}${where}`;
     case 'removeNeighbour':
@@ -105,6 +105,12 @@ function describeLink(name: string, link: Link): string {
     case 'task':
       return `interface ${name} (${link.mac}, mtu ${link.mtu})`;
   }
+}
+
+function describeRule(r: Rule): string {
+  const mark = r.mark === undefined ? '' : ` marked ${r.mark}`;
+  const iif = r.iif === undefined ? '' : ` in by ${r.iif}`;
+  return `${r.priority}: from ${r.from ?? 'anywhere'}${mark}${iif} use table ${r.table}`;
 }
 
 function describeRoute(r: Route): string {

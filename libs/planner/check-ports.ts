@@ -1,87 +1,77 @@
-/** Published ports: who else has them. Another stack, a service of the same stack, a process on a node, or Weft itself. */
+/** Published ports of a stack that is brought up: those the file left open are chosen, and none may be somebody else's. */
 import { WeftError } from '#base/errors.js';
-import type { ListeningPort } from '#model/node.js';
-import { AGENT_PORT, CONTROLLER_PORT, DNS_PORT, ETCD_CLIENT_PORT, ETCD_PEER_PORT, HEALTH_PORT, JOIN_PORT } from '#model/ports.js';
-import type { Port, Stack } from '#model/stack.js';
+import type { NetworkWish, Port, Service, Stack } from '#model/stack.js';
 import type { ClusterState } from './cluster-state.js';
-
-const SSH_PORT = 22;
-const PROTECTED_TCP = new Map<number, string>([
-  [SSH_PORT, 'ssh'],
-  [CONTROLLER_PORT, 'the controller'],
-  [JOIN_PORT, 'joining'],
-  [AGENT_PORT, 'the agent'],
-  [HEALTH_PORT, 'health checks'],
-  [ETCD_CLIENT_PORT, 'etcd'],
-  [ETCD_PEER_PORT, 'etcd'],
-  [DNS_PORT, 'name resolution'],
-]);
+import { holderOf } from './port-holders.js';
+import { excludes } from './port-overlap.js';
+import { sameValue } from './spec-hash.js';
 
 const show = (p: Port): string => `${p.hostIp ? `${p.hostIp}:` : ''}${p.published}/${p.protocol}`;
 
 const taken = (p: Port, service: string, why: string, hint?: string): WeftError =>
   new WeftError('PORT_TAKEN', { what: `service ${service} cannot publish port ${show(p)}`, why, hint });
 
-/** The same port of the same protocol, on addresses that overlap. */
-const samePort = (a: Port, b: Port): boolean =>
-  a.published === b.published && a.protocol === b.protocol && (a.hostIp === undefined || b.hostIp === undefined || a.hostIp === b.hostIp);
-
-/** @throws PORT_TAKEN naming the stack, or the node and its process */
+/** @throws PORT_TAKEN naming who has it; BAD_VALUE for a service that nothing from outside can reach */
 export function checkPorts(state: ClusterState, stack: Stack): void {
-  const own = state.stacks.get(stack.name)?.spec;
-  const ownBefore = own ? Object.values(own.services).flatMap((s) => s.ports) : [];
   const before: { port: Port; service: string }[] = [];
   for (const service of Object.values(stack.services)) {
+    if (service.ports.length > 0) checkReach(state, stack, service);
     for (const port of service.ports) {
-      checkProtected(state, port, service.name);
-      const twice = before.find((b) => samePort(b.port, port));
+      const twice = before.find((b) => excludes(b.port, port));
       if (twice) throw taken(port, service.name, `service ${twice.service} of the same stack publishes it`);
       before.push({ port, service: service.name });
-      checkOtherStacks(state, stack.name, port, service.name);
-      // What this stack publishes already is ours, whatever holds it on the nodes.
-      if (!ownBefore.some((p) => samePort(p, port))) checkListeners(state, port, service.name);
+      const holder = holderOf(state, stack.name, port);
+      if (holder) throw taken(port, service.name, holder.why, holder.hint);
     }
   }
 }
 
-function checkProtected(state: ClusterState, port: Port, service: string): void {
-  const controllerPorts = [...state.controllers.values()].flatMap((c) => [c.port, ...c.guardedPorts]);
-  const whose =
-    port.protocol === 'tcp'
-      ? (PROTECTED_TCP.get(port.published) ?? (controllerPorts.includes(port.published) ? 'the controller' : undefined))
-      : port.published === (state.cluster?.vxlanPort ?? 0)
-        ? 'the overlay network (VXLAN)'
-        : port.published === DNS_PORT
-          ? 'name resolution'
-          : undefined;
-  if (whose) throw taken(port, service, `it is kept for ${whose}`, 'Publish another port.');
+/** Traffic from outside has no way onto an internal network. */
+function checkReach(state: ClusterState, stack: Stack, service: Service): void {
+  const keys = Object.keys(service.networks);
+  if (keys.length === 0 || keys.some((key) => !isInternal(state, stack.networks[key]))) return;
+  throw new WeftError('BAD_VALUE', {
+    what: `service ${service.name} cannot publish ports`,
+    why: `it is on internal networks only (${keys.join(', ')})`,
+    hint: 'Put it on a network that is not internal as well.',
+  });
 }
 
-function checkOtherStacks(state: ClusterState, stackName: string, port: Port, service: string): void {
-  for (const record of state.stacks.values()) {
-    if (record.spec.name === stackName) continue;
-    for (const other of Object.values(record.spec.services)) {
-      if (other.ports.some((p) => samePort(p, port)))
-        throw taken(port, service, `service ${other.name} of stack ${record.spec.name} publishes it`);
-    }
-  }
+/** An external network is as it was made, whatever this file says of it. */
+function isInternal(state: ClusterState, wish: NetworkWish | undefined): boolean {
+  if (!wish?.external) return wish?.internal ?? false;
+  return state.networks.get(state.networkNames.get(wish.name) ?? '')?.internal ?? false;
 }
 
-const WILDCARDS = new Set(['0.0.0.0', '::', '*', '']);
+/**
+ * The stack with every port named. A port the file left open keeps what was chosen at the last `up` (it can be told to people
+ * then), else it is the lowest that nobody has.
+ * @throws PORT_TAKEN when there is none
+ */
+export function choosePorts(state: ClusterState, stack: Stack): Stack {
+  if (!Object.values(stack.services).some((s) => s.ports.some((p) => p.chosenFrom))) return stack;
+  const named = Object.values(stack.services).flatMap((s) => s.ports.filter((p) => !p.chosenFrom));
+  const services = Object.entries(stack.services).map(([key, service]): [string, Service] => {
+    const earlier = [...(state.stacks.get(stack.name)?.spec.services[key]?.ports ?? [])];
+    const ports = service.ports.map((port) => {
+      const chosen = port.chosenFrom ? choose(state, stack.name, service.name, port, earlier, named) : port;
+      if (port.chosenFrom) named.push(chosen);
+      return chosen;
+    });
+    return [key, { ...service, ports }];
+  });
+  return { ...stack, services: Object.fromEntries(services) };
+}
 
-const hears = (l: ListeningPort, port: Port): boolean =>
-  l.port === port.published &&
-  l.protocol === port.protocol &&
-  (port.hostIp === undefined || WILDCARDS.has(l.address) || l.address === port.hostIp);
-
-function checkListeners(state: ClusterState, port: Port, service: string): void {
-  for (const node of state.nodes.values()) {
-    const listener = state.facts.get(node.id)?.listening.find((l) => hears(l, port));
-    if (!listener) continue;
-    throw taken(
-      port,
-      service,
-      `${listener.process ?? 'a process'} listens on it on node ${node.name} (${listener.address}:${listener.port})`,
-    );
+function choose(state: ClusterState, stack: string, service: string, port: Port, earlier: Port[], named: readonly Port[]): Port {
+  const isFree = (p: Port) => !named.some((n) => excludes(n, p)) && !holderOf(state, stack, p);
+  const at = earlier.findIndex((p) => sameValue({ ...p, published: port.published }, port));
+  const [kept] = at < 0 ? [] : earlier.splice(at, 1);
+  if (kept && isFree(kept)) return kept;
+  const { first, last } = port.chosenFrom ?? { first: port.published, last: port.published };
+  for (let published = first; published <= last; published++) {
+    const wish = { ...port, published };
+    if (isFree(wish)) return wish;
   }
+  throw taken({ ...port, published: first }, service, `every port from ${first} to ${last} is in use`, 'Name a port, or widen the range.');
 }

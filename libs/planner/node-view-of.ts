@@ -1,14 +1,16 @@
 /**
- * What one node is told: its tasks, the networks it has tasks on, and the endpoints, names and VIPs there; who belongs to
- * the cluster; settings. Nothing of networks it takes no part in.
+ * What one node is told: its tasks, the networks it has tasks on, and the endpoints, names and VIPs there; every published
+ * port, and of the networks behind those that it has no tasks on, the endpoints it brings connections to; who belongs to the
+ * cluster; settings. Nothing of networks it takes no part in.
  */
-import { macOfIp } from '#base/address.js';
+import { macOfNode } from '#base/address.js';
 import type { Network, NodeAddress } from '#model/network.js';
 import type { Node } from '#model/node.js';
-import type { EndpointView, Member, Resource } from '#model/node-view.js';
+import type { EndpointView, Member, Publication, Resource } from '#model/node-view.js';
 import { AGENT_PORT, VXLAN_PORT, WIREGUARD_PORT } from '#model/ports.js';
 import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
+import { doorsOf, publicationsFor, publicationsOf } from './publications.js';
 import { isLost } from './serving.js';
 import { namesAndVips } from './names-of.js';
 import { networkMtu } from './network-mtu.js';
@@ -17,7 +19,10 @@ import { networkMtu } from './network-mtu.js';
 export class ViewMaker {
   readonly #state: ClusterState;
   readonly #overlays = new Map<string, Resource[]>();
+  readonly #guests = new Map<string, Resource[]>();
   #common: Resource[] | undefined;
+  #publications: Publication[] | undefined;
+  #doors: ReadonlyMap<string, ReadonlySet<string>> | undefined;
 
   constructor(state: ClusterState) {
     this.#state = state;
@@ -37,13 +42,30 @@ export class ViewMaker {
       if (!network || !address) continue;
       resources.push(networkResource(state, network, nodeId, address), ...this.#inside(network, nodeId));
     }
-    return resources;
+    for (const id of this.#publishing().keys()) if (!networkIds.has(id)) resources.push(...this.#asGuest(id, nodeId));
+    const publications = publicationsFor(state, (this.#publications ??= publicationsOf(state)), nodeId);
+    return [...resources, ...publications.map((value): Resource => ({ kind: 'publication', value }))];
+  }
+
+  #publishing(): ReadonlyMap<string, ReadonlySet<string>> {
+    return (this.#doors ??= doorsOf(this.#state));
+  }
+
+  /** A network that the node has no tasks on, and brings connections to: the tasks entered there, and the nodes they are on. */
+  #asGuest(id: string, nodeId: string): Resource[] {
+    const network = this.#state.networks.get(id);
+    if (!network) return [];
+    let inside = this.#guests.get(id);
+    if (!inside) this.#guests.set(id, (inside = doorResources(this.#state, network, this.#publishing().get(id) ?? new Set())));
+    const address = this.#state.nodeAddresses.get(id)?.get(nodeId);
+    return [networkResource(this.#state, network, nodeId, address), ...inside];
   }
 
   #inside(network: Network, nodeId: string): Resource[] {
-    if (network.driver === 'bridge') return insideOf(this.#state, network, (id) => id === nodeId);
+    const published = this.#publishing().get(network.id) ?? new Set();
+    if (network.driver === 'bridge') return insideOf(this.#state, network, published, (id) => id === nodeId);
     let resources = this.#overlays.get(network.id);
-    if (!resources) this.#overlays.set(network.id, (resources = insideOf(this.#state, network, () => true)));
+    if (!resources) this.#overlays.set(network.id, (resources = insideOf(this.#state, network, published, () => true)));
     return resources;
   }
 }
@@ -75,19 +97,20 @@ function commonResources(state: ClusterState): Resource[] {
   return [...members, { kind: 'settings', value: settings }];
 }
 
-function networkResource(state: ClusterState, n: Network, nodeId: string, address: NodeAddress): Resource {
+function networkResource(state: ClusterState, n: Network, nodeId: string, address: NodeAddress | undefined): Resource {
   const { id, name, stack, key, driver, internal, subnet, gateway, vni, moreSubnets, ipv6, options } = n;
-  const six = ipv6 === undefined || address.ipv6 === undefined ? {} : { ipv6, nodeAddress6: address.ipv6 };
+  const own = address === undefined ? {} : { nodeAddress: address.ipv4 };
+  const six = ipv6 === undefined || address?.ipv6 === undefined ? {} : { ipv6, nodeAddress6: address.ipv6 };
   const more = { ...(moreSubnets === undefined ? {} : { moreSubnets }), ...(options === undefined ? {} : { options }), ...six };
   const mtu = networkMtu(state, n, nodeId);
-  const value = { id, name, stack, key, driver, internal, subnet, gateway, vni, mtu, nodeAddress: address.ipv4, ...more };
+  const value = { id, name, stack, key, driver, internal, subnet, gateway, vni, mtu, ...own, ...more };
   return { kind: 'network', value };
 }
 
 /** Endpoints, names and VIPs of one network, of the nodes that `sees` lets through. */
-function insideOf(state: ClusterState, network: Network, sees: (nodeId: string) => boolean): Resource[] {
+function insideOf(state: ClusterState, network: Network, published: ReadonlySet<string>, sees: (nodeId: string) => boolean): Resource[] {
   const tasks = state.tasksOfNetwork(network.id).filter((t) => sees(t.nodeId) && state.statuses.get(t.id)?.state !== 'stopped');
-  const endpoints = [...taskEndpoints(state, network.id, tasks), ...nodeEndpoints(state, network.id, sees)];
+  const endpoints = [...taskEndpoints(state, network.id, tasks, published), ...nodeEndpoints(state, network.id, sees)];
   const { names, vips } = namesAndVips(state, network.id, tasks);
   return [
     ...endpoints.map((value): Resource => ({ kind: 'endpoint', value })),
@@ -96,16 +119,24 @@ function insideOf(state: ClusterState, network: Network, sees: (nodeId: string) 
   ];
 }
 
-function taskEndpoints(state: ClusterState, networkId: string, tasks: readonly Task[]): EndpointView[] {
+/** Of one network, the endpoints of the tasks in `published` and of the nodes they are on. */
+function doorResources(state: ClusterState, network: Network, published: ReadonlySet<string>): Resource[] {
+  const tasks = state.tasksOfNetwork(network.id).filter((t) => published.has(t.id) && state.statuses.get(t.id)?.state !== 'stopped');
+  const nodes = new Set(tasks.map((t) => t.nodeId));
+  const endpoints = [...taskEndpoints(state, network.id, tasks, published), ...nodeEndpoints(state, network.id, (id) => nodes.has(id))];
+  return endpoints.map((value): Resource => ({ kind: 'endpoint', value }));
+}
+
+function taskEndpoints(state: ClusterState, networkId: string, tasks: readonly Task[], published: ReadonlySet<string>): EndpointView[] {
   const out: EndpointView[] = [];
   for (const task of tasks) {
     const vtep = state.nodes.get(task.nodeId)?.address;
     if (vtep === undefined) continue;
+    const marks = { ...(published.has(task.id) ? { published: true } : {}), ...(isLost(state, task) ? { lost: true as const } : {}) };
     for (const e of task.endpoints) {
       if (e.networkId !== networkId) continue;
       const { ipv4, ipv6, mac } = e;
-      const lost = isLost(state, task) ? { lost: true as const } : {};
-      out.push({ networkId, ipv4, ...(ipv6 === undefined ? {} : { ipv6 }), mac, nodeId: task.nodeId, vtep, taskId: task.id, ...lost });
+      out.push({ networkId, ipv4, ...(ipv6 === undefined ? {} : { ipv6 }), mac, nodeId: task.nodeId, vtep, taskId: task.id, ...marks });
     }
   }
   return out;
@@ -114,9 +145,9 @@ function taskEndpoints(state: ClusterState, networkId: string, tasks: readonly T
 function nodeEndpoints(state: ClusterState, networkId: string, sees: (nodeId: string) => boolean): EndpointView[] {
   const out: EndpointView[] = [];
   for (const { nodeId, ipv4, ipv6 } of state.nodeAddresses.get(networkId)?.values() ?? []) {
-    const vtep = state.nodes.get(nodeId)?.address;
+    const node = state.nodes.get(nodeId);
     const six = ipv6 === undefined ? {} : { ipv6 };
-    if (vtep !== undefined && sees(nodeId)) out.push({ networkId, ipv4, ...six, mac: macOfIp(ipv4), nodeId, vtep });
+    if (node && sees(nodeId)) out.push({ networkId, ipv4, ...six, mac: macOfNode(node.index), nodeId, vtep: node.address });
   }
   return out;
 }

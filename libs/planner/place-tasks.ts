@@ -13,6 +13,7 @@ import type { Task } from '#model/task.js';
 import { addressesOf, AddressBook, restingLease, type Grant } from './allocate.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { drainOf } from './drain.js';
+import { HostPorts } from './host-ports.js';
 import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
 import { networkIdsOf, type ServicesPlan, type SlotWish } from './reconcile-services.js';
 import { candidates, Spread } from './schedule.js';
@@ -33,6 +34,7 @@ interface Draft {
   /** Network id → static address → service. */
   declared: DeclaredAddresses;
   spread: Spread;
+  hostPorts: HostPorts;
   /** Keys of node addresses and VIPs that earlier units of this plan make. */
   made: Set<string>;
   /** The same of the unit being drafted: it may yet come to nothing. */
@@ -62,11 +64,13 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
     books: new Map(),
     declared: declaredAddresses(state),
     spread: new Spread(state),
+    hostPorts: new HostPorts(state),
     made: new Set(),
     pending: [],
   };
   const placing: Placing = { units: [], waiting: new Map() };
   for (const { task, reason } of plan.stop) placing.units.push(stopUnit(state, task, reason));
+  for (const task of plan.edit) placing.units.push(editUnit(state, task));
   for (const { task, reason } of plan.forget) placing.units.push(forgetUnit(draft, task, reason));
   const { ready, explanation } = candidates(state);
   for (const wish of plan.create) {
@@ -116,6 +120,15 @@ function stopUnit(state: ClusterState, task: Task, reason: string): Unit {
     what: `stop ${task.name}`,
     compares: [{ key, modRevision: state.revisionOf(key) }],
     writes: [{ put: key, value: encode(stopped) }],
+  };
+}
+
+function editUnit(state: ClusterState, task: Task): Unit {
+  const key = keys.task(task.id);
+  return {
+    what: `edit ${task.name}`,
+    compares: [{ key, modRevision: state.revisionOf(key) }],
+    writes: [{ put: key, value: encode(task) }],
   };
 }
 
@@ -181,8 +194,12 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
         if (network && state.leases.get(e.networkId)?.get(address)?.owner === old.id) bookOf(draft, network).release(address, slotOf(old));
     }
   }
-  const node = chooseNode(draft, wish, ready);
-  if (!node) return 'no node can take it';
+  const free = draft.hostPorts.allow(ready, wish.service, old?.id);
+  const node = chooseNode(draft, wish, free);
+  if (!node) {
+    if (old) draft.spread.add(old.nodeId, old.stack, old.service);
+    return free.length === 0 ? 'every node that could take it has another task on its host port' : 'no node can take it';
+  }
   const unit: Unit = {
     what: `create ${taskName(wish.stack, wish.service.name, wish.slot)} on ${node.name}`,
     compares: [{ key: keys.node(node.id), exists: true }],
@@ -211,6 +228,7 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
     unit.writes.push(...end.writes);
   }
   draft.spread.add(node.id, task.stack, task.service);
+  draft.hostPorts.add(node.id, task.id, task.ports);
   for (const key of draft.pending) draft.made.add(key);
   return unit;
 }

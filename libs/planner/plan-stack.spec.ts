@@ -168,7 +168,7 @@ describe('planning a stack', () => {
         { networks: { default: { key: 'default', name: 'taken', subnet: '10.9.0.0/24' } } },
       );
       world.setFacts('a', { listening: [{ protocol: 'tcp', address: '127.0.0.1', port: 8080, process: 'weft' }] });
-      expect(plan(world, own).steps.find((s) => s.name === 'web')?.action).toBe('recreate');
+      expect(plan(world, own).steps.find((s) => s.name === 'web')?.action).toBe('change');
     });
 
     it('one port twice in the same stack, a network that is not declared, no node at all', () => {

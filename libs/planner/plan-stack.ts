@@ -4,7 +4,7 @@ import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { NetworkWish, Service, Stack, StackRecord } from '#model/stack.js';
 import { checkAddresses } from './check-addresses.js';
-import { checkPorts } from './check-ports.js';
+import { checkPorts, choosePorts } from './check-ports.js';
 import type { ClusterState } from './cluster-state.js';
 import { dropped, planNetworks, type NetworksPlan } from './plan-networks.js';
 import type { PlanStep } from './plan-step.js';
@@ -34,7 +34,7 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
   const record = state.stacks.get(wanted.name);
   const stackKey = keys.stack(wanted.name);
   if (!record && state.revisionOf(stackKey) > 0) throw new WeftError('CORRUPT', `stack ${wanted.name} is stored, but cannot be read`);
-  const stack = keepDigests(wanted, record);
+  const stack = choosePorts(state, keepDigests(wanted, record));
   checkReferences(stack);
   checkNodes(state, stack);
   checkPorts(state, stack);
@@ -97,18 +97,32 @@ function serviceStep(service: Service, before: Service | undefined, networks: Ne
   const deep = [
     ...changedKeys(before.container, service.container),
     ...(sameValue(before.restart, service.restart) ? [] : [`restart: ${showValue(before.restart)} → ${showValue(service.restart)}`]),
-    ...(sameValue(before.ports, service.ports) ? [] : [`ports: ${showPorts(before)} → ${showPorts(service)}`]),
-    ...(sameValue(before.networks, service.networks) ? [] : [`networks: ${showNetworks(before)} → ${showNetworks(service)}`]),
+    ...(sameNetworks(before, service) ? [] : [`networks: ${showNetworks(before)} → ${showNetworks(service)}`]),
     ...Object.keys(service.networks)
       .filter((key) => networks.recreated.has(key))
       .map((key) => `network ${key} is made anew`),
   ];
-  const action = deep.length > 0 ? 'recreate' : replicas.length > 0 ? 'change' : 'keep';
-  return { ...step, action, details: [...deep, ...replicas] };
+  const light = [
+    ...(sameValue(before.ports, service.ports) ? [] : [`ports: ${showPorts(before)} → ${showPorts(service)}`]),
+    ...(sameNetworks(before, service) && !sameValue(before.networks, service.networks)
+      ? [`aliases: ${showNetworks(before)} → ${showNetworks(service)}`]
+      : []),
+    ...replicas,
+  ];
+  const action = deep.length > 0 ? 'recreate' : light.length > 0 ? 'change' : 'keep';
+  return { ...step, action, details: [...deep, ...light] };
+}
+
+/** The same networks in the same way, aliases left out: those change without a new task. */
+function sameNetworks(a: Service, b: Service): boolean {
+  const bare = (s: Service) => Object.entries(s.networks).map(([key, { aliases: _, ...attachment }]) => [key, attachment]);
+  return sameValue(Object.fromEntries(bare(a)), Object.fromEntries(bare(b)));
 }
 
 const showPorts = (s: Service): string =>
-  s.ports.map((p) => `${p.hostIp ? `${p.hostIp}:` : ''}${p.published}:${p.target}/${p.protocol}`).join(', ') || 'none';
+  s.ports
+    .map((p) => `${p.hostIp ? `${p.hostIp}:` : ''}${p.published}:${p.target}/${p.protocol}${p.mode === 'host' ? ' (host)' : ''}`)
+    .join(', ') || 'none';
 
 const showNetworks = (s: Service): string =>
   Object.entries(s.networks)

@@ -11,7 +11,7 @@ import type { Task } from '#model/task.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { addressesOf } from './allocate.js';
 import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
-import { specHash } from './spec-hash.js';
+import { sameValue, specHash } from './spec-hash.js';
 
 export interface SlotWish {
   stack: string;
@@ -27,6 +27,8 @@ export interface SlotWish {
 export interface ServicesPlan {
   create: SlotWish[];
   stop: { task: Task; reason: string }[];
+  /** Tasks whose record is edited in place: their ports or aliases changed. As they should be. */
+  edit: Task[];
   /** Tasks whose record goes: they have stopped, or their node was removed. */
   forget: { task: Task; reason: string }[];
 }
@@ -53,7 +55,7 @@ function identities(state: ClusterState, networkIds: ReadonlyMap<string, string>
 }
 
 export function reconcileServices(state: ClusterState): ServicesPlan {
-  const plan: ServicesPlan = { create: [], stop: [], forget: [] };
+  const plan: ServicesPlan = { create: [], stop: [], edit: [], forget: [] };
   const declared = declaredAddresses(state);
   for (const record of state.stacks.values()) {
     if (record.removing) continue;
@@ -120,7 +122,11 @@ function reconcileService(
       settled = false;
     } else if (task.desired === 'stop') settled = false;
     else if (task.specHash !== hash || trespasses(task, declared)) outdated.push(task);
-    else if (state.statuses.get(task.id)?.state !== 'running') settled = false;
+    else {
+      const edited = withService(task, service, networkIds);
+      if (!sameValue(edited, task)) plan.edit.push(edited);
+      if (state.statuses.get(task.id)?.state !== 'running') settled = false;
+    }
   }
   for (const task of pickOutdated(state, outdated, settled)) plan.stop.push({ task, reason: 'the service changed' });
 }
@@ -133,6 +139,15 @@ const trespasses = (task: Task, declared: DeclaredAddresses): boolean =>
       return owner !== undefined && owner !== serviceKey(task.stack, task.service);
     }),
   );
+/** The task with the ports and aliases that its service has now. */
+function withService(task: Task, service: Service, networkIds: ReadonlyMap<string, string>): Task {
+  const aliases = new Map(Object.entries(service.networks).map(([key, attachment]) => [networkIds.get(key), attachment.aliases]));
+  return {
+    ...task,
+    ports: service.ports,
+    endpoints: task.endpoints.map((e) => ({ ...e, aliases: aliases.get(e.networkId) ?? e.aliases })),
+  };
+}
 
 /** Tasks that do not run can be replaced at once; of those that run, one, and only when every other slot is as it should be. */
 function pickOutdated(state: ClusterState, outdated: readonly Task[], settled: boolean): Task[] {

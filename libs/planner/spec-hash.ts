@@ -14,13 +14,12 @@ export function canonical(value: unknown): string {
 export const sameValue = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b);
 
 /**
- * Container, ports, restart policy, and the networks by id with their aliases; not the number of replicas. These are part
- * of the task record, and task records are immutable: so a change makes new tasks.
+ * Container, restart policy, and the networks by id; not the number of replicas. Not ports and aliases either: the leader edits those in the
+ * task's record, and no container need be made anew for them.
  * @param networkIds network key → id of the stack's networks
  */
 export function specHash(service: Service, networkIds: ReadonlyMap<string, string>): string {
-  const networks = Object.entries(service.networks).map(([key, attachment]) => [networkIds.get(key) ?? key, attachment]);
-  const { container, ports, restart } = service;
-  const text = canonical({ container, ports, networks: Object.fromEntries(networks), restart });
+  const networks = Object.entries(service.networks).map(([key, { aliases: _, ...attachment }]) => [networkIds.get(key) ?? key, attachment]);
+  const text = canonical({ container: service.container, networks: Object.fromEntries(networks), restart: service.restart });
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

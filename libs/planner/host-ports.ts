@@ -1,0 +1,30 @@
+/** Ports of mode `host`: a node can give each of them to one task only. */
+import type { Port, Service } from '#model/stack.js';
+import type { Node } from '#model/node.js';
+import type { ClusterState } from './cluster-state.js';
+import { samePort } from './port-overlap.js';
+
+const ofHostMode = (ports: readonly Port[]): Port[] => ports.filter((p) => p.mode === 'host');
+
+/** Who has which host ports, kept while a plan places more. */
+export class HostPorts {
+  readonly #held = new Map<string, { taskId: string; ports: Port[] }[]>();
+
+  constructor(state: ClusterState) {
+    for (const task of state.tasks.values()) this.add(task.nodeId, task.id, task.ports);
+  }
+
+  add(nodeId: string, taskId: string, ports: readonly Port[]): void {
+    const held = ofHostMode(ports);
+    if (held.length > 0) this.#held.set(nodeId, [...(this.#held.get(nodeId) ?? []), { taskId, ports: held }]);
+  }
+
+  /** Nodes where nobody but the task that is replaced has a host port of `service`. */
+  allow(nodes: readonly Node[], service: Service, replaces: string | undefined): readonly Node[] {
+    const wanted = ofHostMode(service.ports);
+    if (wanted.length === 0) return nodes;
+    const isTaken = (nodeId: string) =>
+      (this.#held.get(nodeId) ?? []).some((h) => h.taskId !== replaces && h.ports.some((p) => wanted.some((w) => samePort(p, w))));
+    return nodes.filter((n) => !isTaken(n.id));
+  }
+}
