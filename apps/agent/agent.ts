@@ -20,6 +20,7 @@ import type { Layout } from './layout.js';
 import { Ledger } from './ledger.js';
 import { startCleaning } from './loops/cleaning.js';
 import { filesPlace } from './files-place.js';
+import { startDockerUserLoop } from './loops/docker-user.js';
 import { FactsLoop, type HostPart } from './loops/facts.js';
 import { startHub, type Hub } from './loops/hub.js';
 import { startImagesLoop } from './loops/images.js';
@@ -53,6 +54,8 @@ export interface AgentParts {
   readHost: () => Promise<HostPart>;
   /** Left out where nothing is to be encrypted. */
   tunnelKeys?: NodeTunnelKeys;
+  /** libs/linux `keepDockerUser`. */
+  keepDockerUser?: () => Promise<string[]>;
   seeTunnel?: (dev: string) => Promise<SeenTunnel | undefined>;
   clock: Clock;
   log: Log;
@@ -102,6 +105,7 @@ async function compose(options: AgentOptions, layout: Layout, parts: AgentParts,
   await startNames(base);
   const network = makeNetwork(base);
   const facts = makeFacts(base, network);
+  if (parts.keepDockerUser) stops.push('DOCKER-USER', startDockerUserLoop(parts.keepDockerUser, log));
   makeTunnels(base, network);
   await facts.start();
   stops.push('hub', () => base.late.hub?.stop());
@@ -154,6 +158,7 @@ function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, bel
       address: options.address,
       devices: () => late.facts?.devices ?? new Set(),
       advertised: () => late.facts?.advertised ?? [],
+      firewall: options.firewall !== 'none',
       tunnelKeys: (view) => late.tunnels?.keysFor(view),
     },
     mayProgram: () => believer.isConfirmed || !(late.tasks?.containerIds() ?? ledger.liveIds()).some(unknown),

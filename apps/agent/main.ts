@@ -10,6 +10,8 @@ import { systemClock } from '#base/clock.js';
 import { asWeftError, messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { entry } from '#linux/enter.js';
+import { keepDockerUser } from '#linux/docker-user.js';
+import { readFindings, type FirewallMode } from '#linux/host-findings.js';
 import { CommandHelper } from '#linux/helper-client.js';
 import { readHostFacts } from '#linux/host-facts.js';
 import { probeFeatures } from '#linux/host-features.js';
@@ -52,8 +54,9 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
   // The directory tells whose it is.
   const helper = new CommandHelper([here('./command-helper/main.js'), '--data-dir', options.dataDir]);
   let containerd = '';
+  const seat = entry(undefined, helper.run);
   const tunnelKeys = await NodeTunnelKeys.open(paths.keys, systemClock.now());
-  const features = featuresOf(helper.run).catch((error: unknown) => {
+  const features = featuresOf(helper.run, options.firewall).catch((error: unknown) => {
     log.warn({ error: messageOf(error) }, 'could not try what this kernel can do');
     return [];
   });
@@ -74,7 +77,8 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
       },
       kernel: new KernelReconciler({ kernel: new LinuxKernel({ runner: helper.run, secrets: tunnelKeys }), log }),
       tunnelKeys,
-      seeTunnel: (dev) => seeTunnel(entry(undefined, helper.run), dev),
+      seeTunnel: (dev) => seeTunnel(seat, dev),
+      keepDockerUser: () => keepDockerUser(seat, options.firewall === 'own+docker'),
       openNameServer: (onUp) =>
         ensureNameServer({
           mainPath: here('./name-server/main.js'),
@@ -86,13 +90,14 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
       openLogKeeper: () =>
         ensureLogKeeper({ mainPath: here('./log-keeper/main.js'), control: paths.logKeeperSocket, state: paths.logKeeperState, log }),
       readHost: async () => {
-        const host = await readHostFacts({ address: options.address, runner: helper.run });
+        const { underlay, ...host } = await readHostFacts({ address: options.address, runner: helper.run });
         return {
           ...host,
           hostname: hostname(),
           name: options.name,
           address: options.address,
           features: await features,
+          findings: await readFindings(seat, { mode: options.firewall, underlay, features: await features }),
           versions: { ...host.versions, agent: weftVersion(), node: process.versions.node, containerd },
         };
       },
@@ -108,9 +113,10 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
   };
 }
 
-async function featuresOf(runner: Run): Promise<string[]> {
+/** What is not guarded is not encrypted: frames in clear would be taken in beside the tunnel. */
+async function featuresOf(runner: Run, firewall: FirewallMode): Promise<string[]> {
   const [features, wireguard] = await Promise.all([probeFeatures(runner), findWireguard(runner)]);
-  return wireguard === undefined ? features : [...features, WIREGUARD_FEATURE];
+  return wireguard === undefined || firewall === 'none' ? features : [...features, WIREGUARD_FEATURE];
 }
 
 function die(log: Log | undefined, thrown: unknown): never {

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { isIpv4 } from '#base/address.js';
 import { messageOf, WeftError } from '#base/errors.js';
 import { checkName, HOSTNAME_PATTERN } from '#model/names.js';
+import { FIREWALL_MODES, type FirewallMode } from '#linux/host-findings.js';
 import { AGENT_PORT, CONTROLLER_PORT, JOIN_PORT } from '#model/ports.js';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
@@ -25,6 +26,7 @@ export interface AgentOptions {
   join?: { token: string; host: string; port: number };
   listenPort: number;
   resolvConf: string;
+  firewall: FirewallMode;
   /** Milliseconds between new keys for encrypted networks. */
   rotateKeysMs: number;
   logLevel: (typeof LOG_LEVELS)[number];
@@ -43,6 +45,8 @@ export const USAGE = `usage: agent --address IPV4 [flags]
   --containerd-root DIR          default /var/lib/containerd
   --listen-port PORT             where controllers reach this agent (default ${AGENT_PORT})
   --resolv-conf FILE             where upstream name servers are read from (default /etc/resolv.conf)
+  --firewall MODE                none: leave all rules of the host alone; own: keep tables of our own; own+docker: and
+                                 accept rules in Docker's DOCKER-USER, where there is one (default own+docker)
   --rotate-keys HOURS            between new keys for encrypted networks (default 24)
   --log-level LEVEL              ${LOG_LEVELS.join(', ')} (default info)
 `;
@@ -70,6 +74,7 @@ export function parseOptions(argv: string[], env: Record<string, string | undefi
     join: token && v.join ? { token, ...splitTarget(v.join, JOIN_PORT) } : undefined,
     listenPort: v['listen-port'] === undefined ? AGENT_PORT : portOf(v['listen-port'], 0),
     resolvConf: resolve(v['resolv-conf'] ?? '/etc/resolv.conf'),
+    firewall: firewallOf(v.firewall ?? 'own+docker'),
     rotateKeysMs: hoursOf(v['rotate-keys'] ?? '24'),
     logLevel: levelOf(v['log-level'] ?? 'info'),
   };
@@ -92,6 +97,7 @@ function read(argv: string[]) {
         join: text,
         'listen-port': text,
         'resolv-conf': text,
+        firewall: text,
         'rotate-keys': text,
         'log-level': text,
       },
@@ -107,6 +113,12 @@ function levelOf(value: string): AgentOptions['logLevel'] {
   const level = LOG_LEVELS.find((l) => l === value);
   if (!level) throw usage(`--log-level must be one of ${LOG_LEVELS.join(', ')}`);
   return level;
+}
+
+function firewallOf(value: string): FirewallMode {
+  const mode = FIREWALL_MODES.find((m) => m === value);
+  if (!mode) throw usage(`--firewall must be one of ${FIREWALL_MODES.join(', ')}`);
+  return mode;
 }
 
 function hoursOf(value: string): number {

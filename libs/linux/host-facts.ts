@@ -19,7 +19,10 @@ export interface HostFactsOptions {
 export type HostFacts = Pick<
   NodeFacts,
   'addresses' | 'devices' | 'advertised' | 'underlayMtu' | 'routes' | 'listening' | 'versions' | 'cpus' | 'memoryBytes' | 'platform'
->;
+> & {
+  /** Device of the underlay address. */
+  underlay: string;
+};
 
 const linkSchema = z.object({
   ifname: z.string(),
@@ -64,6 +67,7 @@ export async function readHostFacts({ address, runner = run }: HostFactsOptions)
       ),
     devices,
     advertised: await listening6(devices),
+    underlay: underlay.ifname,
     underlayMtu: underlay.mtu,
     routes: [
       ...new Set([

@@ -44,6 +44,8 @@ export interface FirewallInput {
   wireguardPort: number;
   /** The WireGuard device, where there are encrypted networks. */
   tunnel?: string;
+  /** This node's address inside the tunnels. */
+  tunnelEnd?: string;
   guardedTcpPorts: readonly number[];
 }
 
@@ -248,7 +250,11 @@ function resolverRedirect(): NftChain {
   };
 }
 
-function inputChains({ vxlanPort, networks, published }: FirewallInput): NftChain[] {
+function inputChains({ vxlanPort, networks, published, tunnel, tunnelEnd }: FirewallInput): NftChain[] {
+  const inner =
+    tunnel === undefined || tunnelEnd === undefined
+      ? []
+      : [rule(`ip daddr ${tunnelEnd} iifname != { "lo", "${tunnel}" } counter drop`, 'the end of the tunnels is met in the tunnel only')];
   return [
     {
       name: 'input_from_task',
@@ -269,6 +275,7 @@ function inputChains({ vxlanPort, networks, published }: FirewallInput): NftChai
       rules: [
         // vxlan_guard leaves untracked what comes from a member's address, which no task can send from.
         rule(`udp dport ${vxlanPort} ct state untracked accept`, "members' tunnels: most of what comes in"),
+        ...inner,
         ...refuseUnserved(published),
         rule(`iifname ${BRIDGES} goto input_from_task`, 'what a task sends to the node'),
         rule('ct state established,related accept', 'answers'),

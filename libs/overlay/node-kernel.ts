@@ -49,6 +49,8 @@ export interface HostInput {
   devices?: ReadonlySet<string>;
   /** Left out where the node cannot encrypt: then encrypted networks carry nothing here. */
   tunnel?: TunnelKeys;
+  /** false: the node's firewall is left alone, and nothing is guarded, published or translated. */
+  firewall?: boolean;
   /** The host's own network devices that listen to router advertisements. */
   advertised?: readonly string[];
   /** Keys (node-ports.ts) of published ports that somebody else on this node has: not opened. */
@@ -57,7 +59,8 @@ export interface HostInput {
 
 /** The whole kernel state that `view` calls for on this node. */
 export function nodeKernel(whole: ViewByKind, host: HostInput): KernelState {
-  const tunnel = tunnelOf(whole, host.nodeId, host.tunnel);
+  // Without rules frames in clear would be taken in beside the tunnel.
+  const tunnel = host.firewall === false ? undefined : tunnelOf(whole, host.nodeId, host.tunnel);
   // Without a tunnel an encrypted network is not there at all: no bridge, no wire, no row.
   const view = tunnel ? whole : withoutNetworks(whole, isEncrypted);
   const index = indexView(view, host);
@@ -213,11 +216,7 @@ function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceSta
     ),
     peers: keyed(tunnel?.peers ?? [], peerKey),
     sysctls: nodeSysctls(networks, host),
-    nft: nodeTables(scene, tasks, published, mesh, wired),
-    vips: {
-      [NODE_VIP_TABLE]: index.vips([...index.networks.keys()]),
-      ...(networks.some(ipv6Of) ? { [NODE_VIP_TABLE6]: index.vips6([...index.networks.keys()]) } : {}),
-    },
+    ...(host.firewall === false ? {} : { nft: nodeTables(scene, tasks, published, mesh, wired), vips: nodeVips(networks, index) }),
     flows: mergeSorted([
       ...index.flows.values(),
       udpFlows(published.flatMap((p) => (p.protocol === 'udp' ? p.backends.map((b) => b.address) : []))),
@@ -226,6 +225,11 @@ function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceSta
       (x, y) => x - y,
     ),
   };
+}
+
+function nodeVips(networks: readonly NetworkView[], index: Index): NamespaceState['vips'] {
+  const ids = [...index.networks.keys()];
+  return { [NODE_VIP_TABLE]: index.vips(ids), ...(networks.some(ipv6Of) ? { [NODE_VIP_TABLE6]: index.vips6(ids) } : {}) };
 }
 
 /** Flows of UDP know no end: those to a task that takes no more are forgotten, so that the next datagram goes to another. */
@@ -363,6 +367,7 @@ function nodeTables(
       vxlanPort: view.settings.vxlanPort,
       wireguardPort: view.settings.wireguardPort,
       tunnel: tunnel?.dev,
+      tunnelEnd: tunnel?.local,
       guardedTcpPorts: view.settings.guardedTcpPorts,
     }),
     [PORT_GUARD_TABLE]: portGuardTable(ports),

@@ -1,5 +1,7 @@
 /** The overlay on three simulated hosts, with real packets. */
 import { jest } from '@jest/globals';
+import { keepDockerUser } from '#linux/docker-user.js';
+import { entry } from '#linux/enter.js';
 import { LinuxKernel } from '#linux/linux-kernel.js';
 import { KernelReconciler } from '#linux/reconciler.js';
 import { run } from '#linux/runner.js';
@@ -22,9 +24,13 @@ const OUTSIDE = '192.168.77.100';
 const CONTROLLER = '192.168.77.90';
 const STRANGER = '192.168.77.66';
 
-describe.each([0, 1])('overlay with bridge-nf-call-iptables=%d', (brnf) => {
+describe.each([
+  { brnf: 0, docker: false },
+  { brnf: 1, docker: false },
+  { brnf: 1, docker: true },
+])('overlay with bridge-nf-call-iptables=$brnf, and a FORWARD drop of Docker: $docker', ({ brnf, docker }) => {
   const lab = new NetnsLab();
-  const cluster = makeCluster(brnf);
+  const cluster = makeCluster(brnf + (docker ? 1 : 0));
   const hosts = new Map<string, Host>();
   const ns = (task: string) => taskNamespace(cluster.tasks.find((t) => t.name === task)?.id ?? '');
   const hostNs = (n: ModelNode) => (hosts.get(n.id) as Host).ns;
@@ -41,6 +47,7 @@ describe.each([0, 1])('overlay with bridge-nf-call-iptables=%d', (brnf) => {
     for (const n of cluster.nodes) {
       const netns = await lab.host(n.name, n.address);
       await lab.exec(netns, ['sysctl', '-qw', `net.bridge.bridge-nf-call-iptables=${brnf}`]);
+      if (docker) await dropAsDocker(lab, netns);
       hosts.set(n.id, { ns: netns, reconciler: new KernelReconciler({ kernel: new LinuxKernel({ enter: netns }) }) });
     }
     out = await lab.host('out', OUTSIDE);
@@ -255,6 +262,13 @@ describe.each([0, 1])('overlay with bridge-nf-call-iptables=%d', (brnf) => {
     for (const { reconciler } of hosts.values()) expect(await reconciler.repair()).toEqual({ repaired: [], failed: [] });
   });
 });
+
+/** What Docker sets up: everything forwarded is dropped, but for what DOCKER-USER lets through. */
+async function dropAsDocker(lab: NetnsLab, netns: string): Promise<void> {
+  const rules = ['-N DOCKER-USER', '-A FORWARD -j DOCKER-USER', '-A DOCKER-USER -j RETURN', '-P FORWARD DROP'];
+  for (const rule of rules) await lab.exec(netns, ['iptables-nft', ...rule.split(' ')]);
+  expect(await keepDockerUser(entry(netns), true)).toEqual(['iptables-nft']);
+}
 
 /** Counts packets that come in at a task from the given addresses. */
 async function count(lab: NetnsLab, ns: string, ...from: string[]): Promise<void> {

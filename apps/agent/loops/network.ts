@@ -49,6 +49,8 @@ export interface NetworkLoopOptions {
     address: string;
     devices?: () => ReadonlySet<string>;
     advertised?: () => readonly string[];
+    /** false: the host's rules are left alone. */
+    firewall?: boolean;
     tunnelKeys?: (view: ViewByKind) => TunnelKeys | undefined;
   };
   /** false while what runs here may be more than the view on disk knows of: then nothing is taken away. */

@@ -23,6 +23,7 @@ export function nodeRow(row: NodeRow) {
     containerdVersion: facts?.versions['containerd'] ?? '',
     quarantine: facts?.quarantine ?? '',
     driftRepairs: facts?.driftRepairs ?? 0,
+    findings: facts?.findings.length ?? 0,
     createdAt: node?.createdAt ?? 0,
   };
 }
@@ -35,6 +36,7 @@ export const nodeColumns: Column<NodeListRow>[] = [
   { title: 'CPUS', text: (r) => String(r.cpus), align: 'right' },
   { title: 'MEMORY', text: (r) => bytes(r.memoryBytes), align: 'right' },
   { title: 'MTU', text: (r) => String(r.underlayMtu), align: 'right' },
+  { title: 'FINDINGS', text: (r) => String(r.findings), align: 'right' },
   { title: 'KERNEL', text: (r) => r.kernelVersion },
   { title: 'AGENT', text: (r) => r.agentVersion },
 ];
