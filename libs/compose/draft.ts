@@ -1,5 +1,5 @@
 /** What is gathered while a file is read: values of the model, with the places that later checks need to name. */
-import type { Attachment, MountWish, NetworkWish, Port, RestartPolicy, Service, VolumeWish } from '#model/stack.js';
+import type { Attachment, Link, MountWish, NetworkMode, NetworkWish, Port, RestartPolicy, Service, VolumeWish } from '#model/stack.js';
 import type { Position } from './issue.js';
 import type { PlacedSubnet } from './read-ipam.js';
 
@@ -13,6 +13,15 @@ export interface ProjectDraft {
   ports: PlacedPort[];
   /** Of every service: addresses and MACs that it names as its own. */
   statics: StaticAddress[];
+  /** Of every service that has one. */
+  networkModes: Map<string, PlacedMode>;
+}
+
+/** The network mode of a service, and where it is said. */
+export interface PlacedMode {
+  mode: NetworkMode;
+  at: Position;
+  path: string;
 }
 
 export interface StaticAddress {
@@ -36,6 +45,8 @@ export interface ServiceDraft {
   name: string;
   container: Partial<Service['container']>;
   networks: Map<string, Attachment>;
+  networkMode?: PlacedMode;
+  links?: Link[];
   ports: PlacedPort[];
   /** Of the service as a whole, not of its containers. */
   traits: Pick<Service, 'endpointMode' | 'affinity' | 'drainMs' | 'dnsTtlSeconds' | 'expose' | 'labels'>;

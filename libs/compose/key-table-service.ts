@@ -63,10 +63,6 @@ import { port } from './short-ports.js';
 import type { Value } from './tree.js';
 
 const WINDOWS = refused('it is for Windows containers');
-const OUTSIDE = refused(
-  'containers outside of the stack are not known by name',
-  'put both services on an external network, where names resolve',
-);
 const PROVIDER = refused('what a provider makes is on one machine, not in the cluster');
 
 const PORT = object(
@@ -281,7 +277,7 @@ export const SERVICE = object('a service', {
     ),
     honoured,
   ],
-  external_links: [list(string), OUTSIDE],
+  external_links: [list(string), honoured],
   extra_hosts: [HOSTS, honoured],
   group_add: [TEXTS, later],
   gpus: [{ ...DEVICE_REQUESTS, short: allDevices }, refused('Weft cannot hand GPUs to containers')],
@@ -293,7 +289,7 @@ export const SERVICE = object('a service', {
   isolation: [string, WINDOWS],
   labels: [PAIRS, honoured],
   label_file: [{ ...list(path(), { unique: itself }), short: STRING_OR_LIST.short }, honoured],
-  links: [STRINGS, later],
+  links: [STRINGS, honoured],
   logging: [LOGGING, later],
   mem_limit: [bytes, later],
   mem_reservation: [bytes, later],
@@ -307,7 +303,7 @@ export const SERVICE = object('a service', {
     }),
     MODELS,
   ],
-  network_mode: [string, later],
+  network_mode: [string, honoured],
   networks: [
     map('a network', ATTACHMENT, { short: keyList((at) => scalarAt(at, null)), says: 'a list or a map of networks', keys: NAME }),
     honoured,

@@ -8,6 +8,7 @@ import { COMPOSE_FILE } from './key-table.js';
 import { loadModel, type Model } from './load-model.js';
 import type { ModelInput } from './loading.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
+import { checkModes } from './read-modes.js';
 import { namedEntries, readNetworks, readVolumeWishes } from './read-networks.js';
 import { checkPortClashes } from './read-ports.js';
 import { readService } from './read-service.js';
@@ -59,12 +60,21 @@ const TOP_LEVEL_KEYS: KeyTable<TopLevel> = {
 function readProject(c: Context, field: Field, name: string): ProjectDraft {
   const top: TopLevel = {};
   readByTable(c, field, TOP_LEVEL_KEYS, top);
-  const project: ProjectDraft = { name, networks: new Map(), volumes: new Map(), services: new Map(), ports: [], statics: [] };
+  const project: ProjectDraft = {
+    name,
+    networks: new Map(),
+    volumes: new Map(),
+    services: new Map(),
+    ports: [],
+    statics: [],
+    networkModes: new Map(),
+  };
   if (top.networks) readNetworks(c, top.networks, project);
   if (top.volumes) readVolumeWishes(c, top.volumes, project);
   if (top.services) for (const entry of namedEntries(c, top.services, 'service')) readService(c, entry, project);
   checkPortClashes(c, project.ports);
   checkStatics(c, project);
+  checkModes(c, project);
   return project;
 }
 

@@ -29,6 +29,7 @@ import { readByTable, type KeyTable } from './read-by-table.js';
 import { readExpose, readExtraHosts, readResolverOptions, readResolvers, readSearchDomains, readServiceLabels } from './read-discovery.js';
 import { readHealthcheck, readRestart, readRestartPolicy, restartOf } from './read-lifecycle.js';
 import { readVolumes, readTmpfs } from './read-mounts.js';
+import { checkMode, readExternalLinks, readLinks, readNetworkMode } from './read-modes.js';
 import { readAttachments } from './read-networks.js';
 import { readEnvironment, readLabels, readUniqueList } from './read-pairs.js';
 import { readPorts } from './read-ports.js';
@@ -92,6 +93,9 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
     entrypoint: (c, field, { container }) => void (container.entrypoint = readCommand(c, field)),
     environment: (c, field, { container }) => void (container.environment = readEnvironment(c, field)),
     networks: readAttachments,
+    network_mode: readNetworkMode,
+    links: (c, field, service) => void (service.links = [...(service.links ?? []), ...readLinks(c, field)]),
+    external_links: (c, field, service) => void (service.links = [...(service.links ?? []), ...readExternalLinks(c, field)]),
     ports: readPorts,
     volumes: readVolumes,
     tmpfs: readTmpfs,
@@ -190,6 +194,7 @@ export function readService(c: Context, entry: Field & { key: string }, project:
   readByTable(c, entry, SERVICE_KEYS, draft);
   const replicas = draft.replicas?.count ?? draft.scale?.count ?? 1;
   checkTaskName(c, entry, project.name, replicas);
+  checkMode(c, draft);
   project.ports.push(...draft.ports);
   project.services.set(entry.key, finish(draft, replicas));
 }
@@ -214,6 +219,8 @@ function finish(draft: ServiceDraft, replicas: number): Service {
     replicas,
     networks: Object.fromEntries(draft.networks),
     ports: draft.ports.map((p) => p.port),
+    ...(draft.networkMode ? { networkMode: draft.networkMode.mode } : {}),
+    ...(draft.links && draft.links.length > 0 ? { links: draft.links } : {}),
     ...Object.fromEntries(Object.entries(draft.traits).filter(([, value]) => value !== undefined)),
     ...lifecycleOf(draft),
   };

@@ -20,6 +20,8 @@ export const keys = {
   leasesOf: (networkId: string) => `${ROOT}leases/${networkId}/`,
   vip: (networkId: string, stack: string, service: string) => `${ROOT}vips/${networkId}/${stack}/${service}`,
   nodeAddress: (networkId: string, nodeId: string) => `${ROOT}node-addresses/${networkId}/${nodeId}`,
+  connection: (stack: string, service: string, slot: number | undefined, networkId: string) =>
+    `${ROOT}connections/${stack}/${service}/${slot ?? 'all'}/${networkId}`,
   task: (id: string) => `${ROOT}tasks/${id}`,
   /** At most one live task a slot and node-independent: created with the task, deleted with it. */
   slot: (stack: string, service: string, slot: number) => `${ROOT}slots/${stack}/${service}/${slot}`,

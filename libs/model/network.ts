@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { globalNameSchema, hostnameSchema, idSchema, serviceNameSchema } from './names.js';
 import {
+  attachmentSchema,
   cidr6Schema,
   cidrSchema,
   deviceNameSchema,
@@ -44,6 +45,8 @@ export const networkSchema = z.object({
   /** Dual stack. */
   ipv6: subnet6Schema.optional(),
   attachable: z.boolean().optional(),
+  /** false: Docker's default bridge, where nothing has a name or a virtual address. */
+  discovery: z.boolean().optional(),
   options: networkOptionsSchema.optional(),
   vni: vniSchema,
   labels: labelsSchema.default({}),
@@ -80,10 +83,27 @@ export const endpointSchema = z.object({
   interfaceName: deviceNameSchema.optional(),
   gwPriority: z.number().int().optional(),
   priority: z.number().int().optional(),
+  /** It is being taken away: out of names and virtual addresses since then (ms since the epoch), its wire goes when that is known everywhere. */
+  leavingSince: z.number().optional(),
+});
+
+/**
+ * `ctl network connect` and `disconnect`: on which networks a service is besides what its file says, or not although it says so.
+ * Written by the API; kept until the opposite is said, the stack goes, or an `up` says again what the file says.
+ */
+export const connectionSchema = z.object({
+  networkId: idSchema,
+  stack: z.string(),
+  service: serviceNameSchema,
+  /** That task only; all of the service if left out. */
+  slot: z.number().int().positive().optional(),
+  off: z.boolean().optional(),
+  attachment: attachmentSchema,
 });
 
 export type Network = z.infer<typeof networkSchema>;
 export type Lease = z.infer<typeof leaseSchema>;
 export type Vip = z.infer<typeof vipSchema>;
 export type NodeAddress = z.infer<typeof nodeAddressSchema>;
+export type Connection = z.infer<typeof connectionSchema>;
 export type Endpoint = z.infer<typeof endpointSchema>;

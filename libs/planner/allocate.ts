@@ -10,6 +10,7 @@ import { addressToNumber, familyOf, numberToAddress, parseSubnet, subnetHas, typ
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { Lease, Network } from '#model/network.js';
+import { isChildDriver, siteAddresses } from './child-drivers.js';
 import type { ClusterState } from './cluster-state.js';
 import { givable, keptAddresses, showSubnets, subnetsOf } from './network-subnets.js';
 import type { Compare, Write } from './transaction.js';
@@ -57,7 +58,7 @@ export class AddressBook {
     this.#leases = new Map(state.leases.get(network.id));
     this.#now = now;
     this.#declared = declared;
-    this.#kept = keptAddresses(network);
+    this.#kept = isChildDriver(network) ? new Map([...keptAddresses(network), ...siteAddresses(state)]) : keptAddresses(network);
     const ranges = subnetsOf(network).map((s) => ({ family: familyOf(s.subnet), ...givable(s) }));
     const of = (family: Family) =>
       ranges.filter((r) => r.family === family).map(({ first, last }) => ({ first, last, low: first, high: last }));

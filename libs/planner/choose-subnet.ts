@@ -10,6 +10,8 @@ import { subnetsOf } from './network-subnets.js';
 export interface UsedRange {
   subnet: Subnet;
   what: string;
+  /** A route or an address of a node: of the site's own network, on which macvlan and ipvlan tasks are meant to be. */
+  isSite?: boolean;
 }
 
 function parseLax(text: string): Subnet | undefined {
@@ -35,13 +37,13 @@ export function usedRanges(state: ClusterState): UsedRange[] {
     ] as const) {
       for (const text of texts) {
         const subnet = parseLax(text);
-        if (subnet && subnet.prefix > 0) out.push({ subnet, what: `${kind} ${text} of node ${node.name}` });
+        if (subnet && subnet.prefix > 0) out.push({ subnet, what: `${kind} ${text} of node ${node.name}`, isSite: true });
       }
     }
   }
   for (const n of state.nodes.values()) {
     const subnet = parseLax(n.address);
-    if (subnet) out.push({ subnet, what: `address ${n.address} of node ${n.name}` });
+    if (subnet) out.push({ subnet, what: `address ${n.address} of node ${n.name}`, isSite: true });
   }
   return out;
 }

@@ -1,6 +1,6 @@
 /** The cluster as a plan sees it: everything that is in etcd, decoded and indexed. Filled by ReadModel; read by everyone else. */
 import type { Cluster, ControllerRecord, Token } from '#model/cluster.js';
-import type { Lease, Network, NodeAddress, Vip } from '#model/network.js';
+import type { Connection, Lease, Network, NodeAddress, Vip } from '#model/network.js';
 import type { Node, NodeFacts, NodeState } from '#model/node.js';
 import type { StackRecord } from '#model/stack.js';
 import type { Task, TaskStatus, Tombstone } from '#model/task.js';
@@ -31,6 +31,8 @@ export interface ClusterState {
   readonly vips: ReadonlyMap<string, ReadonlyMap<string, Vip>>;
   /** Network id → node id → address. */
   readonly nodeAddresses: ReadonlyMap<string, ReadonlyMap<string, NodeAddress>>;
+  /** Stack → `service/slot/network` → what a command said about its networks. */
+  readonly connections: ReadonlyMap<string, ReadonlyMap<string, Connection>>;
   readonly tasks: ReadonlyMap<string, Task>;
   /** `stack/service/slot` → task id. */
   readonly slots: ReadonlyMap<string, string>;

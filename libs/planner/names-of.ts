@@ -3,7 +3,8 @@
  *
  * A service's name, `service.stack` and aliases are its VIP; of a service without one (`endpoint_mode: dnsrr`) the addresses
  * of the tasks that serve. `tasks.service` has all that run, healthy or not, for what must find its peers before it is healthy.
- * A task's own names always are its address.
+ * A task's own names always are its address. A task in the network of its node has its names on all networks of its stack, and
+ * they are the node's address. An endpoint that is being taken away has no name any more.
  */
 import { compareAddresses } from '#base/ip.js';
 import { HOSTNAME_PATTERN } from '#model/names.js';
@@ -11,7 +12,9 @@ import type { NameRecord, VipView } from '#model/node-view.js';
 import type { Service } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
+import { hostAddress, hostTasksOf } from './host-tasks.js';
 import { runsIn, servesIn } from './serving.js';
+import { hasVips } from './wanted-networks.js';
 
 /** As Docker's short container ids. */
 const SHORT_ID = 12;
@@ -20,12 +23,14 @@ type Ports = NonNullable<NameRecord['ports']>;
 
 /** @param tasks those of the network that the node may see */
 export function namesAndVips(state: ClusterState, networkId: string, tasks: readonly Task[]): { names: NameRecord[]; vips: VipView[] } {
+  const network = state.networks.get(networkId);
+  if (!network || network.discovery === false) return { names: [], vips: [] };
   const zone = new Zone();
   const vips = new Map<string, VipView>();
   const serviceOf = (stack: string, name: string) => state.stacks.get(stack)?.spec.services[name];
   for (const { stack, service: name, ipv4, ipv6 } of state.vips.get(networkId)?.values() ?? []) {
     const service = serviceOf(stack, name);
-    if (service?.endpointMode === 'dnsrr') continue;
+    if (service?.endpointMode === 'dnsrr' || !hasVips(network)) continue;
     const affinity = service?.affinity === undefined ? {} : { affinity: service.affinity };
     const six = ipv6 === undefined ? {} : { ipv6, backends6: [] };
     vips.set(serviceKey(stack, name), { networkId, service: name, ipv4, backends: [], ...six, ...affinity });
@@ -34,6 +39,7 @@ export function namesAndVips(state: ClusterState, networkId: string, tasks: read
   for (const task of tasks) {
     if (task.desired === 'run') addTask(state, zone, networkId, task, vips.get(serviceKey(task.stack, task.service)));
   }
+  for (const task of hostTasksOf(state, network)) addAt(state, zone, task, hostAddress(state, network, task));
   for (const vip of vips.values()) {
     vip.backends.sort(compareAddresses);
     vip.backends6?.sort(compareAddresses);
@@ -43,7 +49,7 @@ export function namesAndVips(state: ClusterState, networkId: string, tasks: read
 
 function addTask(state: ClusterState, zone: Zone, networkId: string, task: Task, vip: VipView | undefined): void {
   const endpoint = task.endpoints.find((e) => e.networkId === networkId);
-  if (!endpoint) return;
+  if (!endpoint || endpoint.leavingSince !== undefined) return;
   const { ipv4, ipv6, aliases } = endpoint;
   const service = state.stacks.get(task.stack)?.spec.services[task.service];
   for (const row of zone.rows(task.name, task.container.hostname, task.id.slice(0, SHORT_ID))) row.add([ipv4, ipv6]);
@@ -62,6 +68,16 @@ function addTask(state: ClusterState, zone: Zone, networkId: string, task: Task,
   if (!runsIn(state, task)) return;
   const all = zone.rows(`tasks.${task.service}`, `tasks.${task.service}.${task.stack}`);
   for (const row of all) row.add([ipv4, ipv6], service, task.name);
+}
+
+/** A task in the network of its node. */
+function addAt(state: ClusterState, zone: Zone, task: Task, address: string | undefined): void {
+  if (address === undefined || !runsIn(state, task)) return;
+  const service = state.stacks.get(task.stack)?.spec.services[task.service];
+  for (const row of zone.rows(task.name, task.container.hostname, task.id.slice(0, SHORT_ID))) row.add([address]);
+  const all = [`tasks.${task.service}`, `tasks.${task.service}.${task.stack}`];
+  const serving = servesIn(state, task) ? [task.service, `${task.service}.${task.stack}`] : [];
+  for (const row of zone.rows(...all, ...serving)) row.add([address], service, task.name);
 }
 
 /** What one name answers with. */

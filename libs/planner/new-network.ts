@@ -7,6 +7,7 @@ import { overlapAmong, subnetFaults } from '#model/subnet-rules.js';
 import { checkSubnet, chooseSubnet, chooseSubnet6, uniqueLocalPrefix, type UsedRange } from './choose-subnet.js';
 import type { ClusterState } from './cluster-state.js';
 import { gatewayOf, settled, subnetsOf, wishedSubnets, type NetworkSubnet } from './network-subnets.js';
+import { isChildDriver } from './child-drivers.js';
 import { DEFAULT_POOLS, DEFAULT_SUBNET_PREFIX, type Pool } from './pool.js';
 
 /** What networks of one plan are made from; `used` and `pool` move on with each. */
@@ -19,7 +20,8 @@ export interface Materials {
 }
 
 /** @throws SUBNET_CLASH, BAD_VALUE */
-export function newNetwork(materials: Materials, wish: NetworkWish, stack: string): Network {
+export function newNetwork(all: Materials, wish: NetworkWish, stack: string): Network {
+  const materials = { ...all, used: usedFor(wish, all.used) };
   const { v4, v6 } = wishedSubnets(wish);
   checkSubnets(wish.name, [...v4, ...(v6 ? [v6] : [])]);
   const [first = chosen(materials), ...more] = v4.map((s) => declared(materials, wish.name, s));
@@ -39,9 +41,12 @@ export function newNetwork(materials: Materials, wish: NetworkWish, stack: strin
     labels: wish.labels,
     createdAt: materials.now,
   };
-  for (const { subnet } of subnetsOf(network)) use(materials, wish.name, subnet);
+  for (const { subnet } of subnetsOf(network)) use(all, wish.name, subnet);
   return network;
 }
+
+/** Tasks of a driver without a bridge stand in the site's LAN: its subnet is that of a route. */
+const usedFor = (wish: NetworkWish, used: UsedRange[]): UsedRange[] => (isChildDriver(wish) ? used.filter((u) => !u.isSite) : used);
 
 /** The IPv6 subnet of a network: declared, or the next of the cluster's unique local prefix. */
 export function subnet6(materials: Materials, name: string, wish: SubnetWish | undefined): NetworkSubnet {

@@ -88,14 +88,24 @@ describe('the view of a node', () => {
     ).toMatchObject({ upserts: [], removals: [] });
   });
 
-  it('a bridge network knows only what is on the node itself', () => {
+  it('a bridge network knows only what is on the node itself; the default one knows no names', () => {
     const local = new World(['a', 'b']);
-    local.up(stackOf('s', { web: 2 }, { networks: { default: { key: 'default', name: 's_default', driver: 'bridge' } } }));
+    local.up(stackOf('s', { web: { replicas: 2, networkMode: { kind: 'bridge' }, networks: {} } }));
     local.settle();
     const view = kinds(local, 'b');
     expect(view.endpoints.map((e) => e.vtep)).toEqual(['192.0.2.2', '192.0.2.2']);
-    expect(view.vips[0]?.backends).toEqual(['10.128.0.3']);
-    expect(names(view)['tasks.web']).toEqual(['10.128.0.3']);
-    expect(view.networks[0]?.mtu).toBe(1500);
+    expect(view.networks.map(({ name, mtu, stack }) => ({ name, mtu, stack }))).toEqual([{ name: 'bridge', mtu: 1500, stack: '' }]);
+    expect([view.names, view.vips]).toEqual([[], []]);
+  });
+
+  it('has names for tasks in the network of their node: its address', () => {
+    const world = new World(['a', 'b']);
+    world.up(stackOf('s', { web: { replicas: 2 }, agent: { replicas: 1, networkMode: { kind: 'host' }, networks: {} } }));
+    world.settle();
+    const task = world.model.tasksOfService('s', 'agent')[0];
+    expect(task?.endpoints).toEqual([]);
+    const address = world.model.nodes.get(task?.nodeId ?? '')?.address;
+    for (const node of ['a', 'b'])
+      expect(names(kinds(world, node))).toMatchObject({ agent: [address], 's-agent-1': [address], 'tasks.agent': [address] });
   });
 });

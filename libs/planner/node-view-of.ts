@@ -14,6 +14,7 @@ import { doorsOf, publicationsFor, publicationsOf } from './publications.js';
 import { isLost } from './serving.js';
 import { namesAndVips } from './names-of.js';
 import { networkMtu } from './network-mtu.js';
+import { isChildDriver } from './child-drivers.js';
 
 /** Views of one state; what several nodes share is computed once. Throw it away when the state has changed. */
 export class ViewMaker {
@@ -39,7 +40,7 @@ export class ViewMaker {
     for (const id of networkIds) {
       const network = state.networks.get(id);
       const address = state.nodeAddresses.get(id)?.get(nodeId);
-      if (!network || !address) continue;
+      if (!network || !(address || isChildDriver(network))) continue;
       resources.push(networkResource(state, network, nodeId, address), ...this.#inside(network, nodeId));
     }
     for (const id of this.#publishing().keys()) if (!networkIds.has(id)) resources.push(...this.#asGuest(id, nodeId));

@@ -4,41 +4,32 @@
  * unit, so that two leaders cannot give out a slot or an address twice.
  */
 import { createHash } from 'node:crypto';
-import { macOfIp } from '#base/address.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
-import type { Endpoint, Network } from '#model/network.js';
+import type { Endpoint } from '#model/network.js';
 import type { Node } from '#model/node.js';
 import type { Task } from '#model/task.js';
-import { addressesOf, AddressBook, restingLease, type Grant } from './allocate.js';
+import { addressesOf, restingLease } from './allocate.js';
+import { attach, bookOf, ensureNodeAddress, ensureVip, grant, isWhole, type Draft } from './attach.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { drainOf } from './drain.js';
 import { HostPorts } from './host-ports.js';
-import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
+import type { TaskEdit } from './edit-task.js';
+import { nameInterfaces } from './interface-names.js';
+import { declaredAddresses } from './network-subnets.js';
+import { fitting } from './node-fits.js';
 import { networkIdsOf, type ServicesPlan, type SlotWish } from './reconcile-services.js';
 import { candidates, Spread } from './schedule.js';
+import { sharedNamespace, sharesNamespace, type SharedNamespace } from './shared-namespace.js';
 import type { Unit } from './transaction.js';
+import { hasVips } from './wanted-networks.js';
 
 export interface Placing {
   units: Unit[];
   /** `stack/service` → why a task of it cannot be placed now. */
   waiting: Map<string, string>;
-}
-
-/** What one plan keeps in mind while it places task after task. */
-interface Draft {
-  state: ClusterState;
-  now: number;
-  newId: () => string;
-  books: Map<string, AddressBook>;
-  /** Network id → static address → service. */
-  declared: DeclaredAddresses;
-  spread: Spread;
-  hostPorts: HostPorts;
-  /** Keys of node addresses and VIPs that earlier units of this plan make. */
-  made: Set<string>;
-  /** The same of the unit being drafted: it may yet come to nothing. */
-  pending: string[];
+  /** Milliseconds from now: plan again, although nothing changed. */
+  againMs?: number;
 }
 
 /** A label of DNS and a host name on Linux have at most 63 characters. */
@@ -68,9 +59,9 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
     made: new Set(),
     pending: [],
   };
-  const placing: Placing = { units: [], waiting: new Map() };
+  const placing: Placing = { units: [], waiting: new Map(), ...(plan.againMs === undefined ? {} : { againMs: plan.againMs }) };
   for (const { task, reason } of plan.stop) placing.units.push(stopUnit(state, task, reason));
-  for (const task of plan.edit) placing.units.push(editUnit(state, task));
+  for (const edit of plan.edit) placeEdit(draft, edit, placing);
   for (const { task, reason } of plan.forget) placing.units.push(forgetUnit(draft, task, reason));
   const { ready, explanation } = candidates(state);
   for (const wish of plan.create) {
@@ -97,7 +88,7 @@ function missingVips(draft: Draft): Unit[] {
       for (const networkKey of Object.keys(service.networks)) {
         const network = state.networks.get(networkIds.get(networkKey) ?? '');
         const vip = state.vips.get(network?.id ?? '')?.get(serviceKey(stack, service.name));
-        if (!network || (vip && isWhole(network, vip))) continue;
+        if (!network || !hasVips(network) || (vip && isWhole(network, vip))) continue;
         if (!state.tasksOfService(stack, service.name).some((t) => t.endpoints.some((e) => e.networkId === network.id))) continue;
         const unit: Unit = { what: `give ${stack}/${service.name} a VIP`, compares: [], writes: [] };
         draft.pending = [];
@@ -123,13 +114,58 @@ function stopUnit(state: ClusterState, task: Task, reason: string): Unit {
   };
 }
 
-function editUnit(state: ClusterState, task: Task): Unit {
+function placeEdit(draft: Draft, edit: TaskEdit, placing: Placing): void {
+  const unit = editUnit(draft, edit);
+  if (typeof unit !== 'string') return void placing.units.push(unit);
+  placing.waiting.set(serviceKey(edit.task.stack, edit.task.service), unit);
+  // What could not come is no reason for the rest to wait.
+  const rest = edit.isChanged ? editUnit(draft, { ...edit, come: [] }) : unit;
+  if (typeof rest !== 'string') placing.units.push(rest);
+}
+
+/** The new record, and the leases of the endpoints that come and of those that have gone. */
+function editUnit(draft: Draft, edit: TaskEdit): Unit | string {
+  const { state } = draft;
+  const { task, service, gone, come } = edit;
+  const node = state.nodes.get(task.nodeId);
+  if (!node) return 'its node was removed';
   const key = keys.task(task.id);
-  return {
-    what: `edit ${task.name}`,
-    compares: [{ key, modRevision: state.revisionOf(key) }],
-    writes: [{ put: key, value: encode(task) }],
-  };
+  const unit: Unit = { what: `edit ${task.name}`, compares: [{ key, modRevision: state.revisionOf(key) }], writes: [] };
+  draft.pending = [];
+  const lacking = fitting(state, [node], come);
+  if (typeof lacking === 'string') return lacking;
+  const staying = edit.endpoints.map((e) => complete(draft, { task, node }, e, unit));
+  if (!edit.isChanged && come.length === 0 && unit.writes.length === 0) return `network of ${task.name} has no IPv6 address left`;
+  const made = attach(draft, { ...task, service }, come, { node, taskId: task.id }, unit);
+  if (typeof made === 'string') return made;
+  const named = nameInterfaces(
+    made.map((endpoint, i) => ({ endpoint, wanted: come[i]?.attachment.interfaceName })),
+    staying.map((e) => e.interfaceName),
+  );
+  for (const e of gone) releaseEndpoint(draft, task, e, unit);
+  const next: Task = { ...task, ports: service.ports, links: service.links, endpoints: [...staying, ...named] };
+  unit.writes.push({ put: key, value: encode(next) });
+  for (const made of draft.pending) draft.made.add(made);
+  return unit;
+}
+
+/** With an address of the family that its network got since. Where there is none to give, the endpoint stays as it is. */
+function complete(draft: Draft, { task, node }: { task: Task; node: Node }, e: Endpoint, unit: Unit): Endpoint {
+  const network = draft.state.networks.get(e.networkId);
+  if (!network || e.leavingSince !== undefined || isWhole(network, e)) return e;
+  const address = bookOf(draft, network).complete('task', task.id, e.ipv4);
+  if (typeof address === 'string' || ensureNodeAddress(draft, network, node, unit) !== undefined) return e;
+  grant(unit, address);
+  return { ...e, ipv6: address.ipv6 };
+}
+
+function releaseEndpoint({ state, now }: Draft, task: Task, e: Endpoint, unit: Unit): void {
+  for (const address of addressesOf(e)) {
+    const leaseKey = keys.lease(e.networkId, address);
+    if (state.leases.get(e.networkId)?.get(address)?.owner !== task.id) continue;
+    unit.compares.push({ key: leaseKey, modRevision: state.revisionOf(leaseKey) });
+    unit.writes.push(restingLease(e.networkId, address, 'task', slotOf(task), now));
+  }
 }
 
 const slotOf = (task: Task): string => slotKey(task.stack, task.service, task.slot);
@@ -176,12 +212,6 @@ function forgetUnit(draft: Draft, task: Task, reason: string): Unit {
   return unit;
 }
 
-function bookOf(draft: Draft, network: Network): AddressBook {
-  let book = draft.books.get(network.id);
-  if (!book) draft.books.set(network.id, (book = new AddressBook(draft.state, network, draft.now, draft.declared.get(network.id))));
-  return book;
-}
-
 /** @returns the unit, or why there is none */
 function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit | string {
   const { state } = draft;
@@ -194,7 +224,13 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
         if (network && state.leases.get(e.networkId)?.get(address)?.owner === old.id) bookOf(draft, network).release(address, slotOf(old));
     }
   }
-  const free = draft.hostPorts.allow(ready, wish.service, old?.id);
+  const shared = sharesNamespace(wish.service) ? sharedNamespace(state, wish.stack, wish.service, wish.slot) : undefined;
+  const able = typeof shared === 'string' ? shared : placesFor(draft, wish, ready, shared);
+  if (typeof able === 'string') {
+    if (old) draft.spread.add(old.nodeId, old.stack, old.service);
+    return able;
+  }
+  const free = draft.hostPorts.allow(able, wish.service, old?.id);
   const node = chooseNode(draft, wish, free);
   if (!node) {
     if (old) draft.spread.add(old.nodeId, old.stack, old.service);
@@ -207,12 +243,13 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
   };
   const id = draft.newId();
   draft.pending = [];
-  const endpoints = attach(draft, wish, node, id, unit);
+  const endpoints = attach(draft, wish, wish.endpoints, { node, taskId: id }, unit);
   if (typeof endpoints === 'string') {
     if (old) draft.spread.add(old.nodeId, old.stack, old.service);
     return endpoints;
   }
-  const task = newTask(wish, node, id, endpoints, draft.now);
+  const named = nameInterfaces(endpoints.map((endpoint, i) => ({ endpoint, wanted: wish.endpoints[i]?.attachment.interfaceName })));
+  const task = newTask(wish, node, { id, endpoints: named, shares: typeof shared === 'object' ? shared.ownerId : undefined }, draft.now);
   const slot = keys.slot(task.stack, task.service, task.slot);
   unit.compares.push({ key: slot, modRevision: state.revisionOf(slot) });
   unit.writes.push({ put: slot, value: id }, { put: keys.task(id), value: encode(task) });
@@ -233,15 +270,40 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
   return unit;
 }
 
+/** The nodes whose kernel and devices the task's networks need; the node of whom it shares with, or is linked to by a node's own bridge. */
+function placesFor(
+  { state }: Draft,
+  wish: SlotWish,
+  ready: readonly Node[],
+  shared: SharedNamespace | undefined,
+): readonly Node[] | string {
+  const beside = shared?.nodeId ?? linkedNode(state, wish);
+  if (beside === undefined) return fitting(state, ready, wish.endpoints);
+  if (!ready.some((n) => n.id === beside)) return `it has to be on node ${state.nodes.get(beside)?.name ?? beside}, which takes none now`;
+  return fitting(
+    state,
+    ready.filter((n) => n.id === beside),
+    wish.endpoints,
+  );
+}
+
+/** On Docker's default bridge a link reaches the tasks of the same node only. */
+function linkedNode(state: ClusterState, { stack, service }: SlotWish): string | undefined {
+  if (service.networkMode?.kind !== 'bridge') return undefined;
+  const targets = (service.links ?? []).flatMap((l) => (l.service === undefined ? [] : state.tasksOfService(stack, l.service)));
+  return targets.find((t) => t.desired === 'run')?.nodeId;
+}
+
 /** Volumes live on a node: a service that has one stays where its data is. */
 function chooseNode(draft: Draft, wish: SlotWish, ready: readonly Node[]): Node | undefined {
   const before = wish.replaces && wish.service.container.mounts.some((m) => m.type !== 'tmpfs') ? wish.replaces.nodeId : undefined;
   return ready.find((n) => n.id === before) ?? draft.spread.choose(ready, wish.stack, wish.service.name);
 }
 
-function newTask(wish: SlotWish, node: Node, id: string, endpoints: Endpoint[], now: number): Task {
+function newTask(wish: SlotWish, node: Node, made: Pick<Task, 'id' | 'endpoints' | 'shares'>, now: number): Task {
+  const { networkMode, links } = wish.service;
   return {
-    id,
+    ...made,
     stack: wish.stack,
     service: wish.service.name,
     slot: wish.slot,
@@ -250,90 +312,10 @@ function newTask(wish: SlotWish, node: Node, id: string, endpoints: Endpoint[], 
     specHash: wish.specHash,
     container: wish.service.container,
     ports: wish.service.ports,
-    endpoints,
     ...(wish.service.restart === undefined ? {} : { restart: wish.service.restart }),
+    ...(networkMode === undefined ? {} : { networkMode }),
+    ...(links === undefined ? {} : { links }),
     desired: 'run',
     createdAt: now,
   };
-}
-
-/** Addresses for the task, and where they are the first there, for its node and its service. */
-function attach(draft: Draft, wish: SlotWish, node: Node, taskId: string, unit: Unit): Endpoint[] | string {
-  const endpoints: Endpoint[] = [];
-  for (const [networkKey, attachment] of Object.entries(wish.service.networks)) {
-    const network = draft.state.networks.get(wish.networkIds.get(networkKey) ?? '');
-    if (!network) return `network ${networkKey} is not there`;
-    unit.compares.push({ key: keys.network(network.id), exists: true });
-    const book = bookOf(draft, network);
-    const address = book.take('task', taskId, slotKey(wish.stack, wish.service.name, wish.slot), attachment);
-    if (typeof address === 'string') return address;
-    const why = ensureNodeAddress(draft, network, node, unit) ?? ensureVip(draft, network, wish, unit);
-    if (why !== undefined) return why;
-    grant(unit, address);
-    const { ipv4, ipv6 } = address;
-    const mac = attachment.mac ?? macOfIp(ipv4);
-    endpoints.push({ networkId: network.id, ipv4, ...(ipv6 === undefined ? {} : { ipv6 }), mac, aliases: attachment.aliases });
-  }
-  return endpoints;
-}
-
-function grant(unit: Unit, address: Grant): void {
-  unit.compares.push(...address.compares);
-  unit.writes.push(...address.writes);
-}
-
-/** Whether a record has an address of each family of its network. */
-const isWhole = (network: Network, record: Addresses): boolean => network.ipv6 === undefined || record.ipv6 !== undefined;
-
-interface Addresses {
-  ipv4: string;
-  ipv6?: string;
-}
-
-/** The record of a node or a service on a network, that tasks there need. */
-interface Needed {
-  key: string;
-  kind: 'node' | 'vip';
-  owner: string;
-  current: Addresses | undefined;
-  record: (addresses: Addresses) => unknown;
-}
-
-/** The record is there and whole, or this unit makes it so. @returns why there is no address for it */
-function ensureRecord(draft: Draft, unit: Unit, network: Network, { key, kind, owner, current, record }: Needed): string | undefined {
-  if (draft.made.has(key) || (current && isWhole(network, current))) {
-    unit.compares.push({ key, exists: true });
-    return undefined;
-  }
-  const book = bookOf(draft, network);
-  const address = current ? book.complete(kind, owner, current.ipv4) : book.take(kind, owner, owner);
-  if (typeof address === 'string') return address;
-  grant(unit, address);
-  const { ipv4, ipv6 } = address;
-  unit.compares.push({ key, modRevision: draft.state.revisionOf(key) });
-  unit.writes.push({ put: key, value: encode(record({ ipv4, ipv6 })) });
-  draft.pending.push(key);
-  return undefined;
-}
-
-function ensureNodeAddress(draft: Draft, network: Network, node: Node, unit: Unit): string | undefined {
-  return ensureRecord(draft, unit, network, {
-    key: keys.nodeAddress(network.id, node.id),
-    kind: 'node',
-    owner: node.id,
-    current: draft.state.nodeAddresses.get(network.id)?.get(node.id),
-    record: (addresses) => ({ networkId: network.id, nodeId: node.id, ...addresses }),
-  });
-}
-
-function ensureVip(draft: Draft, network: Network, wish: Pick<SlotWish, 'stack' | 'service'>, unit: Unit): string | undefined {
-  if (wish.service.endpointMode === 'dnsrr') return undefined;
-  const owner = serviceKey(wish.stack, wish.service.name);
-  return ensureRecord(draft, unit, network, {
-    key: keys.vip(network.id, wish.stack, wish.service.name),
-    kind: 'vip',
-    owner,
-    current: draft.state.vips.get(network.id)?.get(owner),
-    record: (addresses) => ({ networkId: network.id, stack: wish.stack, service: wish.service.name, ...addresses }),
-  });
 }

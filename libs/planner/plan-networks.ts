@@ -8,6 +8,7 @@ import { changesInPlace, deepChanges, edited } from './change-network.js';
 import { checkEncryption } from './check-encryption.js';
 import { usedRanges, type UsedRange } from './choose-subnet.js';
 import type { ClusterState } from './cluster-state.js';
+import { checkDefaultBridge, DEFAULT_BRIDGE, DEFAULT_BRIDGE_WISH, defaultBridge, wantsDefaultBridge } from './default-bridge.js';
 import { checkMtu } from './network-mtu.js';
 import { newNetwork } from './new-network.js';
 import { showSubnets, subnetsOf, usableAddresses } from './network-subnets.js';
@@ -15,6 +16,8 @@ import { usersOf } from './network-users.js';
 import type { PlanStep } from './plan-step.js';
 import type { Pool } from './pool.js';
 import type { Compare, Write } from './transaction.js';
+import { isChildDriver } from './child-drivers.js';
+import { hasVips } from './wanted-networks.js';
 
 export interface NetworksPlan {
   steps: PlanStep[];
@@ -53,6 +56,7 @@ export function planNetworks(state: ClusterState, stack: Stack, newId: () => str
     recreated: new Set(),
     networks: new Map(),
   };
+  if (wantsDefaultBridge(stack)) makeDefaultBridge(draft);
   const names = new Set<string>();
   for (const wish of Object.values(stack.networks)) {
     if (names.has(wish.name)) throw new WeftError('BAD_VALUE', `two networks of stack ${stack.name} have the name ${wish.name}`);
@@ -166,16 +170,35 @@ function make(draft: Draft, wish: NetworkWish): Network {
   return network;
 }
 
+function makeDefaultBridge(draft: Draft): void {
+  const { state } = draft;
+  checkDefaultBridge(state);
+  const pointer = keys.networkName(DEFAULT_BRIDGE);
+  draft.compares.push({ key: pointer, modRevision: state.revisionOf(pointer) });
+  if (defaultBridge(state)) return;
+  const network: Network = { ...newNetwork(draft, DEFAULT_BRIDGE_WISH, ''), discovery: false };
+  draft.writes.push({ put: keys.network(network.id), value: encode(network) }, { put: pointer, value: network.id });
+  draft.steps.push({
+    action: 'create',
+    kind: 'network',
+    name: DEFAULT_BRIDGE,
+    details: [`the default bridge of every node, subnet ${network.subnet}`],
+  });
+  draft.touchPool = true;
+}
+
 /** Tasks, one VIP a service, one address a node that runs a task there. @throws ADDRESSES_EXHAUSTED */
 function checkRoom(draft: Draft, wish: NetworkWish, network: Network): void {
   const services = Object.values(draft.stack.services).filter((s) => s.networks[wish.key] !== undefined);
   const tasks = services.reduce((n, s) => n + s.replicas, 0);
-  const nodes = Math.min(tasks, draft.state.nodes.size);
-  const needed = tasks + services.length + nodes;
+  // On the site's own LAN only tasks take addresses.
+  const vips = hasVips(network) ? services.length : 0;
+  const nodes = isChildDriver(network) ? 0 : Math.min(tasks, draft.state.nodes.size);
+  const needed = tasks + vips + nodes;
   const room = usableAddresses(network);
   if (needed <= room) return;
   throw new WeftError('ADDRESSES_EXHAUSTED', {
     what: `network ${wish.name} is too small for stack ${draft.stack.name}`,
-    why: `${showSubnets(network)} has ${room} addresses to give, needed are ${needed}: ${tasks} for tasks, ${services.length} for services, ${nodes} for nodes`,
+    why: `${showSubnets(network)} has ${room} addresses to give, needed are ${needed}: ${tasks} for tasks, ${vips} for services, ${nodes} for nodes`,
   });
 }

@@ -8,7 +8,7 @@ import { standingOf } from './schedule.js';
 
 /** What the services loop would write now. Applied, it changes nothing when computed again. */
 export const planServices = (state: ClusterState, newId: () => string, now: number): Placing =>
-  placeTasks(state, reconcileServices(state), newId, now);
+  placeTasks(state, reconcileServices(state, now), newId, now);
 
 /** `stack/service` → why its tasks cannot be placed; any replica of the controller can tell. */
 export function placementTroubles(state: ClusterState, now: number): Map<string, string> {

@@ -89,7 +89,7 @@ describe('planning a stack', () => {
     const anew = world.up(stackOf('s', { web: 1 }, net({ driver: 'bridge' })));
     expect(anew.steps).toMatchObject([
       { action: 'recreate', details: ['driver: overlay → bridge'] },
-      { action: 'recreate', details: ['network default is made anew'] },
+      { action: 'change', details: ['moves to network default made anew'] },
     ]);
     expect(world.model.networkNames.get('s_default')).not.toBe(before?.id);
     expect(world.model.networks.size).toBe(2);

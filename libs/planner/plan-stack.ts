@@ -4,6 +4,7 @@ import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { NetworkWish, Service, Stack, StackRecord } from '#model/stack.js';
 import { checkAddresses } from './check-addresses.js';
+import { checkDrivers } from './check-drivers.js';
 import { checkPorts, choosePorts } from './check-ports.js';
 import type { ClusterState } from './cluster-state.js';
 import { dropped, planNetworks, type NetworksPlan } from './plan-networks.js';
@@ -40,6 +41,7 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
   checkPorts(state, stack);
   const networks = planNetworks(state, stack, newId, now);
   checkAddresses(state, stack, networks.networks);
+  checkDrivers(state, stack, networks.networks);
   const steps = [...networks.steps, ...serviceSteps(stack, record, networks), ...volumeSteps(stack, record)];
   const changed = record === undefined || record.removing || !sameValue(record.spec, stack);
   const generation = (record?.generation ?? 0) + (changed ? 1 : 0);
@@ -97,26 +99,27 @@ function serviceStep(service: Service, before: Service | undefined, networks: Ne
   const deep = [
     ...changedKeys(before.container, service.container),
     ...(sameValue(before.restart, service.restart) ? [] : [`restart: ${showValue(before.restart)} → ${showValue(service.restart)}`]),
-    ...(sameNetworks(before, service) ? [] : [`networks: ${showNetworks(before)} → ${showNetworks(service)}`]),
-    ...Object.keys(service.networks)
-      .filter((key) => networks.recreated.has(key))
-      .map((key) => `network ${key} is made anew`),
+    ...(sameValue(before.networkMode ?? null, service.networkMode ?? null)
+      ? []
+      : [`network mode: ${showMode(before)} → ${showMode(service)}`]),
   ];
   const light = [
     ...(sameValue(before.ports, service.ports) ? [] : [`ports: ${showPorts(before)} → ${showPorts(service)}`]),
-    ...(sameNetworks(before, service) && !sameValue(before.networks, service.networks)
-      ? [`aliases: ${showNetworks(before)} → ${showNetworks(service)}`]
-      : []),
+    ...(sameValue(before.networks, service.networks) ? [] : [`networks: ${showNetworks(before)} → ${showNetworks(service)}`]),
+    ...(sameValue(before.links ?? [], service.links ?? []) ? [] : ['links changed']),
+    ...Object.keys(service.networks)
+      .filter((key) => networks.recreated.has(key))
+      .map((key) => `moves to network ${key} made anew`),
     ...replicas,
   ];
   const action = deep.length > 0 ? 'recreate' : light.length > 0 ? 'change' : 'keep';
   return { ...step, action, details: [...deep, ...light] };
 }
 
-/** The same networks in the same way, aliases left out: those change without a new task. */
-function sameNetworks(a: Service, b: Service): boolean {
-  const bare = (s: Service) => Object.entries(s.networks).map(([key, { aliases: _, ...attachment }]) => [key, attachment]);
-  return sameValue(Object.fromEntries(bare(a)), Object.fromEntries(bare(b)));
+function showMode({ networkMode }: Service): string {
+  if (!networkMode || networkMode.kind === 'networks') return 'networks';
+  if (networkMode.kind === 'service') return `service:${networkMode.service}`;
+  return networkMode.kind === 'container' ? `container:${networkMode.container}` : networkMode.kind;
 }
 
 const showPorts = (s: Service): string =>

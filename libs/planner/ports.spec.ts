@@ -87,7 +87,7 @@ describe('a change of ports and aliases', () => {
       action: 'change',
       kind: 'service',
       name: 'web',
-      details: ['ports: 8080:80/tcp → 9090:80/tcp (host)', 'aliases: default → default (www)'],
+      details: ['ports: 8080:80/tcp → 9090:80/tcp (host)', 'networks: default → default (www)'],
     });
     world.settle();
     expect([...world.model.tasks.keys()].sort()).toEqual(before);

@@ -78,7 +78,7 @@ function doorOf(state: ClusterState, task: Task): Endpoint | undefined {
   let best: { endpoint: Endpoint; network: Network } | undefined;
   for (const endpoint of task.endpoints) {
     const network = state.networks.get(endpoint.networkId);
-    if (!network || !lets(network)) continue;
+    if (!network || !lets(network) || endpoint.leavingSince !== undefined) continue;
     if (!best || comesBefore({ endpoint, network }, best)) best = { endpoint, network };
   }
   return best?.endpoint;

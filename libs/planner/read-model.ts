@@ -8,10 +8,12 @@ import { clusterSchema, controllerRecordSchema, tokenSchema, type Cluster, type 
 import { decode } from '#model/codec.js';
 import { splitKey } from '#model/keys.js';
 import {
+  connectionSchema,
   leaseSchema,
   networkSchema,
   nodeAddressSchema,
   vipSchema,
+  type Connection,
   type Lease,
   type Network,
   type NodeAddress,
@@ -78,6 +80,7 @@ export class ReadModel implements ClusterState {
   readonly #leases = new NestedMap<Lease>();
   readonly #vips = new NestedMap<Vip>();
   readonly #nodeAddresses = new NestedMap<NodeAddress>();
+  readonly #connections = new NestedMap<Connection>();
   readonly #tombstones = new NestedMap<Tombstone>();
   readonly #revisions = new Map<string, number>();
   readonly #byNode = new SetIndex();
@@ -112,6 +115,7 @@ export class ReadModel implements ClusterState {
     this.#nested('leases', this.#leases, leaseSchema, UNREADABLE_LEASE);
     this.#nested('vips', this.#vips, vipSchema);
     this.#nested('node-addresses', this.#nodeAddresses, nodeAddressSchema);
+    this.#nested('connections', this.#connections, connectionSchema);
     this.#nested('tombstones', this.#tombstones, tombstoneSchema);
     this.#plain('slots', this.slots);
     this.#plain('network-names', this.networkNames);
@@ -142,6 +146,9 @@ export class ReadModel implements ClusterState {
   }
   get nodeAddresses(): ReadonlyMap<string, ReadonlyMap<string, NodeAddress>> {
     return this.#nodeAddresses.map;
+  }
+  get connections(): ReadonlyMap<string, ReadonlyMap<string, Connection>> {
+    return this.#connections.map;
   }
   get tombstones(): ReadonlyMap<string, ReadonlyMap<string, Tombstone>> {
     return this.#tombstones.map;

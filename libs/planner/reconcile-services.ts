@@ -11,15 +11,18 @@ import type { Task } from '#model/task.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { addressesOf } from './allocate.js';
 import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
-import { sameValue, specHash } from './spec-hash.js';
+import { editOf, type TaskEdit } from './edit-task.js';
+import { sharedNamespace, sharesNamespace } from './shared-namespace.js';
+import { specHash } from './spec-hash.js';
+import { wantedEndpoints, type WantedEndpoint } from './wanted-networks.js';
 
 export interface SlotWish {
   stack: string;
   service: Service;
   slot: number;
   specHash: string;
-  /** Network key → id. */
-  networkIds: ReadonlyMap<string, string>;
+  /** The networks its task is to be on, in the order of interfaces. */
+  endpoints: readonly WantedEndpoint[];
   /** The stopped task that this one replaces: deleted in the same transaction. */
   replaces?: Task;
 }
@@ -27,8 +30,10 @@ export interface SlotWish {
 export interface ServicesPlan {
   create: SlotWish[];
   stop: { task: Task; reason: string }[];
-  /** Tasks whose record is edited in place: their ports or aliases changed. As they should be. */
-  edit: Task[];
+  /** Tasks whose record is edited in place: their ports, links, aliases or networks changed. */
+  edit: TaskEdit[];
+  /** Milliseconds from now: there is more to do then, although nothing changes. */
+  againMs?: number;
   /** Tasks whose record goes: they have stopped, or their node was removed. */
   forget: { task: Task; reason: string }[];
 }
@@ -44,24 +49,15 @@ export function networkIdsOf(state: ClusterState, stackName: string): Map<string
   return ids;
 }
 
-/** What tasks are made for: a network that became dual stack makes new ones. */
-function identities(state: ClusterState, networkIds: ReadonlyMap<string, string>): Map<string, string> {
-  return new Map(
-    [...networkIds].map(([key, id]) => {
-      const ipv6 = state.networks.get(id)?.ipv6;
-      return [key, ipv6 ? `${id} ${ipv6.subnet}` : id];
-    }),
-  );
-}
-
-export function reconcileServices(state: ClusterState): ServicesPlan {
+/** @param now milliseconds since the epoch */
+export function reconcileServices(state: ClusterState, now: number): ServicesPlan {
   const plan: ServicesPlan = { create: [], stop: [], edit: [], forget: [] };
   const declared = declaredAddresses(state);
   for (const record of state.stacks.values()) {
     if (record.removing) continue;
     const networkIds = networkIdsOf(state, record.spec.name);
     for (const service of Object.values(record.spec.services))
-      reconcileService(state, record.spec.name, service, networkIds, declared, plan);
+      reconcileService({ state, stack: record.spec.name, networkIds, declared, plan, now }, service);
   }
   for (const task of state.tasks.values()) {
     const reason = unwantedReason(state, task);
@@ -93,21 +89,27 @@ function endTask(state: ClusterState, task: Task, reason: string, plan: Services
   else if (task.desired === 'run') plan.stop.push({ task, reason });
 }
 
-function reconcileService(
-  state: ClusterState,
-  stack: string,
-  service: Service,
-  networkIds: ReadonlyMap<string, string>,
-  declared: DeclaredAddresses,
-  plan: ServicesPlan,
-): void {
-  // A network that is not there (yet): its tasks could only be made wrong.
-  if (Object.keys(service.networks).some((key) => !networkIds.has(key))) return;
-  const hash = specHash(service, identities(state, networkIds));
+/** What the slots of one stack are reconciled with. */
+interface Scope {
+  state: ClusterState;
+  stack: string;
+  /** Network key → id. */
+  networkIds: ReadonlyMap<string, string>;
+  declared: DeclaredAddresses;
+  plan: ServicesPlan;
+  now: number;
+}
+
+function reconcileService(scope: Scope, service: Service): void {
+  const { state, stack, plan } = scope;
+  const hash = specHash(service);
   const outdated: Task[] = [];
   let settled = true;
   for (let slot = 1; slot <= service.replicas; slot++) {
-    const wish: SlotWish = { stack, service, slot, specHash: hash, networkIds };
+    const endpoints = wantedEndpoints(state, stack, service, slot, scope.networkIds);
+    // A network that is not there (yet): its task could only be made wrong.
+    if (typeof endpoints === 'string') continue;
+    const wish: SlotWish = { stack, service, slot, specHash: hash, endpoints };
     const id = state.slots.get(slotKey(stack, service.name, slot));
     if (id === undefined) {
       plan.create.push(wish);
@@ -121,14 +123,32 @@ function reconcileService(
       plan.create.push({ ...wish, replaces: task });
       settled = false;
     } else if (task.desired === 'stop') settled = false;
-    else if (task.specHash !== hash || trespasses(task, declared)) outdated.push(task);
+    else if (lostItsNamespace(scope, task, service)) {
+      plan.stop.push({ task, reason: 'the task whose network it shares goes' });
+      settled = false;
+    } else if (task.specHash !== hash || trespasses(task, scope.declared)) outdated.push(task);
     else {
-      const edited = withService(task, service, networkIds);
-      if (!sameValue(edited, task)) plan.edit.push(edited);
+      edit(scope, task, service, endpoints);
       if (state.statuses.get(task.id)?.state !== 'running') settled = false;
     }
   }
   for (const task of pickOutdated(state, outdated, settled)) plan.stop.push({ task, reason: 'the service changed' });
+}
+
+/** Its namespace goes with the task that owns it: it follows to that one's successor. */
+function lostItsNamespace({ state, stack }: Scope, task: Task, service: Service): boolean {
+  if (!sharesNamespace(service) || task.shares === undefined) return false;
+  const shared = sharedNamespace(state, stack, service, task.slot);
+  if (typeof shared === 'string') return state.tasks.get(task.shares)?.desired !== 'run';
+  return shared.ownerId !== task.shares;
+}
+
+function edit({ state, plan, now }: Scope, task: Task, service: Service, endpoints: readonly WantedEndpoint[]): void {
+  const { edit, againMs } = editOf(task, service, endpoints, now);
+  const isWhole = task.endpoints.every((e) => state.networks.get(e.networkId)?.ipv6 === undefined || e.ipv6 !== undefined);
+  if (edit) plan.edit.push(edit);
+  else if (!isWhole) plan.edit.push({ task, service, endpoints: task.endpoints, gone: [], isChanged: false, come: [] });
+  if (againMs !== undefined) plan.againMs = Math.min(plan.againMs ?? Infinity, againMs);
 }
 
 /** Whether it got an address by chance that another service declared as its own since: it moves to another. */
@@ -139,15 +159,6 @@ const trespasses = (task: Task, declared: DeclaredAddresses): boolean =>
       return owner !== undefined && owner !== serviceKey(task.stack, task.service);
     }),
   );
-/** The task with the ports and aliases that its service has now. */
-function withService(task: Task, service: Service, networkIds: ReadonlyMap<string, string>): Task {
-  const aliases = new Map(Object.entries(service.networks).map(([key, attachment]) => [networkIds.get(key), attachment.aliases]));
-  return {
-    ...task,
-    ports: service.ports,
-    endpoints: task.endpoints.map((e) => ({ ...e, aliases: aliases.get(e.networkId) ?? e.aliases })),
-  };
-}
 
 /** Tasks that do not run can be replaced at once; of those that run, one, and only when every other slot is as it should be. */
 function pickOutdated(state: ClusterState, outdated: readonly Task[], settled: boolean): Task[] {

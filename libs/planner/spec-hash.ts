@@ -14,12 +14,10 @@ export function canonical(value: unknown): string {
 export const sameValue = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b);
 
 /**
- * Container, restart policy, and the networks by id; not the number of replicas. Not ports and aliases either: the leader edits those in the
- * task's record, and no container need be made anew for them.
- * @param networkIds network key → id of the stack's networks
+ * Container, restart policy, and whose network it lives in; not the number of replicas. Not ports, aliases and networks
+ * either: the leader edits those in the task's record, and no container need be made anew for them.
  */
-export function specHash(service: Service, networkIds: ReadonlyMap<string, string>): string {
-  const networks = Object.entries(service.networks).map(([key, { aliases: _, ...attachment }]) => [networkIds.get(key) ?? key, attachment]);
-  const text = canonical({ container: service.container, networks: Object.fromEntries(networks), restart: service.restart });
+export function specHash({ container, networkMode, restart }: Service): string {
+  const text = canonical({ container, restart, networkMode });
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

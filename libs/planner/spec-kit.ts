@@ -115,6 +115,13 @@ export class World {
     return this.apply(planServices(this.model, this.newId, this.now).units);
   }
 
+  /** Lets the time pass that the leader waits for. @returns whether it waits */
+  #passTime(): boolean {
+    const { againMs } = planServices(this.model, this.newId, this.now);
+    this.now += againMs ?? 0;
+    return againMs !== undefined;
+  }
+
   report(taskId: string, state: TaskState): void {
     const nodeId = this.model.tasks.get(taskId)?.nodeId ?? '';
     this.write({ put: keys.taskStatus(taskId), value: encode({ taskId, nodeId, state, message: '', restarts: 0, at: this.now }) });
@@ -130,7 +137,7 @@ export class World {
         this.report(task.id, state);
         changed = true;
       }
-      if (!changed) return;
+      if (!changed && !this.#passTime()) return;
     }
     throw new Error('it does not settle');
   }

@@ -17,6 +17,7 @@ const COLLECTIONS = [
   'node-facts',
   'cluster',
   'leases',
+  'connections',
 ];
 /** A service that waits for a node or an address is looked at again this often, in milliseconds: rests end unannounced. */
 const WAITING_MS = 1_000;
@@ -28,14 +29,14 @@ export function servicesLoop(tools: LoopTools): LeaderLoop {
   const tick = async (term: Term): Promise<number | undefined> => {
     const { follower, log, clock } = tools;
     if (!follower.current || !follower.model.cluster) return undefined;
-    const { units, waiting } = planServices(follower.model, newId, clock.now());
+    const { units, waiting, againMs } = planServices(follower.model, newId, clock.now());
     if (units.length > 0) {
       const { refused } = await term.apply(units);
       log.info({ units: units.map((u) => u.what), refused }, 'services reconciled');
       const againMs = replan.after(refused);
       if (againMs !== undefined) return againMs;
     }
-    return waiting.size > 0 ? WAITING_MS : undefined;
+    return waiting.size > 0 ? Math.min(WAITING_MS, againMs ?? WAITING_MS) : againMs;
   };
   return (term, signal) => runMarked(tools, COLLECTIONS, { name: 'services', tick: () => term.exclusive(() => tick(term)) }, signal);
 }

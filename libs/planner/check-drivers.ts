@@ -1,0 +1,83 @@
+/** What an `up` asks of network drivers that the cluster cannot give: refused before anything is stored. */
+import { WeftError } from '#base/errors.js';
+import type { Network } from '#model/network.js';
+import type { Service, Stack } from '#model/stack.js';
+import type { ClusterState } from './cluster-state.js';
+import { lackOf } from './node-fits.js';
+import { standingOf } from './schedule.js';
+import { isChildDriver } from './child-drivers.js';
+
+/**
+ * @param networks the stack's networks by key, as they will be
+ * @throws BAD_VALUE naming network, service and node
+ */
+export function checkDrivers(state: ClusterState, stack: Stack, networks: ReadonlyMap<string, Network>): void {
+  for (const [key, network] of networks) {
+    const users = Object.values(stack.services).filter((s) => s.networks[key] !== undefined && s.replicas > 0);
+    if (isChildDriver(network)) checkParent(state, network, users);
+    if (network.driver === 'bridge') checkMeeting(state, network, users);
+  }
+  for (const service of Object.values(stack.services)) checkDoor(service, networks);
+}
+
+/** Some node must be able to; which ones are is the scheduler's to know. */
+function checkParent(state: ClusterState, network: Network, users: readonly Service[]): void {
+  checkSharedParent(state, network);
+  if (users.length === 0) return;
+  const ready = [...state.nodes.values()].filter((n) => standingOf(state, n.id) === 'ready');
+  const lacks = ready.map((node) => lackOf(state, node, network));
+  if (ready.length === 0 || lacks.includes(undefined)) return;
+  throw new WeftError('BAD_VALUE', {
+    what: `network ${network.name} (${network.driver}) can be on no node`,
+    why: lacks.join('; '),
+    hint:
+      network.driver === 'ipvlan'
+        ? 'Load the kernel module (modprobe ipvlan), choose the driver macvlan, or name a parent that the nodes have.'
+        : 'Name a parent that the nodes have (`ip link` shows them), or load the kernel module.',
+  });
+}
+
+/** The kernel lets a device be the parent of one kind only (EBUSY). */
+function checkSharedParent(state: ClusterState, network: Network): void {
+  for (const other of state.networks.values()) {
+    if (other.name === network.name || !isChildDriver(other) || other.options?.parent !== network.options?.parent) continue;
+    if (other.driver === network.driver) continue;
+    throw new WeftError('BAD_VALUE', {
+      what: `network ${network.name} cannot have the parent ${network.options?.parent}`,
+      why: `network ${other.name} has it for ${other.driver}, and a device is the parent of macvlan or of ipvlan interfaces, not of both`,
+      hint: 'Give one of them a VLAN of the device, or another device.',
+    });
+  }
+}
+
+const PIN = /^\s*node\.(id|hostname|name)\s*==\s*(\S+)\s*$/;
+
+/** The node that a service is bound to by its constraints. */
+function pinOf(service: Service): string | undefined {
+  const pins = service.placement?.constraints.flatMap((c) => PIN.exec(c)?.slice(1, 3).join('=') ?? []);
+  return pins?.[0];
+}
+
+/** A `bridge` network ends at its node: tasks on two nodes would each find an empty one. */
+function checkMeeting(state: ClusterState, network: Network, users: readonly Service[]): void {
+  const tasks = users.reduce((n, s) => n + (s.mode === 'global' ? state.nodes.size : s.replicas), 0);
+  if (tasks < 2 || state.nodes.size < 2) return;
+  const pins = new Set(users.map(pinOf));
+  if (pins.size === 1 && !pins.has(undefined)) return;
+  throw new WeftError('BAD_VALUE', {
+    what: `network ${network.name} cannot join ${users.map((s) => s.name).join(', ')}`,
+    why: `its driver is bridge, which ends at the node, and their ${tasks} tasks may run on ${state.nodes.size} nodes`,
+    hint: 'Use the driver overlay, or bind the services to one node: deploy.placement.constraints: [node.hostname == NAME].',
+  });
+}
+
+/** Ports come in by a bridge. @throws BAD_VALUE */
+function checkDoor(service: Service, networks: ReadonlyMap<string, Network>): void {
+  const on = Object.keys(service.networks).flatMap((key) => networks.get(key) ?? []);
+  if (service.ports.length === 0 || on.length === 0 || !on.every(isChildDriver)) return;
+  throw new WeftError('BAD_VALUE', {
+    what: `service ${service.name} cannot publish ports`,
+    why: `its networks are ${on.map((n) => n.driver).join(' and ')}: its tasks are in the LAN with addresses of their own`,
+    hint: 'Reach it at its own address, or give it an overlay network too.',
+  });
+}
