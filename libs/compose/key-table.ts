@@ -40,7 +40,7 @@ export const NETWORK = object(
   {
     name: [string, honoured],
     driver: [string, honoured],
-    driver_opts: [OPTIONS, differs('mtu and ipv6_routed; others are refused')],
+    driver_opts: [OPTIONS, differs('mtu, encrypted and ipv6_routed; others are refused')],
     ipam: [
       object('ipam', {
         driver: [string, differs('only "default": Weft gives out addresses itself')],

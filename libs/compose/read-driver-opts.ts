@@ -33,7 +33,7 @@ export const DRIVER_OPTIONS: Readonly<Record<string, Option>> = {
   mtu,
   'com.docker.network.driver.mtu': mtu,
   ipv6_routed: { drivers: BRIDGED, take: (c, field, options) => void (options.ipv6Routed = readSwitch(c, field)) },
-  encrypted: { drivers: ['overlay'] },
+  encrypted: { drivers: ['overlay'], take: (c, field, options) => void (options.encrypted = readSwitch(c, field)) },
   multicast: { drivers: ['overlay'] },
   parent: { drivers: ['macvlan', 'ipvlan'] },
   macvlan_mode: { drivers: ['macvlan'] },

@@ -42,6 +42,14 @@ describe('a network of the file', () => {
     expect(services['web']?.networks['n']).toEqual({ aliases: [], ipv4: '10.2.0.7', ipv6: 'fd00:1::7', mac: '02:42:ac:11:00:09' });
   });
 
+  it('is encrypted if it is an overlay that says so', () => {
+    expect(parse(file('{ driver_opts: { encrypted: "" } }')).networks['n']?.options).toEqual({ encrypted: true });
+    expect(parse(file('{ driver: overlay, driver_opts: { encrypted: "true" } }')).networks['n']?.options).toEqual({ encrypted: true });
+    expect(() => parse(file('{ driver: bridge, driver_opts: { encrypted: "true" } }'))).toThrow(
+      /the driver bridge has no option "encrypted"/,
+    );
+  });
+
   it('is as before where nothing is said', () => {
     expect(parse(file('{}')).networks['n']).toEqual({ key: 'n', name: 'shop_n', driver: 'overlay', internal: false, labels: {} });
     expect(parse(file('{ ipam: { config: [{ subnet: 10.1.0.0/24 }] } }')).networks['n']).toMatchObject({ subnet: '10.1.0.0/24' });
