@@ -183,6 +183,8 @@ describe('an encrypted network', () => {
       await lab.attempt(stranger, ['ping', '-c3', '-i', '0.05', '-W', '0.3', '-I', 'inj', target]);
       await new Promise((resolve) => setTimeout(resolve, 300));
       await lab.batch(stranger, ['link del inj', `addr del ${n2.address}/32 dev eth0`]);
+      // Who had that address is remembered for a while.
+      await lab.batch(host(n1).ns, ['neigh flush dev eth0']);
       return [...text.matchAll(/echo request/g)].length;
     };
     expect(await inject(SECRET_VNI, '10.94.0')).toBe(0);

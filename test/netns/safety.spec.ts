@@ -131,6 +131,8 @@ describe('from the underlay', () => {
     // Whoever can take a member's address on the underlay speaks for it: that is what encrypted networks are for.
     expect(await by(n2.address)).toEqual([3, 3, 0]);
     await lab.batch(attacker, [`addr del ${n2.address}/32 dev eth0`]);
+    // Who had that address is remembered for a while.
+    await lab.batch(hostNs(n1), ['neigh flush dev eth0']);
   });
 
   it('a route is no way in: no task, no port that is not published, no virtual or inner address, no resolver', async () => {
