@@ -69,7 +69,7 @@ const PORT = object(
   'a port',
   {
     name: [string, honoured],
-    mode: [choice('ingress', 'host'), differs('ingress and host mean the same: the port is open on the nodes where a task runs')],
+    mode: [choice('ingress', 'host'), honoured],
     host_ip: [string, honoured],
     target: [whole(1, 65_535), honoured],
     published: [text('a port or a range of ports', { lax: true, pattern: /^(\d{1,5}(-\d{1,5})?)?$/ }), honoured],

@@ -124,7 +124,7 @@ volumes:
       linesOf(`services:
   web:
     imge: busybox
-    ports: ["80"]
+    ports: ["80/x"]
     build: .
   db:
     image: busybox
@@ -134,7 +134,7 @@ secrets: {}
 `),
     ).toEqual([
       '3:5: services.web.imge: "imge" is not a key of a service',
-      '4:13: services.web.ports[0]: the port of the node is missing',
+      expect.stringContaining('4:13: services.web.ports[0]: the protocol after "/" must be tcp, udp or sctp'),
       '5:5: services.web.build: Weft does not support this key of Compose yet',
       '8:16: services.db.networks: the network "nowhere" is not declared',
       '9:5: services.db.depends_on: Weft does not support this key of Compose yet',
@@ -258,15 +258,11 @@ describe('invalid service keys', () => {
     ['deploy: { replica: 3 }', '4:15', '"replica" is not a key of deploy'],
     ['deploy: { resources: { limits: { cpus: 0 } } }', '4:44', 'a number of CPUs'],
     ['deploy: { resources: { limits: { memory: 64x } } }', '4:46', 'a size like 64m'],
-    ['ports: [80]', '4:13', 'the port of the node is missing'],
-    ['ports: ["127.0.0.1::80"]', '4:13', 'the port of the node is missing'],
     ['ports: ["8000-8001:80-82"]', '4:13', 'the same length'],
     ['ports: ["0:80"]', '4:13', 'ports are numbers from 1 to 65535'],
-    ['ports: ["80:80/sctp"]', '4:13', 'expected one of tcp, udp'],
+
     ['ports: ["[::1]:80:80"]', '4:13', 'expected an IPv4 address'],
     ['ports: ["1.2.3:80:80"]', '4:13', 'expected an IPv4 address'],
-    ['ports: [{ target: 80 }]', '4:13', 'the port of the node is missing'],
-    ['ports: [{ target: 80, published: 80-90 }]', '4:38', 'a whole number from 1 to 65535'],
     ['ports: [{ target: 80, published: 80, mode: mesh }]', '4:48', 'expected one of ingress, host'],
     [
       'ports: ["80:80", "81:81", "80:8080"]',
@@ -432,4 +428,15 @@ describe('keys that Weft does not do', () => {
       '8:5: services.web.gpus: Weft refuses this key: Weft cannot hand GPUs to containers',
     ]);
   });
+});
+
+describe('ports', () => {
+  const read = (ports: string) => parse(`services:\n  web:\n    image: busybox\n    ports: ${ports}\n`).stack.services['web']?.ports;
+  it.each([
+    ['["80:80/sctp"]', [{ target: 80, published: 80, protocol: 'sctp' }]],
+    ['[80]', [{ target: 80, published: 30_000, protocol: 'tcp', chosenFrom: { first: 30_000, last: 32_767 } }]],
+    ['["8000-8010:80"]', [{ target: 80, published: 8000, protocol: 'tcp', chosenFrom: { first: 8000, last: 8010 } }]],
+    ['[{ target: 80, published: 8080, mode: host }]', [{ target: 80, published: 8080, protocol: 'tcp', mode: 'host' }]],
+    ['[{ target: 80, published: 8080, mode: ingress }]', [{ target: 80, published: 8080, protocol: 'tcp' }]],
+  ])('%s', (text, ports) => expect(read(text)).toEqual(ports));
 });
