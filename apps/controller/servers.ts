@@ -15,6 +15,7 @@ import { JoinCalls } from './api/join-service.js';
 import { LogCalls } from './api/log-calls.js';
 import { NodeCalls } from './api/node-calls.js';
 import type { NodeClients } from './api/node-clients.js';
+import { NetworkCalls } from './api/network-calls.js';
 import { StackCalls } from './api/stack-calls.js';
 import type { ClusterFollower } from './cluster/follower.js';
 import { healthChecks } from './health-checks.js';
@@ -74,6 +75,7 @@ export class Servers {
     const implementation = apiImplementation({
       follower,
       stacks: new StackCalls(follower, store, clock),
+      networks: new NetworkCalls(follower, store, clock),
       nodes: new NodeCalls({ follower, store, clock, hub, ca: pki.ca, joinAddress }),
       images: new ImageCalls(follower, clients),
       logs: new LogCalls(follower, clients, clock),

@@ -2,6 +2,7 @@
 import { addressToNumber, familyOf, isEdge, parseSubnet, subnetHas } from '#base/ip.js';
 import type { NetworkWish, Service, SubnetWish } from '#model/stack.js';
 import { report, type Context } from './context.js';
+import { formatPlace } from './issue.js';
 import type { ProjectDraft, StaticAddress } from './draft.js';
 
 const SHARE = 'leave the address out, or run one task, stopped before its successor starts';
@@ -16,7 +17,7 @@ export function checkStatics(c: Context, project: ProjectDraft): void {
     if (why !== undefined) report(c, one.at, one.path, `${one.text} can belong to one task only, and ${why}`, SHARE);
     if (one.kind === 'address' && !network.external) checkPlace(c, one, network);
     const other = seen.get(`${one.network} ${one.text}`);
-    if (other) report(c, one.at, one.path, `${one.text} is already that of ${other.path} at ${c.file}:${other.at.line}:${other.at.column}`);
+    if (other) report(c, one.at, one.path, `${one.text} is already that of ${other.path} at ${formatPlace(other.at)}`);
     else seen.set(`${one.network} ${one.text}`, one);
   }
 }

@@ -1,9 +1,11 @@
 /** `driver_opts` of a network: Docker's names and short ones, checked, and only those that the driver has. */
+import { WeftError } from '#base/errors.js';
 import type { NetworkDriver, NetworkOptions } from '#model/stack.js';
-import { entriesOf, readInteger, readText, reject, report, type Context, type Field } from './context.js';
-import { quote } from './issue.js';
+import { entriesOf, newContext, readInteger, readText, reject, report, type Context, type Field } from './context.js';
+import { quote, type Position } from './issue.js';
 import { nearest } from './nearest.js';
 import { NOT_YET } from './read-by-table.js';
+import { scalarAt } from './short-forms.js';
 
 /** RFC 791: every host takes datagrams of this size; the length field of an IP packet has 16 bits. */
 const MIN_MTU_BYTES = 576;
@@ -77,4 +79,15 @@ function unknown(key: string, driver: NetworkDriver): [message: string, hint: st
     `${quote(key)} is not an option of the driver ${driver}`,
     near === undefined ? `it has ${own.join(', ')}` : `did you mean "${near}"?`,
   ];
+}
+
+/** The same for options that come from a command. @throws BAD_VALUE with every fault */
+export function networkOptionsOf(given: Readonly<Record<string, string>>, driver: NetworkDriver): NetworkOptions {
+  const at: Position = { file: '', line: 1, column: 1 };
+  const c = newContext('', {}, '/');
+  const entries = Object.entries(given).map(([key, text]) => ({ key, at, value: scalarAt(at, text) }));
+  const options = readDriverOptions(c, { at, path: '', value: { kind: 'map', at, entries } }, driver);
+  const [issue] = c.issues;
+  if (issue) throw new WeftError('BAD_VALUE', { what: `--opt is not valid`, why: `${issue.path}: ${issue.message}`, hint: issue.hint });
+  return options;
 }

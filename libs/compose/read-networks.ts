@@ -16,7 +16,7 @@ import {
   type Field,
 } from './context.js';
 import type { ProjectDraft, ServiceDraft, StaticAddress } from './draft.js';
-import { quote, type Position } from './issue.js';
+import { formatPlace, quote, type Position } from './issue.js';
 import { NETWORK, objectAt, VOLUME } from './key-table.js';
 import { SERVICE } from './key-table-service.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
@@ -128,8 +128,12 @@ function checkOverlap(c: Context, subnet: PlacedSubnet, project: ProjectDraft): 
   for (const [key, { subnets }] of project.networks) {
     const other = subnets.find((s) => overlaps(s, subnet));
     if (!other) continue;
-    const place = `${c.file}:${other.at.line}:${other.at.column}`;
-    report(c, subnet.at, subnet.path, `the subnet ${subnet.wish.subnet} overlaps ${other.wish.subnet} of networks.${key} at ${place}`);
+    report(
+      c,
+      subnet.at,
+      subnet.path,
+      `the subnet ${subnet.wish.subnet} overlaps ${other.wish.subnet} of networks.${key} at ${formatPlace(other.at)}`,
+    );
   }
 }
 

@@ -37,32 +37,35 @@ function isDeclared(state: ClusterState, network: Network): boolean {
   return !state.stacks.has(network.stack) && state.revisionOf(keys.stack(network.stack)) > 0;
 }
 
+/** A network goes with everything that is said of it. */
+export function networkRemoval(state: ClusterState, network: Network): Pick<Unit, 'compares' | 'writes'> {
+  const key = keys.network(network.id);
+  const stack = keys.stack(network.stack);
+  const pointer = keys.networkName(network.name);
+  const isNamed = state.networkNames.get(network.name) === network.id;
+  return {
+    compares: [
+      { key, modRevision: state.revisionOf(key) },
+      { key: stack, modRevision: state.revisionOf(stack) },
+      { key: keys.pool(), modRevision: state.revisionOf(keys.pool()) },
+      ...(isNamed ? [{ key: pointer, modRevision: state.revisionOf(pointer) }] : []),
+    ],
+    writes: [
+      { delete: key },
+      { deletePrefix: keys.leasesOf(network.id) },
+      { deletePrefix: keys.vip(network.id, '', '').slice(0, -1) },
+      { deletePrefix: keys.nodeAddress(network.id, '') },
+      { put: keys.pool(), value: encode(state.pool) },
+      ...(isNamed ? [{ delete: pointer }] : []),
+    ],
+  };
+}
+
 function unusedNetworks(state: ClusterState): Unit[] {
   const units: Unit[] = [];
   for (const network of state.networks.values()) {
     if (isDeclared(state, network) || state.tasksOfNetwork(network.id).length > 0) continue;
-    const key = keys.network(network.id);
-    const stack = keys.stack(network.stack);
-    const pointer = keys.networkName(network.name);
-    const unit: Unit = {
-      what: `delete network ${network.name}`,
-      compares: [
-        { key, modRevision: state.revisionOf(key) },
-        { key: stack, modRevision: state.revisionOf(stack) },
-        { key: keys.pool(), modRevision: state.revisionOf(keys.pool()) },
-      ],
-      writes: [
-        { delete: key },
-        { deletePrefix: keys.leasesOf(network.id) },
-        { deletePrefix: keys.vip(network.id, '', '').slice(0, -1) },
-        { deletePrefix: keys.nodeAddress(network.id, '') },
-        { put: keys.pool(), value: encode(state.pool) },
-      ],
-    };
-    if (state.networkNames.get(network.name) === network.id) {
-      unit.compares.push({ key: pointer, modRevision: state.revisionOf(pointer) });
-      unit.writes.push({ delete: pointer });
-    }
+    const unit: Unit = { what: `delete network ${network.name}`, ...networkRemoval(state, network) };
     units.push(unit);
     // The next one needs the pool as this one leaves it: one a tick.
     break;

@@ -9,7 +9,7 @@ import { check } from '#model/codec.js';
 import { networkSchema, type Network } from '#model/network.js';
 import { nodeFactsSchema, nodeSchema, type Node, type NodeFacts } from '#model/node.js';
 import { resourceSchema, viewDeltaSchema, viewSnapshotSchema, type Resource, type ViewDelta, type ViewSnapshot } from '#model/node-view.js';
-import { stackSchema, type Stack } from '#model/stack.js';
+import { networkWishSchema, stackSchema, type NetworkWish, type Stack } from '#model/stack.js';
 import { taskStatusSchema, type Task, type TaskStatus } from '#model/task.js';
 import type * as hub from './gen/weft/v1/agent_hub.js';
 import * as wire from './gen/weft/v1/types.js';
@@ -68,7 +68,12 @@ export const nodeToWire: (value: Node) => wire.NodeRecord = node.toWire;
 export const nodeFromWire: (message: wire.NodeRecord | undefined, where?: string) => Node = node.fromWire;
 
 const network = spelledOut<wire.Network, typeof networkSchema>(wire.Network, networkSchema, 'network');
-export const networkToWire: (value: Network) => wire.Network = network.toWire;
+export const networkToWire = (value: Network): wire.Network => ({
+  ...network.toWire(value),
+  ...(value.ipv6 ? { subnet6: value.ipv6.subnet, gateway6: value.ipv6.gateway } : {}),
+});
+export const networkWishToWire = toDocument;
+export const networkWishFromWire = (message: Document): NetworkWish => fromDocument(networkWishSchema, message, 'network');
 export const networkFromWire: (message: wire.Network | undefined, where?: string) => Network = network.fromWire;
 
 const resourceFromWire = (message: wire.Resource): Resource => fromDocument(resourceSchema, message, 'resource');

@@ -6,14 +6,17 @@ import type { ClusterFollower } from '../cluster/follower.js';
 import type { ExecCalls } from './exec-calls.js';
 import type { ImageCalls } from './image-calls.js';
 import type { LogCalls } from './log-calls.js';
+import type { NetworkCalls } from './network-calls.js';
+import { networkRows } from './network-rows.js';
 import type { NodeCalls } from './node-calls.js';
-import { networkRows, nodeRows, stackSummaries, taskRows } from './rows.js';
+import { nodeRows, stackSummaries, taskRows } from './rows.js';
 import type { StackCalls } from './stack-calls.js';
 
 export interface ApiCalls {
   follower: ClusterFollower;
   stacks: StackCalls;
   nodes: NodeCalls;
+  networks: NetworkCalls;
   images: ImageCalls;
   logs: LogCalls;
   exec: ExecCalls;
@@ -21,7 +24,7 @@ export interface ApiCalls {
 
 const ADMIN: readonly Role[] = ['admin'];
 
-export function apiImplementation({ follower, stacks, nodes, images, logs, exec }: ApiCalls): UntypedServiceImplementation {
+export function apiImplementation({ follower, stacks, nodes, networks, images, logs, exec }: ApiCalls): UntypedServiceImplementation {
   return {
     getCluster: unary<m.GetClusterRequest, m.GetClusterResponse>(ADMIN, nodes.cluster),
     planStack: unary<m.PlanStackRequest, m.PlanStackResponse>(ADMIN, stacks.plan),
@@ -38,6 +41,10 @@ export function apiImplementation({ follower, stacks, nodes, images, logs, exec 
     listNetworks: unary<m.ListNetworksRequest, m.ListNetworksResponse>(ADMIN, async ({ stack }) => ({
       networks: networkRows(follower.model, stack),
     })),
+    createNetwork: unary<m.CreateNetworkRequest, m.CreateNetworkResponse>(ADMIN, networks.create),
+    updateNetwork: unary<m.UpdateNetworkRequest, m.UpdateNetworkResponse>(ADMIN, networks.update),
+    removeNetwork: unary<m.RemoveNetworkRequest, m.RemoveNetworkResponse>(ADMIN, networks.remove),
+    checkNetworks: unary<m.CheckNetworksRequest, m.CheckNetworksResponse>(ADMIN, networks.check),
     listImages: unary<m.ListImagesRequest, m.ListImagesResponse>(ADMIN, images.list),
     loadImage: bidi<m.LoadImageRequest, m.ImageProgress>(ADMIN, (requests, _peer, signal) => images.load(requests, signal)),
     prepareImages: serverStream<m.PrepareImagesRequest, m.ImageProgress>(ADMIN, (request, _peer, signal) =>

@@ -1,16 +1,11 @@
 /** What listings show, made from the model. */
-import { compareAddresses } from '#base/ip.js';
 import type { ClusterState } from '#planner/cluster-state.js';
-import { usableAddresses } from '#planner/network-subnets.js';
-import { networkMtu } from '#planner/network-mtu.js';
 import { placementTroubles, waitingReason } from '#planner/plan-services.js';
 import { standingOf } from '#planner/schedule.js';
-import type { Lease, Network } from '#model/network.js';
 import type { StackRecord } from '#model/stack.js';
 import type { Task } from '#model/task.js';
-import type { AddressRow, NetworkRow, NodeRow, ServiceState, StackState, StackSummary, TaskRow } from '#rpc/gen/weft/v1/api.js';
-import { factsToWire, networkToWire, nodeToWire, statusToWire, taskToWire } from '#rpc/wire.js';
-import { macOfIp } from '#base/address.js';
+import type { NodeRow, ServiceState, StackState, StackSummary, TaskRow } from '#rpc/gen/weft/v1/api.js';
+import { factsToWire, nodeToWire, statusToWire, taskToWire } from '#rpc/wire.js';
 
 const taskOrder = (a: Task, b: Task): number =>
   a.stack !== b.stack ? (a.stack < b.stack ? -1 : 1) : a.service !== b.service ? (a.service < b.service ? -1 : 1) : a.slot - b.slot;
@@ -95,36 +90,3 @@ export function stackState(state: ClusterState, name: string, now: number): Stac
     tasks: taskRows(state, name),
   };
 }
-
-function addressRow(state: ClusterState, ipv4: string, lease: Lease): AddressRow {
-  const row = { ipv4, kind: lease.kind, mac: lease.kind === 'vip' ? '' : macOfIp(ipv4) };
-  const resting = lease.restsUntil === undefined ? '' : ' (resting)';
-  if (lease.kind === 'node') {
-    const name = state.nodes.get(lease.owner)?.name ?? lease.owner;
-    return { ...row, owner: name + resting, node: name };
-  }
-  const task = state.tasks.get(lease.owner);
-  return {
-    ...row,
-    owner: (lease.kind === 'task' ? (task?.name ?? lease.owner) : (lease.owner.split('/')[1] ?? lease.owner)) + resting,
-    node: task ? (state.nodes.get(task.nodeId)?.name ?? '') : '',
-  };
-}
-
-function networkRow(state: ClusterState, network: Network): NetworkRow {
-  const leases = [...(state.leases.get(network.id)?.entries() ?? [])].sort(([a], [b]) => compareAddresses(a, b));
-  return {
-    network: networkToWire(network),
-    mtu: networkMtu(state, network),
-    addressesUsed: leases.length,
-    addressesTotal: usableAddresses(network),
-    addresses: leases.map(([ipv4, lease]) => addressRow(state, ipv4, lease)),
-  };
-}
-
-/** @param stack all when empty */
-export const networkRows = (state: ClusterState, stack: string): NetworkRow[] =>
-  [...state.networks.values()]
-    .filter((n) => stack === '' || n.stack === stack)
-    .sort((a, b) => (a.name < b.name ? -1 : 1))
-    .map((n) => networkRow(state, n));

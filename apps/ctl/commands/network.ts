@@ -5,12 +5,28 @@ import { callUnary } from '#rpc/client.js';
 import type { NetworkRow } from '#rpc/gen/weft/v1/api.js';
 import { withApi, type Connection } from '../connection.js';
 import { flagsOf, listingOptions, type CommonFlags } from '../options.js';
-import { addressColumns, networkColumns, networkRow } from '../render/networks.js';
+import {
+  addressColumns,
+  exposureColumns,
+  findingColumns,
+  inspectedNetwork,
+  networkColumns,
+  networkRow,
+  subnetColumns,
+} from '../render/networks.js';
+import { createCommand, rmCommand, updateCommand } from './network-verbs.js';
 import { json, listing, table } from '../render/table.js';
-import { print, type Shell } from '../shell.js';
+import { print, say, type Shell } from '../shell.js';
 
 export function networkCommand(shell: Shell): Command {
-  return new Command('network').description('The networks of the cluster.').addCommand(lsCommand(shell)).addCommand(inspectCommand(shell));
+  return new Command('network')
+    .description('The networks of the cluster.')
+    .addCommand(lsCommand(shell))
+    .addCommand(inspectCommand(shell))
+    .addCommand(createCommand(shell))
+    .addCommand(updateCommand(shell))
+    .addCommand(rmCommand(shell))
+    .addCommand(fsckCommand(shell));
 }
 
 async function listNetworks({ api, target }: Connection, stack: string): Promise<NetworkRow[]> {
@@ -41,10 +57,43 @@ function inspectCommand(shell: Shell): Command {
       const found = (await listNetworks(connection, '')).find((row) => row.network?.name === name || row.network?.id === name);
       if (!found)
         throw new WeftError('NOT_FOUND', { what: `there is no network "${name}"`, hint: 'List the networks with `ctl network ls`.' });
-      const { addresses } = found;
-      if (flags.format === 'json') return print(shell, json({ ...networkRow(found), labels: found.network?.labels ?? {}, addresses }));
+      if (flags.format === 'json') return print(shell, json(inspectedNetwork(found)));
+      const { addresses, subnets, exposures, users, nat } = found;
       print(shell, table([networkRow(found)], networkColumns));
+      print(shell, `\n${table(subnets, subnetColumns)}`);
+      const options = Object.entries(found.network?.options ?? {}).map(([key, value]) => `${key}=${value}`);
+      if (options.length > 0) print(shell, `\nOptions: ${options.join(', ')}`);
+      print(shell, `\nUsed by: ${users.join(', ') || 'no stack'}`);
+      print(shell, `Translated: ${nat}`);
+      print(shell, exposures.length === 0 ? 'From outside: nothing can be reached' : `\n${table(exposures, exposureColumns)}`);
       print(shell, `\n${table(addresses, addressColumns)}`);
+    });
+  });
+}
+
+function fsckCommand(shell: Shell): Command {
+  const command = listingOptions(new Command('fsck')).description('prove that every address of every network has one owner');
+  return command.action(async () => {
+    const flags = flagsOf<CommonFlags>(command);
+    await withApi(shell, flags.context, async ({ api, target }) => {
+      const { findings, addresses, networks, views, unasked } = await callUnary(api, 'checkNetworks', {}, { target });
+      if (flags.format === 'json' || findings.length > 0)
+        print(
+          shell,
+          listing(
+            findings.map((f) => ({ ...f })),
+            findingColumns,
+            flags.format,
+          ),
+        );
+      for (const node of unasked) say(shell, `not asked: ${node}`);
+      const scope = `${addresses} addresses of ${networks} networks, what ${views} nodes are told`;
+      if (findings.length > 0)
+        throw new WeftError('CORRUPT', {
+          what: `${findings.length} findings in ${scope}`,
+          hint: 'Stop and start the tasks named; a lease that nobody has is given back when its network is removed.',
+        });
+      say(shell, `every address has one owner (${scope})`);
     });
   });
 }

@@ -1,5 +1,5 @@
 /** Networks and their addresses as rows. */
-import type { AddressRow, NetworkRow } from '#rpc/gen/weft/v1/api.js';
+import type { AddressFinding, AddressRow, ExposureRow, NetworkRow, SubnetRow } from '#rpc/gen/weft/v1/api.js';
 import type { Column } from './table.js';
 
 export type NetworkListRow = ReturnType<typeof networkRow>;
@@ -15,6 +15,8 @@ export function networkRow(row: NetworkRow) {
     internal: network?.internal ?? false,
     subnet: network?.subnet ?? '',
     gateway: network?.gateway ?? '',
+    subnet6: network?.subnet6 ?? '',
+    attachable: network?.attachable ?? false,
     vni: network?.vni ?? 0,
     mtu: row.mtu,
     addressesUsed: row.addressesUsed,
@@ -26,7 +28,7 @@ export function networkRow(row: NetworkRow) {
 export const networkColumns: Column<NetworkListRow>[] = [
   { title: 'NAME', text: (r) => r.name },
   { title: 'STACK', text: (r) => r.stack },
-  { title: 'DRIVER', text: (r) => (r.internal ? `${r.driver}, internal` : r.driver) },
+  { title: 'DRIVER', text: (r) => [r.driver, ...(r.internal ? ['internal'] : []), ...(r.subnet6 ? ['IPv6'] : [])].join(', ') },
   { title: 'SUBNET', text: (r) => r.subnet },
   { title: 'GATEWAY', text: (r) => r.gateway },
   { title: 'VNI', text: (r) => String(r.vni), align: 'right' },
@@ -40,4 +42,42 @@ export const addressColumns: Column<AddressRow>[] = [
   { title: 'NAME', text: (r) => r.owner },
   { title: 'NODE', text: (r) => r.node },
   { title: 'MAC', text: (r) => r.mac },
+];
+
+export const subnetColumns: Column<SubnetRow>[] = [
+  { title: 'SUBNET', text: (r) => r.subnet },
+  { title: 'GATEWAY', text: (r) => r.gateway },
+  { title: 'RANGE', text: (r) => r.ipRange },
+  {
+    title: 'KEPT',
+    text: (r) =>
+      Object.entries(r.auxAddresses)
+        .map(([name, address]) => `${name}=${address}`)
+        .join(', '),
+  },
+  { title: 'USED', text: (r) => String(r.addressesUsed), align: 'right' },
+];
+
+export const exposureColumns: Column<ExposureRow>[] = [
+  { title: 'FROM OUTSIDE', text: (r) => r.published },
+  { title: 'TO', text: (r) => `${r.stack}/${r.service} ${r.target}` },
+  { title: 'THROUGH', text: (r) => r.nodes.join(', ') },
+];
+
+/** Everything of a network for a program: flat, but for what is a list. */
+export const inspectedNetwork = (row: NetworkRow) => ({
+  ...networkRow(row),
+  labels: row.network?.labels ?? {},
+  options: row.network?.options ?? {},
+  subnets: row.subnets,
+  users: row.users,
+  nat: row.nat,
+  exposures: row.exposures,
+  addresses: row.addresses.map((a) => ({ ...a, address: a.ipv4 })),
+});
+
+export const findingColumns: Column<AddressFinding>[] = [
+  { title: 'NETWORK', text: (r) => r.network },
+  { title: 'ADDRESS', text: (r) => r.address },
+  { title: 'FINDING', text: (r) => r.finding },
 ];
