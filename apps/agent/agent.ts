@@ -32,6 +32,7 @@ import { namesConfig } from './names-config.js';
 import { startNodeServer } from './node-service/server.js';
 import type { AgentOptions } from './options.js';
 import { untilItWorks } from './retry.js';
+import type { RepairTimerOptions } from './repair-timer.js';
 import { StatusBoard } from './status-board.js';
 import { TaskRunner } from './task-runner.js';
 import type { NodeTunnelKeys } from './tunnel-keys.js';
@@ -48,6 +49,8 @@ export interface AgentParts {
   /** Connects to the container runtime; called again until it works. */
   openRuntime: () => Promise<Runtime>;
   kernel: KernelPort;
+  /** News of what others do to the kernel. */
+  kernelEvents?: RepairTimerOptions['events'];
   /** `onUp` is called each time the name server is up. */
   openNameServer: (onUp: () => void) => Promise<{ set(config: NameConfig): Promise<void>; stop(): Promise<void> }>;
   openLogKeeper: () => Promise<Pick<LogKeeperVerbs, 'open' | 'close' | 'flush'> & { stop(): Promise<void> }>;
@@ -167,6 +170,7 @@ function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, bel
       for (const id of ids) await mkdir(layout.taskDir(id), { recursive: true, mode: 0o755 });
     },
     onDrift: () => late.hub?.factsChanged(),
+    events: parts.kernelEvents,
     clock: parts.clock,
     log: parts.log,
   });
@@ -178,7 +182,12 @@ function makeFacts({ parts, stops, nodeId, believer, late }: Base, network: Netw
   const facts = new FactsLoop({
     nodeId,
     readHost: parts.readHost,
-    agentPart: () => ({ quarantine: believer.quarantine, driftRepairs: network.driftRepairs, wireguard: late.tunnels?.publicKeys() }),
+    agentPart: () => ({
+      quarantine: believer.quarantine,
+      driftRepairs: network.repairs.count,
+      repairs: network.repairs.recent,
+      wireguard: late.tunnels?.publicKeys(),
+    }),
     onNews: () => late.hub?.factsChanged(),
     clock: parts.clock,
     log: parts.log,

@@ -15,6 +15,7 @@ import { readFindings, type FirewallMode } from '#linux/host-findings.js';
 import { CommandHelper } from '#linux/helper-client.js';
 import { readHostFacts } from '#linux/host-facts.js';
 import { probeFeatures } from '#linux/host-features.js';
+import { watchKernel } from '#linux/kernel-watch.js';
 import { LinuxKernel } from '#linux/linux-kernel.js';
 import { KernelReconciler } from '#linux/reconciler.js';
 import type { Run } from '#linux/runner.js';
@@ -76,6 +77,7 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
         return runtime;
       },
       kernel: new KernelReconciler({ kernel: new LinuxKernel({ runner: helper.run, secrets: tunnelKeys }), log }),
+      kernelEvents: (onEvent) => watchKernel({ helper, clock: systemClock, log }, onEvent),
       tunnelKeys,
       seeTunnel: (dev) => seeTunnel(seat, dev),
       keepDockerUser: () => keepDockerUser(seat, options.firewall === 'own+docker'),

@@ -7,14 +7,17 @@ import type { ChildProcessByStdio } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { WeftError } from '#base/errors.js';
-import type { HelperAnswer, HelperRequest } from './helper-protocol.js';
+import type { HelperAnswer, HelperRequest, Monitor } from './helper-protocol.js';
 import { Lines } from './helper-protocol.js';
+import type { KernelEvent } from './kernel-events.js';
 import type { Run, RunResult } from './runner.js';
 
 type Child = ChildProcessByStdio<Writable, Readable, null>;
 
 interface Waiting {
   what: string;
+  /** Of a monitor. */
+  onEvent?: (event: KernelEvent) => void;
   resolve: (result: RunResult) => void;
   reject: (error: WeftError) => void;
 }
@@ -35,14 +38,21 @@ export class CommandHelper {
   }
 
   /** As `run` of runner.ts. A helper that has died is started again by the next command. @throws COMMAND_FAILED */
-  readonly run: Run = (argv, options = {}) => {
+  readonly run: Run = (argv, options = {}) => this.#ask({ id: this.#next++, argv, options });
+
+  /** Follows what others do to our objects. Resolves or rejects when the monitor ended, which it does not by itself. */
+  async watch(monitor: Monitor, onEvent: (event: KernelEvent) => void): Promise<void> {
+    await this.#ask({ id: this.#next++, argv: [], options: {}, watch: monitor }, onEvent);
+  }
+
+  #ask(request: HelperRequest, onEvent?: (event: KernelEvent) => void): Promise<RunResult> {
     const child = (this.#child ??= this.#start());
-    const request: HelperRequest = { id: this.#next++, argv, options };
+    const what = request.watch ? `${request.watch} monitor` : request.argv.join(' ').slice(0, 200);
     return new Promise((resolve, reject) => {
-      this.#waiting.set(request.id, { what: argv.join(' ').slice(0, 200), resolve, reject });
+      this.#waiting.set(request.id, { what, resolve, reject, ...(onEvent ? { onEvent } : {}) });
       child.stdin.write(`${JSON.stringify(request)}\n`);
     });
-  };
+  }
 
   stop(): void {
     this.#child?.stdin.end();
@@ -62,8 +72,9 @@ export class CommandHelper {
     return child;
   }
 
-  #answered({ id, result, failure }: HelperAnswer): void {
+  #answered({ id, event, result, failure }: HelperAnswer): void {
     const waiting = this.#waiting.get(id);
+    if (event) return waiting?.onEvent?.(event);
     this.#waiting.delete(id);
     if (result) waiting?.resolve(result);
     else waiting?.reject(new WeftError('COMMAND_FAILED', failure ?? { what: `"${waiting.what}" failed` }));

@@ -1,14 +1,22 @@
 /** What an agent and its command helper say to one another: JSON, a line a message. Both are of one build. */
+import type { KernelEvent } from './kernel-events.js';
 import type { RunOptions, RunResult } from './runner.js';
+
+/** What can be followed: `ip monitor`, `nft monitor`. */
+export type Monitor = 'ip' | 'nft';
 
 export interface HelperRequest {
   id: number;
   argv: readonly string[];
   options: RunOptions;
+  /** The command is this monitor, and what it says is answered as it comes. */
+  watch?: Monitor;
 }
 
 export interface HelperAnswer {
   id: number;
+  /** Of a monitor; more will follow. */
+  event?: KernelEvent;
   result?: RunResult;
   /** Why there is no result: how the command ended, and what it said. */
   failure?: { what: string; why: string; hint?: string };

@@ -5,23 +5,29 @@
 import { WeftError, messageOf } from '#base/errors.js';
 import type { HelperAnswer, HelperRequest } from './helper-protocol.js';
 import { Lines } from './helper-protocol.js';
+import { Monitors, OwnProcesses } from './monitors.js';
 import { run } from './runner.js';
 
 /** Resolves when `input` ends: whoever asked is gone. */
 export async function serveCommands(input: NodeJS.ReadableStream, output: NodeJS.WritableStream): Promise<void> {
   const lines = new Lines();
+  const own = new OwnProcesses();
+  const monitors = new Monitors(own);
+  const say = (answer: HelperAnswer) => void output.write(`${JSON.stringify(answer)}\n`);
   input.setEncoding('utf8');
   for await (const chunk of input) {
     for (const line of lines.take(String(chunk))) {
       const request = JSON.parse(line) as HelperRequest;
-      void answerTo(request).then((answer) => output.write(`${JSON.stringify(answer)}\n`));
+      if (request.watch) monitors.start(request.id, request.watch, say);
+      else void answerTo(request, own).then(say);
     }
   }
+  monitors.stop();
 }
 
-async function answerTo({ id, argv, options }: HelperRequest): Promise<HelperAnswer> {
+async function answerTo({ id, argv, options }: HelperRequest, own: OwnProcesses): Promise<HelperAnswer> {
   try {
-    return { id, result: await run(argv, options) };
+    return { id, result: await run(argv, argv.includes('nft') ? { ...options, onStart: (pid) => own.add(pid) } : options) };
   } catch (error) {
     if (!(error instanceof WeftError)) return { id, failure: { what: `"${argv[0]}" failed`, why: messageOf(error) } };
     const { what, why = '', hint } = error;

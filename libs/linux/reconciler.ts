@@ -7,11 +7,15 @@ import { WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { silentLog } from '#base/log.js';
 import { diff } from '#overlay/diff.js';
+import { describeFault, faultsBetween } from '#overlay/faults.js';
 import type { KernelState } from '#overlay/kernel-state.js';
 import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import type { Operation } from '#overlay/operation.js';
 import { describe } from '#overlay/operation.js';
 import type { Failure, Kernel } from './kernel.js';
+
+/** Lines of one repair in the log. */
+const MOST_LOGGED = 50;
 
 export interface KernelReconcilerOptions {
   kernel: Kernel;
@@ -28,6 +32,8 @@ export interface SetResult {
 export interface RepairResult {
   /** One line for each thing put back. */
   repaired: string[];
+  /** What was wrong, without what followed from it; left out if nothing was. */
+  wrong?: string[];
   failed: Failure[];
 }
 
@@ -104,12 +110,21 @@ export class KernelReconciler {
 
   async #repair(): Promise<RepairResult> {
     if (!this.#desired) return { repaired: [], failed: [] };
-    const operations = diff(this.#desired, await this.#kernel.observe(this.#desired));
+    const observed = await this.#kernel.observe(this.#desired);
+    const operations = diff(this.#desired, observed);
+    if (operations.length === 0) {
+      this.#known = this.#desired;
+      return { repaired: [], failed: [] };
+    }
+    const wrong = faultsBetween(this.#desired, observed).map((f) => describeFault(f));
     const repaired = operations.map(describe);
-    if (operations.length > 0) this.#log.warn({ repaired }, `put back ${operations.length} thing(s) in the kernel`);
+    this.#log.warn(
+      { wrong: wrong.slice(0, MOST_LOGGED), repaired: repaired.slice(0, MOST_LOGGED) },
+      `somebody changed ${wrong.length} thing(s) in the kernel; put back`,
+    );
     const failed = await this.#apply(operations);
     this.#known = failed.length === 0 ? this.#desired : undefined;
-    return { repaired, failed };
+    return { repaired, wrong, failed };
   }
 
   async #apply(operations: readonly Operation[]): Promise<Failure[]> {

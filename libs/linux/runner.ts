@@ -12,6 +12,8 @@ export interface RunOptions {
   timeoutMs?: number;
   /** Exit codes besides 0 that are no error. */
   accept?: readonly number[];
+  /** Told the process id as soon as there is one. */
+  onStart?: (pid: number) => void;
 }
 
 export interface RunResult {
@@ -52,6 +54,7 @@ function ending([file, ...args]: readonly string[], options: RunOptions): Promis
   if (file === undefined) throw new WeftError('COMMAND_FAILED', 'there is no command to run');
   return new Promise((resolve) => {
     const child = spawn(file, args, { stdio: 'pipe', env: ENVIRONMENT });
+    if (child.pid !== undefined) options.onStart?.(child.pid);
     let how: string | undefined;
     const stop = (why: string) => {
       how ??= why;

@@ -35,6 +35,14 @@ export const findingSchema = z.object({
   remedy: z.string().default(''),
 });
 
+/** One kernel object that somebody changed, and the agent put right. */
+export const repairSchema = z.object({
+  /** Milliseconds since 1970, by the node's clock. */
+  at: z.number(),
+  /** The object, and what was wrong with it. */
+  what: z.string(),
+});
+
 export const nodeFactsSchema = z.object({
   nodeId: idSchema,
   hostname: z.string().default(''),
@@ -67,6 +75,8 @@ export const nodeFactsSchema = z.object({
   quarantine: z.string().optional(),
   /** Kernel objects put back since the agent started. */
   driftRepairs: z.number().int().default(0),
+  /** The newest of them, oldest first. */
+  repairs: z.array(repairSchema).optional(),
   at: z.number(),
 });
 
@@ -75,5 +85,6 @@ export const nodeStateSchema = z.object({ nodeId: idSchema, state: z.enum(['read
 export type Node = z.infer<typeof nodeSchema>;
 export type ListeningPort = z.infer<typeof listeningPortSchema>;
 export type Finding = z.infer<typeof findingSchema>;
+export type Repair = z.infer<typeof repairSchema>;
 export type NodeFacts = z.infer<typeof nodeFactsSchema>;
 export type NodeState = z.infer<typeof nodeStateSchema>;

@@ -85,7 +85,7 @@ export function describe(o: Operation): string {
   }
 }
 
-function describeLink(name: string, link: Link): string {
+export function describeLink(name: string, link: Link): string {
   switch (link.kind) {
     case 'loopback':
       return `loopback ${name}`;
@@ -107,17 +107,17 @@ function describeLink(name: string, link: Link): string {
   }
 }
 
-function describeRule(r: Rule): string {
+export function describeRule(r: Rule): string {
   const mark = r.mark === undefined ? '' : ` marked ${r.mark}`;
   const iif = r.iif === undefined ? '' : ` in by ${r.iif}`;
   return `${r.priority}: from ${r.from ?? 'anywhere'}${mark}${iif} use table ${r.table}`;
 }
 
-function describeRoute(r: Route): string {
+export function describeRoute(r: Route): string {
   const via = r.via === undefined ? '' : ` via ${r.via}`;
   const source = r.source === undefined ? '' : ` src ${r.source}`;
   return `route ${r.destination}${via} dev ${r.dev}${source}${r.table === 'main' ? '' : ` table ${r.table}`}`;
 }
 
-const describeRow = (row: FdbRow): string =>
+export const describeRow = (row: FdbRow): string =>
   row.vtep === undefined ? `fdb ${row.mac} behind port ${row.dev}` : `fdb ${row.mac} on ${row.dev} at ${row.vtep}`;

@@ -8,9 +8,9 @@ const READ_MS = 10_000;
 const TELL_MS = 30_000;
 
 /** What the host itself says. */
-export type HostPart = Partial<Omit<NodeFacts, 'nodeId' | 'at' | 'quarantine' | 'driftRepairs' | 'wireguard'>>;
+export type HostPart = Partial<Omit<NodeFacts, 'nodeId' | 'at' | 'quarantine' | 'driftRepairs' | 'repairs' | 'wireguard'>>;
 /** What the agent adds, as of now. */
-export type AgentPart = Pick<NodeFacts, 'quarantine' | 'driftRepairs' | 'wireguard'>;
+export type AgentPart = Pick<NodeFacts, 'quarantine' | 'driftRepairs' | 'repairs' | 'wireguard'>;
 
 export interface FactsLoopOptions {
   nodeId: string;

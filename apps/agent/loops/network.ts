@@ -1,5 +1,6 @@
 /**
- * Keeps the kernel as the view wants it: one whole desired value, set whenever the view changed, and repaired on a timer.
+ * Keeps the kernel as the view wants it: one whole desired value, set whenever the view changed, and repaired on a timer and
+ * when the kernel tells of a foreign change.
  * Tasks wait here for their namespace to be finished before their containers begin.
  */
 import { statfs } from 'node:fs/promises';
@@ -11,12 +12,15 @@ import type { Log } from '#base/log.js';
 import type { Failure } from '#linux/kernel.js';
 import type { KernelReconciler } from '#linux/reconciler.js';
 import type { ViewByKind } from '#model/view-state.js';
+import type { KernelState } from '#overlay/kernel-state.js';
 import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import { namespacePath, taskNamespace } from '#overlay/names.js';
 import { nodeKernel } from '#overlay/node-kernel.js';
 import { describe } from '#overlay/operation.js';
 import { isEncrypted, tunnelTrouble, type TunnelKeys } from '#overlay/tunnels.js';
 import type { DesiredStore } from '../desired-store.js';
+import { RepairRecord } from '../repair-record.js';
+import { RepairTimer, type RepairTimerOptions } from '../repair-timer.js';
 import type { TaskNetwork } from '../task-runner.js';
 
 const COALESCE_MS = 10;
@@ -28,14 +32,6 @@ const STARTING_PATIENCE_MS = 250;
 const LOOK_MS = 20;
 /** File system of pinned namespaces (linux/magic.h). */
 const NSFS_MAGIC = 0x6e_73_66_73;
-const REPAIR_MS = 5_000;
-/** While much changes, looking for drift waits for a moment without changes; but not for long. */
-const QUIET_MS = 1_500;
-const REPAIR_LATEST_MS = 15_000;
-const AGAIN_MS = 200;
-/** Looking for drift takes time that grows with the tasks: of the time between, at most this share. */
-const REPAIR_SHARE = 0.05;
-const REPAIR_MOST_MS = 30_000;
 const RETRY = { initialMs: 200, maxMs: 5_000 };
 
 /** libs/linux `KernelReconciler`. */
@@ -59,6 +55,8 @@ export interface NetworkLoopOptions {
   onTasks: (taskIds: readonly string[]) => Promise<void>;
   /** Called after drift was found. */
   onDrift: () => void;
+  /** News of the kernel; left out where it tells none. */
+  events?: RepairTimerOptions['events'];
   clock: Clock;
   log: Log;
 }
@@ -77,7 +75,7 @@ interface Wanted {
 
 export class NetworkLoop implements TaskNetwork {
   /** Kernel objects put back since the start. */
-  driftRepairs = 0;
+  readonly repairs: RepairRecord;
   readonly #o: NetworkLoopOptions;
   readonly #stops: Stop[] = [];
   readonly #waiters = new Set<Waiter>();
@@ -94,22 +92,33 @@ export class NetworkLoop implements TaskNetwork {
   #lastTookMs = 0;
   #lastSetAt = -Infinity;
   #lastWiredAt = -Infinity;
-  #repairing: NodeJS.Timeout | undefined;
+  #desired: KernelState | undefined;
+  readonly #drift: RepairTimer;
   #running: Promise<void> | undefined;
   #dirty = false;
   #stopped = false;
 
   constructor(options: NetworkLoopOptions) {
     this.#o = options;
+    const { clock, events } = options;
+    this.repairs = new RepairRecord(clock);
+    this.#drift = new RepairTimer({
+      begin: (work) => this.#begin(work),
+      repair: () => this.#repair(),
+      changedAt: () => (this.#running ? clock.monotonic() : this.#lastSetAt),
+      desired: () => this.#desired,
+      events,
+      clock,
+    });
   }
 
   start(): void {
     if (this.#stops.length > 0) return;
     this.#stops.push(
       this.#o.store.onChange(() => this.kick(this.#patienceMs())),
-      () => clearTimeout(this.#repairing),
+      () => this.#drift.stop(),
     );
-    this.#repairIn(REPAIR_MS);
+    this.#drift.start();
     this.kick();
   }
 
@@ -223,9 +232,8 @@ export class NetworkLoop implements TaskNetwork {
       const began = clock.monotonic();
       const tunnel = host.tunnelKeys?.(view);
       this.#refuse(view, tunnel);
-      const { failed, operations } = await kernel.set(
-        nodeKernel(view, { ...host, devices: host.devices?.(), advertised: host.advertised?.(), tunnel }),
-      );
+      this.#desired = nodeKernel(view, { ...host, devices: host.devices?.(), advertised: host.advertised?.(), tunnel });
+      const { failed, operations } = await kernel.set(this.#desired);
       this.#lastSetAt = clock.monotonic();
       this.#lastTookMs = this.#lastSetAt - began;
       if (operations.some(({ op }) => op === 'addNamespace')) this.#lastWiredAt = this.#lastSetAt;
@@ -285,31 +293,15 @@ export class NetworkLoop implements TaskNetwork {
     }
   }
 
-  /** @param dueAt since when a look has been due, if it was put off */
-  #repairIn(ms: number, dueAt?: number): void {
-    this.#repairing = setTimeout(() => {
-      const began = this.#o.clock.monotonic();
-      const due = dueAt ?? began;
-      const quietMs = began - this.#lastSetAt;
-      const isPutOff = quietMs < QUIET_MS && began - due < REPAIR_LATEST_MS - REPAIR_MS;
-      const isBusy =
-        isPutOff ||
-        !this.#begin(async () => {
-          await this.#repair();
-          const tookMs = this.#o.clock.monotonic() - began;
-          if (!this.#stopped) this.#repairIn(Math.min(REPAIR_MOST_MS, Math.max(REPAIR_MS, tookMs / REPAIR_SHARE)));
-        });
-      if (isBusy && !this.#stopped) this.#repairIn(Math.max(QUIET_MS - quietMs, AGAIN_MS), due);
-    }, ms);
-  }
-
   async #repair(): Promise<void> {
     const { kernel, onDrift, log } = this.#o;
     try {
-      const { repaired, failed } = await kernel.repair();
+      const { repaired, wrong = [], failed } = await kernel.repair();
       if (failed.length > 0) this.kick(backoffMs(this.#failures++, RETRY));
       if (repaired.length === 0) return;
-      this.driftRepairs += repaired.length;
+      // What it did is told by the kernel, too.
+      this.#lastSetAt = this.#o.clock.monotonic();
+      this.repairs.note(wrong);
       onDrift();
     } catch (error) {
       log.warn({ error: messageOf(error) }, 'could not look for drift in the network');

@@ -152,6 +152,7 @@ const EMPTY_FACTS: WireFacts = {
   versions: {},
   features: [],
   findings: [],
+  repairs: [],
   platform: '',
   quarantine: undefined,
   driftRepairs: 0,

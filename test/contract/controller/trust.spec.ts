@@ -168,6 +168,7 @@ const EMPTY = {
   versions: {},
   features: [],
   findings: [],
+  repairs: [],
   platform: 'linux/amd64',
   quarantine: undefined,
   driftRepairs: 0,
