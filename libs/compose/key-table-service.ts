@@ -131,13 +131,13 @@ const ATTACHMENT = object(
   {
     aliases: [STRINGS, honoured],
     driver_opts: [OPTIONS, later],
-    gw_priority: [anyWhole, later],
-    interface_name: [string, later],
+    gw_priority: [anyWhole, honoured],
+    interface_name: [string, honoured],
     ipv4_address: [string, honoured],
     ipv6_address: [string, honoured],
     link_local_ips: [STRINGS, refused('link-local addresses mean something on one node only, and names never lead to them')],
     mac_address: [string, honoured],
-    priority: [anyWhole, later],
+    priority: [anyWhole, honoured],
   },
   { nullable: true },
 );

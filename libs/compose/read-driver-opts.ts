@@ -1,7 +1,18 @@
 /** `driver_opts` of a network: Docker's names and short ones, checked, and only those that the driver has. */
 import { WeftError } from '#base/errors.js';
 import type { NetworkDriver, NetworkOptions } from '#model/stack.js';
-import { entriesOf, newContext, readInteger, readText, reject, report, type Context, type Field } from './context.js';
+import {
+  entriesOf,
+  newContext,
+  readChoice,
+  readInteger,
+  readMatching,
+  readText,
+  reject,
+  report,
+  type Context,
+  type Field,
+} from './context.js';
 import { quote, type Position } from './issue.js';
 import { nearest } from './nearest.js';
 import { NOT_YET } from './read-by-table.js';
@@ -31,15 +42,30 @@ function readSwitch(c: Context, field: Field): boolean | undefined {
   return text === 'false' ? false : void reject(c, field, `expected true or false, found ${quote(text)}`);
 }
 
+/** IEEE 802.1Q: 0 and 4095 are reserved. */
+const MAX_VLAN = 4094;
+const PARENT = /^[a-zA-Z0-9][a-zA-Z0-9_-]{0,14}(\.[0-9]{1,10})?$/;
+
+/** A device of the nodes, or one VLAN of it. */
+function readParent(c: Context, field: Field): string | undefined {
+  const text = readMatching(c, field, PARENT, 'a device like eth0, or eth0.50 for a VLAN of it');
+  const vlan = text?.split('.')[1];
+  if (vlan === undefined || (Number(vlan) >= 1 && Number(vlan) <= MAX_VLAN && !vlan.startsWith('0'))) return text;
+  return void reject(c, field, `there is no VLAN ${vlan}`, `VLANs have numbers from 1 to ${MAX_VLAN}`);
+}
+
 export const DRIVER_OPTIONS: Readonly<Record<string, Option>> = {
   mtu,
   'com.docker.network.driver.mtu': mtu,
   ipv6_routed: { drivers: BRIDGED, take: (c, field, options) => void (options.ipv6Routed = readSwitch(c, field)) },
   encrypted: { drivers: ['overlay'], take: (c, field, options) => void (options.encrypted = readSwitch(c, field)) },
   multicast: { drivers: ['overlay'] },
-  parent: { drivers: ['macvlan', 'ipvlan'] },
-  macvlan_mode: { drivers: ['macvlan'] },
-  ipvlan_mode: { drivers: ['ipvlan'] },
+  parent: { drivers: ['macvlan', 'ipvlan'], take: (c, field, options) => void (options.parent = readParent(c, field)) },
+  macvlan_mode: {
+    drivers: ['macvlan'],
+    take: (c, field, options) => void (options.macvlanMode = readChoice(c, field, ['bridge', 'private', 'vepa', 'passthru'])),
+  },
+  ipvlan_mode: { drivers: ['ipvlan'], take: (c, field, options) => void (options.ipvlanMode = readChoice(c, field, ['l2', 'l3', 'l3s'])) },
 };
 
 /** Docker's own that mean nothing here, and why. */

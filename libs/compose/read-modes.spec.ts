@@ -68,3 +68,62 @@ describe('links', () => {
     expect(faults(service(line)).join('\n')).toContain(message);
   });
 });
+
+describe('how a service is on a network', () => {
+  const on = (...lines: string[]) =>
+    [
+      'networks: { front: {}, back: {} }',
+      'services:',
+      '  web:',
+      '    image: busybox',
+      '    networks:',
+      '      front:',
+      ...lines,
+      '      back: { interface_name: lan0 }',
+    ].join('\n');
+
+  it('says names, order and the way out of interfaces', () => {
+    const { networks } = parse(on('        interface_name: wan0', '        gw_priority: 10', '        priority: -5')).services['web'] ?? {};
+    expect(networks).toEqual({
+      front: { aliases: [], interfaceName: 'wan0', gwPriority: 10, priority: -5 },
+      back: { aliases: [], interfaceName: 'lan0' },
+    });
+  });
+
+  it.each([
+    ['        interface_name: lo', 'every task has an interface "lo" already'],
+    ['        interface_name: "a b"', 'expected a name for an interface'],
+    ['        interface_name: lan0', 'the networks front and back have the same interface_name "lan0"'],
+    ['        gw_priority: x', 'gw_priority'],
+  ])('refuses %s', (line, message) => {
+    expect(faults(on(line)).join('\n') || 'nothing').toMatch(message === 'gw_priority' ? /7:/ : new RegExp(message));
+  });
+});
+
+describe('networks in the LAN of the site', () => {
+  const lan = (...lines: string[]) =>
+    ['networks:', '  lan:', ...lines.map((l) => `    ${l}`), 'services:', '  web: { image: busybox, networks: [lan] }'].join('\n');
+
+  it('have a parent, a mode, and the subnet of the site', () => {
+    expect(parse(lan('driver: macvlan', 'driver_opts: { parent: eth0.50, macvlan_mode: private }')).networks['lan']).toMatchObject({
+      driver: 'macvlan',
+      options: { parent: 'eth0.50', macvlanMode: 'private' },
+    });
+    expect(parse(lan('driver: ipvlan', 'driver_opts: { parent: eth1, ipvlan_mode: l3 }')).networks['lan']?.options).toEqual({
+      parent: 'eth1',
+      ipvlanMode: 'l3',
+    });
+  });
+
+  it.each([
+    [['driver: macvlan'], '2:3 the driver macvlan needs a parent'],
+    [['driver: macvlan', 'driver_opts: { parent: eth0.5000 }'], '4:28 there is no VLAN 5000'],
+    [['driver: macvlan', 'driver_opts: { parent: "eth0;x" }'], 'expected a device like eth0'],
+    [['driver: macvlan', 'driver_opts: { parent: eth0, macvlan_mode: bridged }'], 'bridged'],
+    [['driver: macvlan', 'driver_opts: { parent: eth0, ipvlan_mode: l2 }'], 'the driver macvlan has no option "ipvlan_mode"'],
+    [['driver: overlay', 'driver_opts: { parent: eth0 }'], 'the driver overlay has no option "parent"'],
+    [['driver: macvlam'], 'macvlam'],
+  ])('refuses %j at its place', (lines, message) => {
+    expect(faults(lan(...lines)).join('\n')).toContain(message);
+  });
+});

@@ -8,6 +8,7 @@ import {
   isNull,
   readBoolean,
   readChoice,
+  readInteger,
   readMatching,
   readString,
   reject,
@@ -26,6 +27,10 @@ import { readLabels, readUniqueList } from './read-pairs.js';
 
 const KEY_RULE = 'letters, digits, "-" and "_", beginning with a letter or digit, 63 characters at most';
 const GLOBAL_NAME_RULE = 'letters, digits, "-", "_" and ".", beginning with a letter or digit, 128 characters at most';
+
+const MAX_PRIORITY = 1_000_000;
+const INTERFACE_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_-]{0,14}$/;
+const KEPT_INTERFACES: ReadonlySet<string> = new Set(['lo', 'all', 'default', 'weft0']);
 
 interface NetworkDraft {
   given: Partial<NetworkWish>;
@@ -49,7 +54,8 @@ const NETWORK_KEYS: KeyTable<NetworkDraft> = {
     name: (c, field, { given }) => void (given.name = readMatching(c, field, GLOBAL_NAME_PATTERN, GLOBAL_NAME_RULE)),
     external: (c, field, { given }) => void (given.external = readBoolean(c, field) || undefined),
     driver: making(
-      (c, field, { given }) => void (given.driver = readChoice(c, field, ['overlay', 'bridge'], 'Weft does not support other drivers yet')),
+      (c, field, { given }) =>
+        void (given.driver = readChoice(c, field, ['overlay', 'bridge', 'macvlan', 'ipvlan'], 'Weft has no other drivers')),
     ),
     driver_opts: making((_, field, draft) => void (draft.options = field)),
     internal: making((c, field, { given }) => void (given.internal = readBoolean(c, field))),
@@ -90,6 +96,7 @@ export function readNetworks(c: Context, field: Field, project: ProjectDraft): v
     if (!isNull(entry.value)) readByTable(c, entry, NETWORK_KEYS, draft);
     const wish = { ...defaultNetwork(project.name, entry.key), ...defined({ ...draft.given, ...subnetsOf(c, draft) }) };
     const options = draft.options && readDriverOptions(c, draft.options, wish.driver);
+    checkParent(c, entry, wish, options);
     if (options && Object.keys(options).length > 0) wish.options = options;
     if (wish.external && draft.making)
       report(
@@ -103,6 +110,12 @@ export function readNetworks(c: Context, field: Field, project: ProjectDraft): v
     for (const subnet of draft.subnets) checkOverlap(c, subnet, project);
     project.networks.set(entry.key, { wish, at: draft.subnets[0]?.at ?? entry.at, subnets: draft.subnets });
   }
+}
+
+/** macvlan and ipvlan are parts of a device. */
+function checkParent(c: Context, entry: Field, wish: NetworkWish, options: NetworkWish['options']): void {
+  if ((wish.driver !== 'macvlan' && wish.driver !== 'ipvlan') || wish.external || options?.parent !== undefined) return;
+  report(c, entry.at, entry.path, `the driver ${wish.driver} needs a parent`, 'driver_opts: { parent: eth0 }, or eth0.50 for VLAN 50');
 }
 
 function subnetsOf(c: Context, { given, subnets }: NetworkDraft): Pick<NetworkWish, 'subnet' | 'ipam'> {
@@ -174,6 +187,9 @@ const ATTACHMENT_KEYS: KeyTable<AttachmentDraft> = {
     aliases: (c, field, { attachment }) => {
       attachment.aliases = readUniqueList(c, field, (_, item) => readAlias(c, item));
     },
+    gw_priority: (c, field, { attachment }) => void (attachment.gwPriority = readInteger(c, field, -MAX_PRIORITY, MAX_PRIORITY)),
+    priority: (c, field, { attachment }) => void (attachment.priority = readInteger(c, field, -MAX_PRIORITY, MAX_PRIORITY)),
+    interface_name: (c, field, { attachment }) => void (attachment.interfaceName = readInterfaceName(c, field)),
     ipv4_address: (c, field, draft) => void (draft.attachment.ipv4 = readStatic(c, field, draft, 4)),
     ipv6_address: (c, field, draft) => void (draft.attachment.ipv6 = readStatic(c, field, draft, 6)),
     mac_address: (c, field, draft) => {
@@ -187,6 +203,25 @@ const ATTACHMENT_KEYS: KeyTable<AttachmentDraft> = {
     },
   },
 };
+
+/** As Linux has it (15 characters), and none that a task has anyway. */
+function readInterfaceName(c: Context, field: Field): string | undefined {
+  const rule = 'a name for an interface: letters, digits, "-" and "_", beginning with a letter or digit, 15 characters at most';
+  const text = readMatching(c, field, INTERFACE_NAME, rule);
+  const isKept = text !== undefined && KEPT_INTERFACES.has(text);
+  return isKept ? void reject(c, field, `every task has an interface ${quote(text)} already`) : text;
+}
+
+/** Of one service: a name means one interface. */
+function checkInterfaceNames(c: Context, field: Field, draft: ServiceDraft): void {
+  const seen = new Map<string, string>();
+  for (const [key, { interfaceName }] of draft.networks) {
+    if (interfaceName === undefined) continue;
+    const other = seen.get(interfaceName);
+    if (other !== undefined) reject(c, field, `the networks ${other} and ${key} have the same interface_name ${quote(interfaceName)}`);
+    seen.set(interfaceName, key);
+  }
+}
 
 /** A name with a dot would hide one of the world's, or one of another stack. */
 function readAlias(c: Context, item: Field): string | undefined {
@@ -214,4 +249,5 @@ export function readAttachments(c: Context, field: Field, draft: ServiceDraft): 
     draft.networks.set(entry.key, defined(one.attachment) as Attachment);
     draft.project.statics.push(...one.fixed.map((f) => ({ ...f, service: draft.name, network: entry.key })));
   }
+  checkInterfaceNames(c, field, draft);
 }
