@@ -1,0 +1,99 @@
+/** Addresses on a live cluster: dual stack, static ones, a network of its own that two stacks share, a small subnet. */
+import { TestCluster, type TaskLine } from './cluster.js';
+
+const cluster = new TestCluster('ad');
+
+/** Listens on both families. */
+const SERVER = 'image: weft-demo\n    entrypoint: [httpd, -f, -p, "[::]:80", -h, /www]';
+
+const SIX = `
+services:
+  web:
+    ${SERVER}
+    networks: { front: }
+    deploy: { replicas: 3 }
+  db:
+    ${SERVER}
+    networks:
+      front: { ipv4_address: 10.66.0.77, ipv6_address: "fd66::77", mac_address: "02:42:ac:42:00:77" }
+networks:
+  front:
+    enable_ipv6: true
+    ipam:
+      config:
+        - { subnet: 10.66.0.0/24, gateway: 10.66.0.254, ip_range: 10.66.0.64/26, aux_addresses: { nas: 10.66.0.65 } }
+        - { subnet: "fd66::/64" }
+`;
+
+const inside = (task: TaskLine | undefined, script: string): Promise<string> => {
+  const [stack = '', service = '', slot = ''] = task?.name.split('-') ?? [];
+  return cluster.ctl('exec', '-T', '-p', stack, '--index', slot, service, 'sh', '-c', script);
+};
+
+beforeAll(() => cluster.up(), 180_000);
+afterAll(() => cluster.down(), 60_000);
+
+describe('a dual-stack network', () => {
+  let tasks: TaskLine[] = [];
+  const one = (service: string): TaskLine | undefined => tasks.find((t) => t.service === service);
+
+  beforeAll(async () => {
+    cluster.write('six.yaml', SIX);
+    await cluster.ctl('up', '-p', 'six', '-f', 'six.yaml');
+    tasks = await cluster.tasks('six');
+  }, 120_000);
+
+  it('gives every task an address of its own from the range, and the static ones to their service', () => {
+    expect(one('db')?.addresses).toEqual({ front: '10.66.0.77' });
+    const web = tasks.filter((t) => t.service === 'web').map((t) => t.addresses['front'] ?? '');
+    expect(new Set(web).size).toBe(3);
+    for (const address of web) expect(address).toMatch(/^10\.66\.0\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])$/);
+    for (const taken of ['10.66.0.65', '10.66.0.77', '10.66.0.254']) expect(web).not.toContain(taken);
+    expect(cluster.inTask(one('db')?.id ?? '', 'ip', 'addr', 'show', 'eth0').stdout).toMatch(/02:42:ac:42:00:77[^]*fd66::77\/64/);
+  });
+
+  it('names carry both families', async () => {
+    for (const task of tasks.filter((t) => t.service === 'web')) expect(await inside(task, 'nslookup db')).toMatch(/10\.66\.0\.[^]*fd66::/);
+  }, 60_000);
+
+  it('a static address twice, outside, or on three replicas is refused with its place', async () => {
+    cluster.write('bad.yaml', SIX.replace('10.66.0.77', '10.67.0.77'));
+    const { code, stderr } = await cluster.tryCtl(['up', '-p', 'six', '-f', 'bad.yaml']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/bad\.yaml:12:\d+: .*10\.67\.0\.77 is not in 10\.66\.0\.0\/24/);
+  });
+});
+
+describe('a network of its own', () => {
+  const guest = (name: string) => `
+services:
+  ${name}:
+    ${SERVER}
+    networks: [shared]
+networks:
+  shared: { external: true }
+`;
+
+  it('is asked for with a place when it is missing', async () => {
+    cluster.write('a.yaml', guest('left'));
+    cluster.write('b.yaml', guest('right'));
+    const { code, stderr } = await cluster.tryCtl(['up', '-p', 'a', '-f', 'a.yaml']);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/no network shared[^]*ctl network create shared/);
+  });
+
+  it('is made with options, and used by two stacks', async () => {
+    await cluster.ctl('network', 'create', '--subnet', '10.68.0.0/28', '--ipv6', '-o', 'mtu=1400', '--label', 'team=net', 'shared');
+    await cluster.ctl('up', '-p', 'a', '-f', 'a.yaml');
+    await cluster.ctl('up', '-p', 'b', '-f', 'b.yaml');
+    const [left] = await cluster.tasks('a');
+    expect(await inside(left, 'ip link show eth0')).toContain('mtu 1400');
+  }, 120_000);
+});
+
+describe('ctl network fsck', () => {
+  it('finds every address with one owner on a sound cluster, and says so', async () => {
+    const { code, stderr } = await cluster.tryCtl(['network', 'fsck']);
+    expect([code, stderr]).toEqual([0, expect.stringMatching(/every address has one owner/)]);
+  }, 30_000);
+});
