@@ -42,11 +42,14 @@ if [ -n "$missing" ]; then
   rm -f "$log"
 fi
 
-if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+# Which lock file was installed is known by its content: a node_modules kept from an earlier run may be the younger file and lack a package.
+installed=node_modules/.weft-package-lock.json
+if ! cmp -s package-lock.json "$installed"; then
   echo 'Installing npm packages (from package-lock.json)'
   # Not `npm ci`: it refuses a lock file that lacks entries for other platforms' optional binaries, which some mirrors do not carry.
-  npm install --no-save --no-audit --no-fund --loglevel=error 2>&1 | grep -v EBADENGINE || true
-  [ -e node_modules/.package-lock.json ] || fail 'the npm packages could not be installed' 'npm install failed' 'Run it by hand to see what it says.'
+  npm install --no-save --no-audit --no-fund --loglevel=error --include=dev 2>&1 | { grep -v EBADENGINE || true; } ||
+    fail 'the npm packages could not be installed' 'npm install failed' 'Run it by hand to see what it says.'
+  cp package-lock.json "$installed"
 fi
 
 # Build when a source is newer than the last build.

@@ -71,7 +71,10 @@ describe.each(['fake', 'linux'])('kernel contract: %s', (kind) => {
   });
 
   it('goes from any of these wishes to any other', async () => {
-    const changed = Object.assign(new ClusterModel(), cluster, { mtu: 1400, settings: { vxlanPort: 4790, wireguardPort: 7706, guardedTcpPorts: [] } });
+    const changed = Object.assign(new ClusterModel(), cluster, {
+      mtu: 1400,
+      settings: { vxlanPort: 4790, wireguardPort: 7706, guardedTcpPorts: [] },
+    });
     const moved = Object.assign(new ClusterModel(), cluster, { nodes: [{ ...n1, octet: 240 }, n2] });
     const wishes = [
       stateOf(without(cluster, 'web'), n1),
