@@ -1,6 +1,6 @@
 /**
  * A task: one placed instance of a service in a slot. Who writes what:
- * the leader writes the task (immutable but for `desired`, `stopReason`, `drainMs`, `ports` and `endpoints`); the agent of its node writes the status,
+ * the leader writes the task (immutable but for `desired`, `stopReason`, `orphan`, `drainMs`, `ports` and `endpoints`); the agent of its node writes the status,
  * through the controller that holds its stream.
  */
 import { z } from 'zod';
@@ -31,6 +31,8 @@ export const taskSchema = z.object({
   /** `stop`: the node stops and removes it, reports `stopped`, then the leader deletes the record. */
   desired: z.enum(['run', 'stop']).default('run'),
   stopReason: z.string().optional(),
+  /** Its node was declared dead and another task has its slot: kept until the node confirms that it is gone, or is removed. */
+  orphan: z.literal(true).optional(),
   /** With `stop`: milliseconds before the signal, in which what it began goes on and nothing new reaches it. */
   drainMs: z.number().int().min(0).optional(),
   createdAt: z.number(),

@@ -12,6 +12,7 @@ import type { Task } from '#model/task.js';
 import { addressesOf, restingLease } from './allocate.js';
 import { attach, bookOf, ensureNodeAddress, ensureVip, grant, isWhole, type Draft } from './attach.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
+import { isBoundToNode, orphanUnit } from './dead-nodes.js';
 import { drainOf } from './drain.js';
 import { HostPorts } from './host-ports.js';
 import type { TaskEdit } from './edit-task.js';
@@ -19,7 +20,7 @@ import { nameInterfaces } from './interface-names.js';
 import { declaredAddresses } from './network-subnets.js';
 import { fitting } from './node-fits.js';
 import { networkIdsOf, type ServicesPlan, type SlotWish } from './reconcile-services.js';
-import { candidates, Spread } from './schedule.js';
+import { candidates, refusalOf, Spread } from './schedule.js';
 import { sharedNamespace, sharesNamespace, type SharedNamespace } from './shared-namespace.js';
 import type { Unit } from './transaction.js';
 import { hasVips } from './wanted-networks.js';
@@ -65,11 +66,12 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
   for (const { task, reason } of plan.forget) placing.units.push(forgetUnit(draft, task, reason));
   const { ready, explanation } = candidates(state);
   for (const wish of plan.create) {
-    const result = ready.length === 0 ? `no node can take it (${explanation})` : createUnit(draft, wish, ready);
+    const home = homeOf(state, wish);
+    const result = ready.length === 0 && !home ? `no node can take it (${explanation})` : createUnit(draft, wish, ready);
     if (typeof result === 'string') {
       placing.waiting.set(serviceKey(wish.stack, wish.service.name), result);
-      // The stopped task is gone all the same: its node should hear so.
-      if (wish.replaces) placing.units.push(forgetUnit(draft, wish.replaces, goneReason(wish.replaces)));
+      // The stopped task is gone all the same: its node should hear so. Where its data is must not be forgotten with it.
+      if (wish.replaces && !home) placing.units.push(forgetUnit(draft, wish.replaces, goneReason(wish.replaces)));
     } else placing.units.push(result);
   }
   placing.units.push(...missingVips(draft));
@@ -226,15 +228,10 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
   }
   const shared = sharesNamespace(wish.service) ? sharedNamespace(state, wish.stack, wish.service, wish.slot) : undefined;
   const able = typeof shared === 'string' ? shared : placesFor(draft, wish, ready, shared);
-  if (typeof able === 'string') {
+  const node = typeof able === 'string' ? able : chooseNode(draft, wish, able);
+  if (typeof node === 'string') {
     if (old) draft.spread.add(old.nodeId, old.stack, old.service);
-    return able;
-  }
-  const free = draft.hostPorts.allow(able, wish.service, old?.id);
-  const node = chooseNode(draft, wish, free);
-  if (!node) {
-    if (old) draft.spread.add(old.nodeId, old.stack, old.service);
-    return free.length === 0 ? 'every node that could take it has another task on its host port' : 'no node can take it';
+    return node;
   }
   const unit: Unit = {
     what: `create ${taskName(wish.stack, wish.service.name, wish.slot)} on ${node.name}`,
@@ -253,6 +250,11 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
   const slot = keys.slot(task.stack, task.service, task.slot);
   unit.compares.push({ key: slot, modRevision: state.revisionOf(slot) });
   unit.writes.push({ put: slot, value: id }, { put: keys.task(id), value: encode(task) });
+  if (wish.abandons) {
+    const end = orphanUnit(state, wish.abandons);
+    unit.compares.push(...end.compares);
+    unit.writes.push(...end.writes);
+  }
   if (old) {
     const end = departure(
       state,
@@ -294,11 +296,24 @@ function linkedNode(state: ClusterState, { stack, service }: SlotWish): string |
   return targets.find((t) => t.desired === 'run')?.nodeId;
 }
 
-/** Volumes live on a node: a service that has one stays where its data is. */
-function chooseNode(draft: Draft, wish: SlotWish, ready: readonly Node[]): Node | undefined {
-  const before = wish.replaces && wish.service.container.mounts.some((m) => m.type !== 'tmpfs') ? wish.replaces.nodeId : undefined;
-  return ready.find((n) => n.id === before) ?? draft.spread.choose(ready, wish.stack, wish.service.name);
+/** Volumes live on a node: a service that has one stays where its data is. @returns why no node can take it */
+function chooseNode({ state, hostPorts, spread }: Draft, wish: SlotWish, able: readonly Node[]): Node | string {
+  const home = homeOf(state, wish);
+  const near = home ? able.filter((n) => n.id === home.id) : able;
+  if (home && near.length === 0) return `its data is on node ${home.name}, which ${whyNot(state, home)}`;
+  const free = hostPorts.allow(near, wish.service, wish.replaces?.id);
+  if (near.length > 0 && free.length === 0) return 'every node that could take it has another task on its host port';
+  return spread.choose(free, wish.stack, wish.service.name) ?? `no node can take it (${candidates(state).explanation})`;
 }
+
+function whyNot(state: ClusterState, node: Node): string {
+  const refusal = refusalOf(state, node);
+  return refusal === undefined ? 'cannot take it' : `is ${refusal}`;
+}
+
+/** The node that the task before it was on, if it had data there. */
+const homeOf = (state: ClusterState, { replaces, service }: SlotWish): Node | undefined =>
+  replaces && isBoundToNode(service) ? state.nodes.get(replaces.nodeId) : undefined;
 
 function newTask(wish: SlotWish, node: Node, made: Pick<Task, 'id' | 'endpoints' | 'shares'>, now: number): Task {
   const { networkMode, links } = wish.service;

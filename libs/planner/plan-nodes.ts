@@ -5,16 +5,14 @@ import type { NodeState } from '#model/node.js';
 import type { ClusterState } from './cluster-state.js';
 import type { Unit } from './transaction.js';
 
-/**
- * @param mayBury false for one session TTL after a change of leader or a gap in the feed: agents need that long to come back
- */
-export function planNodeStates(state: ClusterState, mayBury: boolean, now: number): Unit[] {
+/** @param mayBury nodes that have been missed for long enough, in a time without doubt (suspicion.ts) */
+export function planNodeStates(state: ClusterState, mayBury: ReadonlySet<string>, now: number): Unit[] {
   const units: Unit[] = [];
   for (const node of state.nodes.values()) {
     const next = state.sessions.has(node.id) ? 'ready' : 'down';
     const before = state.nodeStates.get(node.id)?.state;
     // A node that never came is joining, not dead.
-    if (next === before || (next === 'down' && (before === undefined || !mayBury))) continue;
+    if (next === before || (next === 'down' && (before === undefined || !mayBury.has(node.id)))) continue;
     const value: NodeState = { nodeId: node.id, state: next, since: now };
     units.push({
       what: `${node.name} is ${next}`,

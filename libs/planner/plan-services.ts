@@ -2,6 +2,7 @@
 import type { StackRecord } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
+import { isBoundToNode, withoutOrphans } from './dead-nodes.js';
 import { placeTasks, type Placing } from './place-tasks.js';
 import { reconcileServices } from './reconcile-services.js';
 import { standingOf } from './schedule.js';
@@ -24,7 +25,7 @@ const STATE_WORDS: Record<string, string> = { pending: 'waiting for its node', p
  */
 export function waitingReason(state: ClusterState, record: StackRecord, service: string, troubles: ReadonlyMap<string, string>): string {
   const wanted = record.removing ? 0 : (record.spec.services[service]?.replicas ?? 0);
-  const tasks = state.tasksOfService(record.spec.name, service);
+  const tasks = withoutOrphans(state.tasksOfService(record.spec.name, service));
   const running = tasks.filter(
     (t) => t.desired === 'run' && state.statuses.get(t.id)?.state === 'running' && standingOf(state, t.nodeId) !== 'down',
   );
@@ -41,7 +42,8 @@ export function waitingReason(state: ClusterState, record: StackRecord, service:
 
 function taskReason(state: ClusterState, task: Task): string {
   const node = state.nodes.get(task.nodeId)?.name ?? task.nodeId;
-  if (standingOf(state, task.nodeId) === 'down') return `node ${node} is down`;
+  if (standingOf(state, task.nodeId) === 'down')
+    return `node ${node} is down${isBoundToNode(task) ? `, and the data of ${task.name} is there` : ''}`;
   if (task.desired === 'stop') return `stopping (${task.stopReason ?? 'told to'})`;
   const status = state.statuses.get(task.id);
   if (status?.state === 'failed' || status?.state === 'restarting') return `${task.name} on ${node}: ${status.message || status.state}`;

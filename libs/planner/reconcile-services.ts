@@ -10,6 +10,8 @@ import type { Service } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { addressesOf } from './allocate.js';
+import { isAbandoned } from './dead-nodes.js';
+import { leaveDrained } from './drain-nodes.js';
 import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
 import { editOf, type TaskEdit } from './edit-task.js';
 import { sharedNamespace, sharesNamespace } from './shared-namespace.js';
@@ -25,6 +27,8 @@ export interface SlotWish {
   endpoints: readonly WantedEndpoint[];
   /** The stopped task that this one replaces: deleted in the same transaction. */
   replaces?: Task;
+  /** The task on a dead node whose slot this one gets: it becomes an orphan of that node in the same transaction. */
+  abandons?: Task;
 }
 
 export interface ServicesPlan {
@@ -63,11 +67,13 @@ export function reconcileServices(state: ClusterState, now: number): ServicesPla
     const reason = unwantedReason(state, task);
     if (reason !== undefined) endTask(state, task, reason, plan);
   }
+  leaveDrained(state, plan);
   return plan;
 }
 
 /** Why no service wants this task's slot any more. */
 function unwantedReason(state: ClusterState, task: Task): string | undefined {
+  if (task.orphan) return 'another task has its slot';
   const record = state.stacks.get(task.stack);
   // A stack that is there but cannot be read keeps its tasks.
   if (!record) return state.revisionOf(keys.stack(task.stack)) > 0 ? undefined : 'the stack is gone';
@@ -121,6 +127,9 @@ function reconcileService(scope: Scope, service: Service): void {
     if (!task) continue;
     if (isGone(state, task)) {
       plan.create.push({ ...wish, replaces: task });
+      settled = false;
+    } else if (isAbandoned(state, service, task)) {
+      plan.create.push({ ...wish, abandons: task });
       settled = false;
     } else if (task.desired === 'stop') settled = false;
     else if (lostItsNamespace(scope, task, service)) {

@@ -116,19 +116,6 @@ describe('services into tasks', () => {
     expect(tasks(world).find((t) => t.service === 'db' && t.slot === 2)?.endpoints[0]?.ipv4).toBe('10.128.0.3');
   });
 
-  it('holds the tasks of a dead node; gives up those of a removed one', () => {
-    const world = new World(['a', 'b']);
-    world.up(stackOf('s', { web: 2 }));
-    world.settle();
-    world.setNodeState('b', 'down');
-    expect(world.tick()).toBe(0);
-    expect(reasonOf(world, 's', 'web')).toBe('node b is down');
-    world.write({ delete: keys.node(world.nodeId('b')) });
-    world.settle();
-    expect(nodesOf(world)).toEqual(['a', 'a']);
-    expect(reasonOf(world, 's', 'web')).toBe('');
-  });
-
   it('keeps a service with data on the node where its data is', () => {
     const world = new World(['a', 'b', 'c']);
     const db = (n: number) => ({ db: { container: { image: `db:${n}`, mounts: [{ type: 'volume', source: 's_d', target: '/d' }] } } });
@@ -207,12 +194,13 @@ describe('node states', () => {
     const world = new World(['a']);
     const b = world.addNode('b');
     world.write({ delete: keys.nodeSession(world.nodeId('a')) }, { delete: keys.nodeSession(b) }, { delete: keys.nodeState(b) });
-    expect(planNodeStates(world.model, false, 1)).toEqual([]);
-    world.apply(planNodeStates(world.model, true, 1));
+    const [none, all] = [new Set<string>(), new Set(world.model.nodes.keys())];
+    expect(planNodeStates(world.model, none, 1)).toEqual([]);
+    world.apply(planNodeStates(world.model, all, 1));
     expect([...world.model.nodeStates.values()]).toEqual([{ nodeId: world.nodeId('a'), state: 'down', since: 1 }]);
     world.write({ put: keys.nodeSession(b), value: 'k' });
-    world.apply(planNodeStates(world.model, false, 2));
+    world.apply(planNodeStates(world.model, none, 2));
     expect(world.model.nodeStates.get(b)).toMatchObject({ state: 'ready', since: 2 });
-    expect(planNodeStates(world.model, true, 3)).toEqual([]);
+    expect(planNodeStates(world.model, all, 3)).toEqual([]);
   });
 });

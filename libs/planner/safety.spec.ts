@@ -5,6 +5,7 @@ import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { Lease } from '#model/network.js';
 import type { Stack } from '#model/stack.js';
+import type { Task } from '#model/task.js';
 import { addressesOf } from './allocate.js';
 import { declaredAddresses, givable, keptAddresses, subnetsOf } from './network-subnets.js';
 import { planCleanup } from './plan-cleanup.js';
@@ -46,7 +47,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constantFrom('tick' as const, 'clean' as const, 'remember' as const, 'settle' as const) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('staleTick' as const) }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('report' as const), pick: fc.nat(30), state: fc.nat(3) }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant('node' as const), node: fc.nat(2), state: fc.nat(3) }) },
+  { weight: 4, arbitrary: fc.record({ do: fc.constant('node' as const), node: fc.nat(2), state: fc.nat(6) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.nat(40_000) }) },
 );
 
@@ -147,7 +148,8 @@ class History {
         { delete: keys.node(id) },
         { put: keys.tombstone(id, id), value: encode({ taskId: id, nodeId: id, reason: 'removed', at: 0 }) },
       );
-    else this.world.setNodeState(name, state === 1 ? 'down' : 'ready');
+    else if (state <= 3) this.world.setNodeState(name, state === 3 ? 'ready' : 'down');
+    else this.world.changeNode(name, { availability: (['drain', 'pause', 'active'] as const)[state - 4] });
   }
 }
 
@@ -156,7 +158,7 @@ function must(holds: boolean, what: () => string): void {
   if (!holds) throw new Error(`broken: ${what()}`);
 }
 
-function checkInvariants(world: World, tasksBefore: ReadonlyMap<string, { nodeId: string }>): void {
+function checkInvariants(world: World, tasksBefore: ReadonlyMap<string, Task>, stale: boolean): void {
   const { model } = world;
   const owners = new Map<string, string>();
   const own = (network: string, ip: string, owner: string) => {
@@ -174,11 +176,17 @@ function checkInvariants(world: World, tasksBefore: ReadonlyMap<string, { nodeId
     must(lease?.owner === owner && lease.restsUntil === undefined, () => `${key} of ${owner} is leased as ${JSON.stringify(lease)}`);
   };
   const slots = new Set<string>();
+  let orphans = 0;
   for (const task of model.tasks.values()) {
     const slot = `${task.stack}/${task.service}/${task.slot}`;
-    must(!slots.has(slot), () => `two tasks in slot ${slot}`);
-    slots.add(slot);
-    must(model.slots.get(slot) === task.id, () => `slot ${slot} is not its task's`);
+    if (task.orphan) {
+      orphans++;
+      must(task.desired === 'stop' && model.slots.get(slot) !== task.id, () => `the orphan ${task.id} counts`);
+    } else {
+      must(!slots.has(slot), () => `two tasks in slot ${slot}`);
+      slots.add(slot);
+      must(model.slots.get(slot) === task.id, () => `slot ${slot} is not its task's`);
+    }
     for (const e of task.endpoints) {
       for (const address of addressesOf(e)) own(e.networkId, address, task.id);
       const node = model.nodeAddresses.get(e.networkId)?.get(task.nodeId);
@@ -187,7 +195,7 @@ function checkInvariants(world: World, tasksBefore: ReadonlyMap<string, { nodeId
       must(e.ipv6 === undefined || node?.ipv6 !== undefined, () => `${task.name} has IPv6, its node has none`);
     }
   }
-  must(model.slots.size === model.tasks.size, () => 'a slot without a task');
+  must(model.slots.size === model.tasks.size - orphans, () => 'a slot without a task');
   for (const [network, row] of model.nodeAddresses) for (const r of row.values()) for (const a of addressesOf(r)) own(network, a, r.nodeId);
   for (const [network, row] of model.vips)
     for (const v of row.values()) for (const a of addressesOf(v)) own(network, a, `${v.stack}/${v.service}`);
@@ -196,6 +204,16 @@ function checkInvariants(world: World, tasksBefore: ReadonlyMap<string, { nodeId
     for (const b of networks.slice(i + 1)) {
       const overlap = subnetsOf(a).some((x) => subnetsOf(b).some((y) => subnetsOverlap(parseSubnet(x.subnet), parseSubnet(y.subnet))));
       must(a.vni !== b.vni && !overlap, () => `${a.name} and ${b.name} overlap`);
+    }
+  }
+  for (const [id, task] of model.tasks) {
+    const before = tasksBefore.get(id);
+    // A second process of a slot may exist on a node that was declared dead, and nowhere else.
+    if (task.orphan && before && !before.orphan)
+      must(model.nodeStates.get(task.nodeId)?.state === 'down', () => `${task.name} was given up on a node that lives`);
+    if (!before) {
+      const { availability } = model.nodes.get(task.nodeId) ?? {};
+      must(stale || availability !== 'drain', () => `${task.name} was placed on a node that is drained`);
     }
   }
   for (const [id, { nodeId }] of tasksBefore) {
@@ -219,7 +237,7 @@ describe('random histories', () => {
         for (const s of steps) {
           const before = new Map(history.world.model.tasks);
           history.run(s);
-          checkInvariants(history.world, before);
+          checkInvariants(history.world, before, s.do === 'staleTick');
         }
       }),
       { numRuns: 50 },
@@ -237,11 +255,16 @@ describe('random histories', () => {
           if (world.nodeId(name) === '') world.addNode(name);
           else world.setNodeState(name, 'ready');
         }
+        world.changeNode('a', { availability: 'drain' });
+        world.changeNode('b', { availability: 'active' });
+        world.changeNode('c', { availability: 'active' });
         world.settle();
         world.now += 60_000;
         for (let i = 0; i < 50 && world.apply(planCleanup(world.model, world.now)) > 0; i++) world.now += 60_000;
         world.settle();
         expect(planServices(world.model, world.newId, world.now).units).toEqual([]);
+        expect(world.model.tasksOfNode(world.nodeId('a'))).toEqual([]);
+        expect([...world.model.tasks.values()].filter((t) => t.orphan)).toEqual([]);
         for (const [network, row] of declaredAddresses(world.model))
           for (const [address, service] of row) {
             const lease = world.model.leases.get(network)?.get(address);

@@ -4,6 +4,16 @@ import { serviceKey, type ClusterState } from './cluster-state.js';
 
 export type NodeStanding = 'ready' | 'down' | 'quarantined' | 'joining';
 
+/** Why a node takes no new task; undefined when it does. */
+export function refusalOf(state: ClusterState, node: Node): string | undefined {
+  const standing = standingOf(state, node.id);
+  if (standing !== 'ready') return standing;
+  if (node.availability === 'drain') return 'drained';
+  if (node.availability === 'pause') return 'paused';
+  // What was replaced while it was away ends first.
+  return state.tasksOfNode(node.id).some((t) => t.orphan) ? 'coming back' : undefined;
+}
+
 /** A node's state as people see it. */
 export function standingOf(state: ClusterState, nodeId: string): NodeStanding {
   const recorded = state.nodeStates.get(nodeId)?.state;
@@ -20,14 +30,14 @@ export interface Candidates {
 
 export function candidates(state: ClusterState): Candidates {
   const ready: Node[] = [];
-  const out = new Map<NodeStanding, number>();
+  const out = new Map<string, number>();
   for (const node of state.nodes.values()) {
-    const standing = standingOf(state, node.id);
-    if (standing === 'ready') ready.push(node);
-    else out.set(standing, (out.get(standing) ?? 0) + 1);
+    const refusal = refusalOf(state, node);
+    if (refusal === undefined) ready.push(node);
+    else out.set(refusal, (out.get(refusal) ?? 0) + 1);
   }
   if (state.nodes.size === 0) return { ready, explanation: 'no node has joined yet' };
-  const reasons = [...out].map(([standing, count]) => `${count} ${standing}`).join(', ');
+  const reasons = [...out].map(([refusal, count]) => `${count} ${refusal}`).join(', ');
   const total = `${state.nodes.size} node${state.nodes.size === 1 ? '' : 's'}`;
   return { ready, explanation: reasons ? `${total}: ${reasons}` : `${total}: all ready` };
 }

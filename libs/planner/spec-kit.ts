@@ -4,7 +4,7 @@
  */
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
-import { nodeFactsSchema, type NodeFacts } from '#model/node.js';
+import { nodeFactsSchema, type Node, type NodeFacts } from '#model/node.js';
 import { stackSchema, type Stack } from '#model/stack.js';
 import type { TaskState } from '#model/task.js';
 import { planServices } from './plan-services.js';
@@ -96,7 +96,17 @@ export class World {
 
   setNodeState(name: string, state: 'ready' | 'down'): void {
     const nodeId = this.nodeId(name);
-    this.write({ put: keys.nodeState(nodeId), value: encode({ nodeId, state, since: this.now }) });
+    const session = keys.nodeSession(nodeId);
+    this.write(state === 'down' ? { delete: session } : { put: session, value: 'k' }, {
+      put: keys.nodeState(nodeId),
+      value: encode({ nodeId, state, since: this.now }),
+    });
+  }
+
+  /** As the API writes it. */
+  changeNode(name: string, change: Partial<Node>): void {
+    const node = this.model.nodes.get(this.nodeId(name));
+    if (node) this.write({ put: keys.node(node.id), value: encode({ ...node, ...change }) });
   }
 
   setFacts(name: string, facts: Partial<NodeFacts>): void {
@@ -127,13 +137,13 @@ export class World {
     this.write({ put: keys.taskStatus(taskId), value: encode({ taskId, nodeId, state, message: '', restarts: 0, at: this.now }) });
   }
 
-  /** Every agent does as it is told, the leader reconciles, until nothing changes. */
+  /** Every agent that is not dead does as it is told, the leader reconciles, until nothing changes. */
   settle(): void {
     for (let i = 0; i < 200; i++) {
       let changed = this.tick() > 0;
       for (const task of this.model.tasks.values()) {
         const state: TaskState = task.desired === 'stop' ? 'stopped' : 'running';
-        if (this.model.statuses.get(task.id)?.state === state) continue;
+        if (this.model.statuses.get(task.id)?.state === state || this.model.nodeStates.get(task.nodeId)?.state === 'down') continue;
         this.report(task.id, state);
         changed = true;
       }

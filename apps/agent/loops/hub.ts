@@ -16,7 +16,7 @@ import type { DesiredStore } from '../desired-store.js';
 import type { StatusBoard } from '../status-board.js';
 
 const RECONNECT = { initialMs: 200, maxMs: 5_000 };
-const HEARTBEAT_MS = 1_000;
+const HEARTBEAT_MS = 500;
 const COALESCE_MS = 100;
 const COALESCE_COUNT = 100;
 const SETTLED_MS = 10;

@@ -34,6 +34,8 @@ export class AgentUplink {
   readonly #tools: UplinkTools;
   #facts: NodeFacts | undefined;
   #registering = false;
+  /** Facts that are known to be in etcd: a heartbeat costs no comparison. */
+  #settled: { mine: NodeFacts; known: NodeFacts } | undefined;
 
   constructor(tools: UplinkTools) {
     this.#tools = tools;
@@ -117,7 +119,11 @@ export class AgentUplink {
     const { nodeId, follower, store } = this.#tools;
     const known = follower.model.facts.get(nodeId);
     if (!this.#facts || !follower.current || !follower.model.nodes.has(nodeId)) return;
-    if (known && sameValue({ ...known, at: 0 }, { ...this.#facts, at: 0 })) return;
+    if (this.#settled?.mine === this.#facts && this.#settled.known === known) return;
+    if (known && sameValue({ ...known, at: 0 }, { ...this.#facts, at: 0 })) {
+      this.#settled = { mine: this.#facts, known };
+      return;
+    }
     await store.txn([{ key: keys.node(nodeId), exists: true }], [{ put: keys.nodeFacts(nodeId), value: encode(this.#facts) }]);
   }
 

@@ -37,6 +37,7 @@ export function apiImplementation({ follower, stacks, nodes, networks, images, l
     createToken: unary<m.CreateTokenRequest, m.CreateTokenResponse>(ADMIN, nodes.createToken),
     rotateNodeKeys: unary<m.RotateNodeKeysRequest, m.RotateNodeKeysResponse>(ADMIN, nodes.rotateKeys),
     acceptNode: unary<m.AcceptNodeRequest, m.AcceptNodeResponse>(ADMIN, nodes.accept),
+    updateNode: unary<m.UpdateNodeRequest, m.UpdateNodeResponse>(ADMIN, nodes.update),
     removeNode: unary<m.RemoveNodeRequest, m.RemoveNodeResponse>(ADMIN, nodes.remove),
     listNetworks: unary<m.ListNetworksRequest, m.ListNetworksResponse>(ADMIN, async ({ stack }) => ({
       networks: networkRows(follower.model, stack),

@@ -2,6 +2,7 @@
 import { WeftError } from '#base/errors.js';
 import type { Task } from '#model/task.js';
 import type { ClusterState } from '#planner/cluster-state.js';
+import { withoutOrphans } from '#planner/dead-nodes.js';
 
 const byPlace = (a: Task, b: Task): number => (a.service === b.service ? a.slot - b.slot : a.service < b.service ? -1 : 1);
 
@@ -10,7 +11,7 @@ export function findTask(state: ClusterState, nameOrId: string): Task {
   const exact = state.tasks.get(nameOrId);
   if (exact) return exact;
   const all = [...state.tasks.values()];
-  const named = all.filter((t) => t.name === nameOrId);
+  const named = withoutOrphans(all.filter((t) => t.name === nameOrId));
   const found = named.length > 0 ? named : nameOrId.length >= 4 ? all.filter((t) => t.id.startsWith(nameOrId)) : [];
   if (found.length === 1) return found[0] as Task;
   if (found.length === 0)
@@ -30,7 +31,7 @@ export function tasksOfStack(state: ClusterState, stack: string, services: reado
       why: `it has ${Object.keys(record.spec.services).join(', ') || 'none'}`,
     });
   }
-  return [...state.tasks.values()]
+  return withoutOrphans([...state.tasks.values()])
     .filter((t) => t.stack === stack && (services.length === 0 || services.includes(t.service)))
     .sort(byPlace);
 }

@@ -3,7 +3,7 @@ import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
-import type { Node } from '#model/node.js';
+import { nodeSchema, type Node } from '#model/node.js';
 import { findNode } from '#planner/find-node.js';
 import { standingOf } from '#planner/schedule.js';
 import type {
@@ -14,6 +14,7 @@ import type {
   RemoveNodeRequest,
   RotateNodeKeysRequest,
   RotateNodeKeysResponse,
+  UpdateNodeRequest,
 } from '#rpc/gen/weft/v1/api.js';
 import type { Store } from '#store/store.js';
 import type { Ca } from '#trust/ca.js';
@@ -23,6 +24,8 @@ import type { ClusterFollower } from '../cluster/follower.js';
 import type { AgentHub } from './agent-hub.js';
 
 export const VERSION = '0.1.0';
+/** As in `node.labels.<name>` of a constraint. */
+const LABEL_PATTERN = /^[a-zA-Z0-9][a-zA-Z0-9._/-]{0,127}$/;
 const MIN_TTL_MS = 1_000;
 const MAX_TTL_MS = 7 * 86_400_000;
 
@@ -77,6 +80,29 @@ export class NodeCalls {
     const told = nodes.length > 0 ? nodes.map((name) => this.#find(name)) : [...follower.model.nodes.values()];
     for (const node of told) hub.rotateKeys(node.id);
     return { nodes: told.map((n) => n.name).sort() };
+  };
+
+  /** Availability and labels. */
+  update = async ({ node: nameOrId, availability, setLabels, removeLabels }: UpdateNodeRequest): Promise<Record<string, never>> => {
+    const { follower, store } = this.#tools;
+    follower.requireCurrent();
+    const node = this.#find(nameOrId);
+    const removed = new Set(removeLabels);
+    const kept = Object.entries(node.labels).filter(([label]) => !removed.has(label));
+    const next = nodeSchema.safeParse({
+      ...node,
+      labels: { ...Object.fromEntries(kept), ...setLabels },
+      availability: availability ?? node.availability,
+    });
+    const badLabel = Object.keys(setLabels).find((label) => !LABEL_PATTERN.test(label));
+    if (badLabel !== undefined) throw new WeftError('BAD_VALUE', `${JSON.stringify(badLabel.slice(0, 64))} cannot be the name of a label`);
+    if (!next.success)
+      throw new WeftError('BAD_VALUE', { what: `node ${node.name} cannot be changed so`, why: next.error.issues[0]?.message });
+    const key = keys.node(node.id);
+    const result = await store.txn([{ key, modRevision: follower.model.revisionOf(key) }], [{ put: key, value: encode(next.data) }]);
+    if (!result.ok) throw new WeftError('CONFLICT', `node ${node.name} was changed at the same time`);
+    await follower.reached(result.revision);
+    return {};
   };
 
   /** Forgets a node. Its tasks are placed elsewhere: so it must be surely gone, or `force` says that it is. */

@@ -1,6 +1,6 @@
 /**
  * The proof that an agent is alive: for each node whose agent speaks to this replica, an etcd lease with the node's session
- * key on it. It is kept as long as the agent is heard, given up one TTL after its last word, and simply expires when this
+ * key on it. It is kept as long as the agent is heard, given up some time after its last word, and simply expires when this
  * replica dies. A keep-alive makes no revision in etcd.
  */
 import type { Clock } from '#base/clock.js';
@@ -10,10 +10,19 @@ import { keys } from '#model/keys.js';
 import type { Session, Store } from '#store/store.js';
 import type { ClusterFollower } from '../cluster/follower.js';
 
-/** An agent that is not heard for this long, in milliseconds, counts as away. */
+/** TTL of the etcd leases, in milliseconds: how long the nodes of a replica that died have to come to another one. */
 export const NODE_TTL_MS = 5_000;
+/**
+ * An agent that is not heard for this long, in milliseconds, has no session any more. After a cut of 2 s, with a heartbeat
+ * each half second, TCP's retransmission (RFC 6298) brings the next word after 3.5 s at most; the leader waits a second more.
+ */
+export const SILENCE_MS = 3_000;
 /** How often sessions are looked after, in milliseconds. */
-const CARE_MS = 500;
+const CARE_MS = 250;
+/** A session key that was written is shown by the feed within this, in milliseconds. */
+const SHOWN_MS = 2_000;
+/** Looked after later than this, in milliseconds: this process stood still, and what agents said meanwhile is still unread. */
+const STOOD_STILL_MS = 1_000;
 
 interface Held {
   session: Session | undefined;
@@ -32,6 +41,7 @@ export class NodeSessions {
   readonly #controllerId: string;
   readonly #held = new Map<string, Held>();
   #timer: NodeJS.Timeout | undefined;
+  #caredAt = 0;
 
   constructor(store: Store, follower: ClusterFollower, controllerId: string, log: Log, clock: Clock) {
     this.#store = store;
@@ -42,6 +52,7 @@ export class NodeSessions {
   }
 
   start(): void {
+    this.#caredAt = this.#clock.monotonic();
     this.#timer = setInterval(() => this.#careForAll(), CARE_MS);
   }
 
@@ -64,6 +75,9 @@ export class NodeSessions {
   }
 
   #careForAll(): void {
+    const now = this.#clock.monotonic();
+    if (now - this.#caredAt > STOOD_STILL_MS) for (const held of this.#held.values()) held.heardAt = now;
+    this.#caredAt = now;
     for (const [nodeId, held] of this.#held) void this.#care(nodeId, held);
   }
 
@@ -71,7 +85,7 @@ export class NodeSessions {
     if (held.busy) return;
     held.busy = true;
     try {
-      if (this.#clock.monotonic() - held.heardAt > NODE_TTL_MS) await this.#giveUp(nodeId, held);
+      if (this.#clock.monotonic() - held.heardAt > SILENCE_MS) await this.#giveUp(nodeId, held);
       else await this.#keep(nodeId, held);
     } catch (error) {
       this.#log.debug({ node: nodeId, error: messageOf(error) }, 'cannot keep the session of a node; trying again');
@@ -88,8 +102,7 @@ export class NodeSessions {
 
   async #keep(nodeId: string, held: Held): Promise<void> {
     if (held.session?.lost.aborted) held.session = undefined;
-    const shown =
-      this.#follower.model.sessions.has(nodeId) || !this.#follower.current || this.#clock.monotonic() - held.putAt < 4 * CARE_MS;
+    const shown = this.#follower.model.sessions.has(nodeId) || !this.#follower.current || this.#clock.monotonic() - held.putAt < SHOWN_MS;
     if (held.session && shown) return;
     held.session ??= await this.#store.openSession(NODE_TTL_MS);
     await this.#store.txn([], [{ put: keys.nodeSession(nodeId), value: this.#controllerId, lease: held.session.leaseId }]);

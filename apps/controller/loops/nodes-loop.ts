@@ -1,35 +1,57 @@
 /**
- * Which nodes are ready and which are down, from their session keys. After a change of leader, or when the feed had a gap,
- * nobody is declared dead for one session TTL: the agents need that long to come back.
+ * Which nodes are ready and which are down, from their session keys. A session is given up after some silence of the agent
+ * (node-sessions.ts); the leader then waits a little more. After a change of leader, when the feed had a gap, or when this
+ * process itself stood still, nobody is declared dead for one session TTL: the agents need that long to come back.
  */
 import { planNodeStates } from '#planner/plan-nodes.js';
+import { Suspicion } from '#planner/suspicion.js';
 import { NODE_TTL_MS } from '../api/node-sessions.js';
 import type { LeaderLoop } from '../cluster/leader.js';
 import { Replan, runMarked, type LoopTools } from './leader-loop.js';
+
+/** A ready node without a session is declared dead after this, in milliseconds. */
+export const SUSPICION_MS = 1_000;
+/** How often this process looks whether it stood still, and when it counts as that: milliseconds. */
+const PULSE_MS = 500;
+const STOOD_STILL_MS = 2_000;
 
 export function nodesLoop(tools: LoopTools): LeaderLoop {
   const replan = new Replan();
   const { follower, log, clock } = tools;
   return async (term, signal) => {
+    const suspicion = new Suspicion();
     let doubtUntil = clock.monotonic() + NODE_TTL_MS;
+    let pulseAt = clock.monotonic();
+    const doubt = () => {
+      suspicion.reset();
+      doubtUntil = clock.monotonic() + NODE_TTL_MS;
+    };
+    const beat = () => {
+      if (clock.monotonic() - pulseAt > STOOD_STILL_MS) doubt();
+      pulseAt = clock.monotonic();
+    };
+    const pulse = setInterval(beat, PULSE_MS);
     const stop = follower.listen((change) => {
-      if (change.type === 'gap') doubtUntil = clock.monotonic() + NODE_TTL_MS;
+      if (change.type === 'gap') doubt();
     });
     const tick = async (): Promise<number | undefined> => {
       if (!follower.current) return undefined;
+      beat();
+      const { missed, nextMs } = suspicion.observe(follower.model, clock.monotonic(), SUSPICION_MS);
       const doubtMs = doubtUntil - clock.monotonic();
-      const units = planNodeStates(follower.model, doubtMs <= 0, clock.now());
+      const units = planNodeStates(follower.model, doubtMs > 0 ? new Set() : missed, clock.now());
       if (units.length > 0) {
         const { refused } = await term.apply(units);
         log.info({ units: units.map((u) => u.what), refused }, 'node states changed');
         const againMs = replan.after(refused);
         if (againMs !== undefined) return againMs;
       }
-      return doubtMs > 0 ? doubtMs : undefined;
+      return doubtMs > 0 ? doubtMs : nextMs;
     };
     try {
       await runMarked(tools, ['nodes', 'node-states', 'node-sessions'], { name: 'nodes', tick: () => term.exclusive(tick) }, signal);
     } finally {
+      clearInterval(pulse);
       stop();
     }
   };

@@ -19,6 +19,10 @@ export function nodeCommand(shell: Shell): Command {
     .addCommand(tokenCommand(shell))
     .addCommand(acceptCommand(shell))
     .addCommand(rotateKeysCommand(shell))
+    .addCommand(availabilityCommand(shell, 'drain', 'move the tasks of a node elsewhere, and place none on it'))
+    .addCommand(availabilityCommand(shell, 'pause', 'leave a node what it has, and place nothing more on it'))
+    .addCommand(availabilityCommand(shell, 'activate', 'place tasks on a node again'))
+    .addCommand(updateCommand(shell))
     .addCommand(rmCommand(shell));
 }
 
@@ -118,6 +122,55 @@ function rotateKeysCommand(shell: Shell): Command {
       say(shell, `new keys are being made by ${told.nodes.join(', ')}`);
     });
   });
+}
+
+const AVAILABILITY = { drain: 'drain', pause: 'pause', activate: 'active' } as const;
+const SAID = { drain: 'is drained: its tasks go elsewhere', pause: 'is paused: it keeps what it has', activate: 'is active' } as const;
+
+function availabilityCommand(shell: Shell, verb: keyof typeof AVAILABILITY, description: string): Command {
+  const command = new Command(verb).description(description).argument('<node...>', 'name or id').addOption(contextOption());
+  return command.action(async (nodes: string[]) => {
+    await withApi(shell, flagsOf<CommonFlags>(command).context, async ({ api, target }) => {
+      for (const node of nodes) {
+        const change = { node, availability: AVAILABILITY[verb], setLabels: {}, removeLabels: [] };
+        await callUnary(api, 'updateNode', change, { target });
+        say(shell, `node ${node} ${SAID[verb]}`);
+      }
+    });
+  });
+}
+
+interface UpdateFlags extends CommonFlags {
+  availability?: string;
+  labelAdd?: string[];
+  labelRm?: string[];
+}
+
+function updateCommand(shell: Shell): Command {
+  const gather = (value: string, before: string[] = []): string[] => [...before, value];
+  const command = new Command('update')
+    .description('change the availability and the labels of a node')
+    .argument('<node>', 'name or id')
+    .addOption(new Option('--availability <how>', 'what is placed on it').choices(['active', 'pause', 'drain']))
+    .option('--label-add <key=value>', 'set a label (repeatable)', gather)
+    .option('--label-rm <key>', 'remove a label (repeatable)', gather)
+    .addOption(contextOption());
+  return command.action(async (node: string) => {
+    const { context, availability, labelAdd = [], labelRm = [] } = flagsOf<UpdateFlags>(command);
+    if (availability === undefined && labelAdd.length + labelRm.length === 0)
+      throw new WeftError('USAGE', { what: 'nothing is to be changed', hint: 'Use --availability, --label-add or --label-rm.' });
+    const setLabels = Object.fromEntries(labelAdd.map(splitLabel));
+    await withApi(shell, context, async ({ api, target }) => {
+      await callUnary(api, 'updateNode', { node, availability, setLabels, removeLabels: labelRm }, { target });
+      say(shell, `node ${node} is changed`);
+    });
+  });
+}
+
+/** `key=value`; the value is empty where there is no `=`, as in Docker. */
+function splitLabel(text: string): [string, string] {
+  const at = text.indexOf('=');
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
 }
 
 function rmCommand(shell: Shell): Command {

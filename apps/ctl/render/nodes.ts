@@ -12,6 +12,7 @@ export function nodeRow(row: NodeRow) {
     id: node?.id ?? '',
     index: node?.index ?? 0,
     state: row.state,
+    availability: node?.availability ?? 'active',
     address: node?.address ?? '',
     tasks: row.tasks,
     cpus: facts?.cpus ?? 0,
@@ -24,13 +25,17 @@ export function nodeRow(row: NodeRow) {
     quarantine: facts?.quarantine ?? '',
     driftRepairs: facts?.driftRepairs ?? 0,
     findings: facts?.findings.length ?? 0,
+    labels: Object.entries(node?.labels ?? {})
+      .map(([key, value]) => `${key}=${value}`)
+      .sort()
+      .join(','),
     createdAt: node?.createdAt ?? 0,
   };
 }
 
 export const nodeColumns: Column<NodeListRow>[] = [
   { title: 'NAME', text: (r) => r.name },
-  { title: 'STATE', text: (r) => r.state },
+  { title: 'STATE', text: (r) => (r.availability === 'active' ? r.state : `${r.state} (${r.availability})`) },
   { title: 'ADDRESS', text: (r) => r.address },
   { title: 'TASKS', text: (r) => String(r.tasks), align: 'right' },
   { title: 'CPUS', text: (r) => String(r.cpus), align: 'right' },

@@ -24,6 +24,8 @@ export function taskRow(row: TaskRow, networks: ReadonlyMap<string, string>) {
     nodeState: row.nodeState,
     state: status?.state ?? 'pending',
     desired: task?.desired ?? 'run',
+    /** Its node was declared dead, and another task has its slot. */
+    orphan: task?.orphan ?? false,
     message: status?.message ?? '',
     restarts: status?.restarts ?? 0,
     exitCode: status?.exitCode ?? null,
@@ -42,8 +44,8 @@ export function byPlace(a: TaskListRow, b: TaskListRow): number {
 
 /** What a person wants to know of its state. @param now milliseconds since the epoch */
 export function stateText(row: TaskListRow, now: number): string {
-  const parts = [row.desired === 'stop' && row.state !== 'stopped' ? 'stopping' : row.state];
-  if (row.state === 'running' && row.startedAt !== null) parts.push(span(now - row.startedAt));
+  const parts = [row.orphan ? 'replaced' : row.desired === 'stop' && row.state !== 'stopped' ? 'stopping' : row.state];
+  if (row.state === 'running' && row.startedAt !== null && !row.orphan) parts.push(span(now - row.startedAt));
   const notes = [];
   if (row.nodeState === 'down') notes.push('its node is down');
   if (row.restarts > 0) notes.push(count(row.restarts, 'restart'));

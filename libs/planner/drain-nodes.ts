@@ -1,0 +1,34 @@
+/**
+ * Tasks leave a node that is drained: of a service, those that do not run at once; of those that run one at a time, and only
+ * while all others are up, so that it goes on serving. Where the next one goes is scheduled as ever.
+ */
+import type { Task } from '#model/task.js';
+import { serviceKey, type ClusterState } from './cluster-state.js';
+import { withoutOrphans } from './dead-nodes.js';
+import type { ServicesPlan } from './reconcile-services.js';
+import { servesIn } from './serving.js';
+
+/** Adds to `plan` what is to be stopped; what it stops or starts already counts as under way. */
+export function leaveDrained(state: ClusterState, plan: ServicesPlan): void {
+  const drained = [...state.nodes.values()].filter((n) => n.availability === 'drain');
+  if (drained.length === 0) return;
+  const underWay = new Set([
+    ...plan.stop.map(({ task }) => serviceKey(task.stack, task.service)),
+    ...plan.create.map((wish) => serviceKey(wish.stack, wish.service.name)),
+  ]);
+  const taken = new Set([...plan.stop, ...plan.edit].map(({ task }) => task.id));
+  for (const node of drained) {
+    for (const task of state.tasksOfNode(node.id)) {
+      const service = serviceKey(task.stack, task.service);
+      if (task.desired === 'stop' || taken.has(task.id) || state.statuses.get(task.id)?.state === 'complete') continue;
+      if (servesIn(state, task) && (underWay.has(service) || !othersAreUp(state, task))) continue;
+      underWay.add(service);
+      plan.stop.push({ task, reason: `node ${node.name} is drained` });
+    }
+  }
+}
+
+const othersAreUp = (state: ClusterState, task: Task): boolean =>
+  withoutOrphans(state.tasksOfService(task.stack, task.service)).every(
+    (t) => t.id === task.id || (t.desired === 'run' && (servesIn(state, t) || state.statuses.get(t.id)?.state === 'complete')),
+  );

@@ -1,0 +1,162 @@
+import { keys } from '#model/keys.js';
+import type { Task } from '#model/task.js';
+import { placementTroubles, planServices, waitingReason } from './plan-services.js';
+import { stackOf, World } from './spec-kit.js';
+import { Suspicion } from './suspicion.js';
+
+const nodeOf = (world: World, t: Task): string => world.model.nodes.get(t.nodeId)?.name ?? '?';
+const live = (world: World): Task[] => [...world.model.tasks.values()].filter((t) => !t.orphan).sort((a, b) => a.slot - b.slot);
+const orphans = (world: World): Task[] => [...world.model.tasks.values()].filter((t) => t.orphan);
+const places = (world: World): string[] => live(world).map((t) => nodeOf(world, t));
+const addresses = (tasks: readonly Task[]): string[] => tasks.map((t) => t.endpoints[0]?.ipv4 ?? '');
+const reasonOf = (world: World, stack: string, service: string): string => {
+  const record = world.model.stacks.get(stack);
+  return record ? waitingReason(world.model, record, service, placementTroubles(world.model, world.now)) : 'no stack';
+};
+const volume = (name: string) => ({ container: { image: 'db', mounts: [{ type: 'volume', source: name, target: '/d' }] } });
+
+function settled(nodes: string[], services: Parameters<typeof stackOf>[1]): World {
+  const world = new World(nodes);
+  world.up(stackOf('s', services));
+  world.settle();
+  return world;
+}
+
+describe('a node that dies', () => {
+  it('its tasks run elsewhere with other addresses; it holds theirs until it comes back and confirms', () => {
+    const world = settled(['a', 'b'], { web: 2 });
+    const old = addresses(live(world).filter((t) => nodeOf(world, t) === 'b'));
+    world.setNodeState('b', 'down');
+    world.settle();
+    expect(places(world)).toEqual(['a', 'a']);
+    expect(addresses(live(world))).not.toContain(old[0]);
+    expect(addresses(orphans(world))).toEqual(old);
+    expect(reasonOf(world, 's', 'web')).toBe('');
+    expect(planServices(world.model, world.newId, world.now).units).toEqual([]);
+    world.now += 600_000;
+    world.up(stackOf('s', { web: 5 }));
+    world.settle();
+    expect(addresses(live(world))).not.toContain(old[0]);
+    // Back again: first what was replaced ends; until then nothing new is placed there.
+    world.setNodeState('b', 'ready');
+    world.up(stackOf('s', { web: 6 }));
+    world.tick();
+    expect(places(world)).toEqual(Array.from({ length: 6 }, () => 'a'));
+    const [orphan] = orphans(world) as [Task];
+    world.settle();
+    expect(orphans(world)).toEqual([]);
+    expect(world.model.tombstones.get(world.nodeId('b'))?.get(orphan.id)?.reason).toContain('declared dead');
+    world.up(stackOf('s', { web: 7 }));
+    world.settle();
+    expect(places(world)[6]).toBe('b');
+  });
+
+  it('is removed: its addresses rest, and are free then', () => {
+    const world = settled(['a', 'b'], { web: 2 });
+    world.setNodeState('b', 'down');
+    world.settle();
+    const [orphan] = orphans(world) as [Task];
+    world.write({ delete: keys.node(world.nodeId('b')) });
+    world.settle();
+    expect(orphans(world)).toEqual([]);
+    const { networkId = '', ipv4 = '' } = orphan.endpoints[0] ?? {};
+    expect(world.model.leases.get(networkId)?.get(ipv4)?.restsUntil).toBeGreaterThan(world.now);
+  });
+
+  it('keeps what has its data there, and says so; a volume is never made anew elsewhere', () => {
+    const world = settled(['a', 'b'], { db: volume('s_d') });
+    expect(places(world)).toEqual(['a']);
+    world.setNodeState('a', 'down');
+    world.settle();
+    expect(places(world)).toEqual(['a']);
+    expect(reasonOf(world, 's', 'db')).toBe('node a is down, and the data of s-db-1 is there');
+    world.setNodeState('a', 'ready');
+    world.settle();
+    expect(reasonOf(world, 's', 'db')).toBe('');
+  });
+
+  it('dies at the moment it comes back: what is decided on the old state is refused', () => {
+    const world = settled(['a', 'b'], { web: 2 });
+    world.setNodeState('b', 'down');
+    const { units } = planServices(world.model, world.newId, world.now);
+    world.setNodeState('b', 'ready');
+    expect(world.apply(units)).toBe(0);
+    expect(orphans(world)).toEqual([]);
+  });
+
+  it('with a static address on it: the service waits until the address is free, and names who holds it', () => {
+    const world = new World(['a', 'b']);
+    const ipam = { networks: { default: { key: 'default', name: 's_default', ipam: [{ subnet: '10.9.0.0/24' }] } } };
+    world.up(stackOf('s', { db: { networks: { default: { ipv4: '10.9.0.9' } } } }, ipam));
+    world.settle();
+    world.setNodeState('a', 'down');
+    world.settle();
+    expect(places(world)).toEqual(['a']);
+    expect(reasonOf(world, 's', 'db')).toContain('task s-db-1 holds it');
+    world.setNodeState('a', 'ready');
+    world.settle();
+    expect(reasonOf(world, 's', 'db')).toBe('');
+  });
+});
+
+describe('availability', () => {
+  it('drain: tasks go elsewhere one at a time, while the others serve; the node ends up empty', () => {
+    const world = settled(['a', 'b', 'c'], { web: 6 });
+    world.changeNode('a', { availability: 'drain' });
+    for (let i = 0; i < 20; i++) {
+      world.tick();
+      const up = live(world).filter((t) => t.desired === 'run' && world.model.statuses.get(t.id)?.state === 'running');
+      expect(up.length).toBeGreaterThanOrEqual(5);
+      for (const t of live(world)) world.report(t.id, t.desired === 'stop' ? 'stopped' : 'running');
+    }
+    expect(places(world).sort()).toEqual(['b', 'b', 'b', 'c', 'c', 'c']);
+    world.changeNode('a', { availability: 'active' });
+    world.settle();
+    expect(places(world)).not.toContain('a');
+    world.up(stackOf('s', { web: 7 }));
+    world.settle();
+    expect(places(world)[6]).toBe('a');
+  });
+
+  it('drain of what has its data there: it stops, waits, and says why', () => {
+    const world = settled(['a', 'b'], { db: volume('s_d') });
+    world.changeNode('a', { availability: 'drain' });
+    world.settle();
+    expect(world.model.statuses.get(live(world)[0]?.id ?? '')?.state).toBe('stopped');
+    expect(reasonOf(world, 's', 'db')).toContain('its data is on node a, which is drained');
+    world.changeNode('a', { availability: 'active' });
+    world.settle();
+    expect([places(world), reasonOf(world, 's', 'db')]).toEqual([['a'], '']);
+  });
+
+  it('pause: keeps what it has, takes nothing new', () => {
+    const world = settled(['a', 'b'], { web: 2 });
+    world.changeNode('b', { availability: 'pause' });
+    world.up(stackOf('s', { web: 4 }));
+    world.settle();
+    expect(places(world)).toEqual(['a', 'b', 'a', 'a']);
+    world.changeNode('a', { availability: 'pause' });
+    world.up(stackOf('t', { x: 0 }));
+    expect(() => world.up(stackOf('u', { x: 1 }))).toThrow(expect.objectContaining({ why: '2 nodes: 2 paused' }));
+  });
+});
+
+describe('suspicion', () => {
+  it('grows while a node is missed without a break, and is forgotten when it is heard', () => {
+    const world = new World(['a']);
+    const id = world.nodeId('a');
+    const suspicion = new Suspicion();
+    const look = (now: number) => suspicion.observe(world.model, now, 1_000);
+    expect(look(0)).toEqual({ missed: new Set(), nextMs: undefined });
+    world.write({ delete: keys.nodeSession(id) });
+    expect(look(100)).toEqual({ missed: new Set(), nextMs: 1_000 });
+    world.write({ put: keys.nodeSession(id), value: 'k' });
+    expect(look(900).missed.size).toBe(0);
+    world.write({ delete: keys.nodeSession(id) });
+    expect(look(1_000).nextMs).toBe(1_000);
+    expect(look(1_999).nextMs).toBe(1);
+    suspicion.reset();
+    expect(look(2_000).missed.size).toBe(0);
+    expect([...look(3_000).missed]).toEqual([id]);
+  });
+});
