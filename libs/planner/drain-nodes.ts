@@ -4,13 +4,19 @@
  */
 import type { Task } from '#model/task.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
-import { withoutOrphans } from './dead-nodes.js';
-import type { ServicesPlan } from './reconcile-services.js';
+import { isDead, withoutOrphans } from './dead-nodes.js';
 import { servesIn } from './serving.js';
 
+/** What the pass does already. */
+interface UnderWay {
+  stop: { task: Task; reason: string }[];
+  create: readonly { stack: string; service: { name: string } }[];
+  edit: readonly { task: Task }[];
+}
+
 /** Adds to `plan` what is to be stopped; what it stops or starts already counts as under way. */
-export function leaveDrained(state: ClusterState, plan: ServicesPlan): void {
-  const drained = [...state.nodes.values()].filter((n) => n.availability === 'drain');
+export function leaveDrained(state: ClusterState, plan: UnderWay): void {
+  const drained = [...state.nodes.values()].filter((n) => n.availability === 'drain' && !isDead(state, n.id));
   if (drained.length === 0) return;
   const underWay = new Set([
     ...plan.stop.map(({ task }) => serviceKey(task.stack, task.service)),
