@@ -63,6 +63,10 @@ export class Twin {
       wanted: s.replicas,
       running: running(s.name),
       waiting: '',
+      mode: s.mode ?? 'replicated',
+      complete: 0,
+      update: '',
+      updateMessage: '',
     }));
     return { name, exists: found !== undefined, generation: found?.generation ?? 0, removing: found?.removing ?? false, services, tasks };
   }
@@ -121,6 +125,7 @@ export function handlers(twin: Twin) {
     }),
     listTasks: unary(admin, async (r: api.ListTasksRequest) => ({
       tasks: [...twin.stacks.keys()].filter((n) => r.stack === '' || n === r.stack).flatMap((n) => twin.rows(n)),
+      ended: [],
     })),
     listNodes: unary(admin, async () => ({
       nodes: [

@@ -48,7 +48,16 @@ const state = (wanted: Record<string, number>, tasks: TaskRow[], waiting = '', g
   generation,
   removing: false,
   tasks,
-  services: Object.entries(wanted).map(([name, n]) => ({ name, wanted: n, running: 0, waiting })),
+  services: Object.entries(wanted).map(([name, n]) => ({
+    name,
+    wanted: n,
+    running: 0,
+    waiting,
+    mode: 'replicated',
+    complete: 0,
+    update: '',
+    updateMessage: '',
+  })),
 });
 
 const judge = (generation = 1, ...stale: string[]) => new StackJudge({ generation, stale: new Set(stale) });
@@ -158,5 +167,47 @@ describe('failed', () => {
     expect(openReasons(broken)).toEqual(['s-db-1 on n1: failed: no such program']);
     expect(openReasons(state({ web: 2 }, [], 'waiting for a node'))).toEqual(['web: waiting for a node']);
     expect(runningSummary(broken)).toBe('web 1/1, db 0/1');
+  });
+});
+
+describe('health, jobs, updates', () => {
+  const withHealth = (health: string, message = ''): TaskRow => {
+    const r = row('web', 1, { message });
+    return { ...r, status: r.status && { ...r.status, health } };
+  };
+  const serviceOf = (more: Partial<StackState['services'][number]>, tasks: TaskRow[]): StackState => {
+    const s = state({ web: 1 }, tasks);
+    return { ...s, services: s.services.map((service) => ({ ...service, ...more })) };
+  };
+
+  it('a task counts when it is healthy, and an unhealthy one is a trouble', () => {
+    const j = judge();
+    expect(j.judge(state({ web: 1 }, [withHealth('starting')]), 0).kind).toBe('wait');
+    expect(j.judge(state({ web: 1 }, [withHealth('starting')]), 60_000).kind).toBe('wait');
+    expect(j.judge(state({ web: 1 }, [withHealth('unhealthy', 'its health check exited with code 1')]), 70_000)).toEqual({
+      kind: 'failed',
+      reasons: ['s-web-1 on n1: unhealthy: its health check exited with code 1'],
+    });
+    const well = judge();
+    well.judge(state({ web: 1 }, [withHealth('healthy')]), 0);
+    expect(well.judge(state({ web: 1 }, [withHealth('healthy')]), CONFIRM_MS)).toEqual({ kind: 'up' });
+  });
+
+  it('a job is up when it is complete, a service also when it has ended well', () => {
+    expect(judge().judge(serviceOf({ mode: 'replicated-job' }, [row('web', 1)]), 0).kind).toBe('wait');
+    expect(judge().judge(serviceOf({ mode: 'replicated-job' }, [row('web', 1, { state: 'complete' })]), 0)).toEqual({ kind: 'up' });
+    expect(judge().judge(serviceOf({}, [row('web', 1, { state: 'complete' })]), 0)).toEqual({ kind: 'up' });
+  });
+
+  it('an update that goes on is waited for; one that was paused or rolled back has failed', () => {
+    expect(judge().judge(serviceOf({ update: 'updating' }, [row('web', 1)]), 60_000).kind).toBe('wait');
+    expect(judge().judge(serviceOf({ update: 'paused', updateMessage: 'web-1 failed' }, [row('web', 1)]), 0)).toEqual({
+      kind: 'failed',
+      reasons: ['web: its update was paused: web-1 failed'],
+    });
+    expect(judge().judge(serviceOf({ update: 'rolled-back', updateMessage: 'web-1 failed' }, [row('web', 1)]), 0)).toEqual({
+      kind: 'failed',
+      reasons: ['web: its update was rolled back: web-1 failed'],
+    });
   });
 });

@@ -50,6 +50,10 @@ export class StackJudge {
     const leaving = state.tasks.filter((row) => this.#isLeaving(row));
     this.#noteRunning(fresh, now);
     this.#noteProgress(state, fresh, leaving, now);
+    const ended = state.services.flatMap((service) => endedUpdate(service) ?? []);
+    if (ended.length > 0) return { kind: 'failed', reasons: ended };
+    // What becomes of it is the leader's to say.
+    if (state.services.some((service) => service.update !== '')) return { kind: 'wait', askAgainMs: ASK_AGAIN_MS };
     const missing = state.services.filter((service) => runningIn(service, fresh) < service.wanted);
     if (missing.length > 0) return this.#weigh(missing, fresh, leaving, now);
     const mixed = state.services.some((service) => madeOf(service, fresh).size > 1);
@@ -95,7 +99,7 @@ export class StackJudge {
     let unexplained = false;
     const reasons: string[] = [];
     for (const service of missing) {
-      const tasks = tasksIn(service, rows).filter((row) => !isRunning(row));
+      const tasks = tasksIn(service, rows).filter((row) => !isAsWanted(service, row));
       for (const row of tasks) {
         const name = row.task?.name ?? '';
         const told = troubleOf(row);
@@ -119,7 +123,25 @@ export class StackJudge {
 /** What the controller says of tasks that it has not come to yet. */
 const NOT_PLACED = 'not placed yet';
 
-const isRunning = (row: TaskRow): boolean => row.task?.desired === 'run' && row.status?.state === 'running' && row.nodeState !== 'down';
+const ASK_AGAIN_MS = 1_000;
+
+const isWanted = (row: TaskRow): boolean => row.task?.desired === 'run' && row.nodeState !== 'down';
+const isRunning = (row: TaskRow): boolean =>
+  isWanted(row) && row.status?.state === 'running' && (row.status.health ?? 'healthy') === 'healthy';
+/** It ended well, and stays so. */
+const isComplete = (row: TaskRow): boolean => isWanted(row) && row.status?.state === 'complete';
+
+export const isJob = (service: ServiceState): boolean => service.mode.endsWith('-job');
+
+const isAsWanted = (service: ServiceState, row: TaskRow): boolean => isComplete(row) || (!isJob(service) && isRunning(row));
+
+const ENDED_UPDATES: Readonly<Record<string, string>> = { paused: 'paused', 'rolled-back': 'rolled back' };
+
+/** One line about an update that did not go through. */
+function endedUpdate({ name, update, updateMessage }: ServiceState): string | undefined {
+  const end = ENDED_UPDATES[update];
+  return end && `${name}: its update was ${end}${updateMessage ? `: ${updateMessage}` : ''}`;
+}
 
 /** What the tasks of a service are made of: more than one thing while a change is being rolled out. */
 const madeOf = (service: ServiceState, rows: readonly TaskRow[]): Set<string> =>
@@ -131,7 +153,13 @@ const madeOf = (service: ServiceState, rows: readonly TaskRow[]): Set<string> =>
 
 const tasksIn = (service: ServiceState, rows: readonly TaskRow[]): TaskRow[] => rows.filter((row) => row.task?.service === service.name);
 
-export const runningIn = (service: ServiceState, rows: readonly TaskRow[]): number => tasksIn(service, rows).filter(isRunning).length;
+/** Slots whose task is as it should be: running and healthy; of a job: complete. */
+export const runningIn = (service: ServiceState, rows: readonly TaskRow[]): number =>
+  new Set(
+    tasksIn(service, rows)
+      .filter((row) => isAsWanted(service, row))
+      .map((row) => row.task?.slot),
+  ).size;
 
 /** What an agent adds about its next try: it changes with each, and is no part of the trouble. */
 const NEXT_TRY = /; (trying again|restarting) in [\d.]+ ?\w+$/;
@@ -139,7 +167,9 @@ const NEXT_TRY = /; (trying again|restarting) in [\d.]+ ?\w+$/;
 /** One line about a task that does not run as it should; undefined for one that is on its way. */
 export function troubleOf(row: TaskRow): string | undefined {
   const { task, status } = row;
-  if (!task || !status || (status.state !== 'failed' && status.state !== 'restarting')) return undefined;
+  if (!task || !status) return undefined;
+  if (status.state === 'running' && status.health === 'unhealthy') return `${task.name} on ${row.nodeName}: unhealthy: ${status.message}`;
+  if (status.state !== 'failed' && status.state !== 'restarting') return undefined;
   const exit = status.exitCode === undefined ? '' : `exited with code ${status.exitCode}`;
   const why = status.message.replace(NEXT_TRY, '') || exit;
   return `${task.name} on ${row.nodeName}: ${status.state}${why ? `: ${why}` : ''}`;

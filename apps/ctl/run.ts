@@ -24,6 +24,11 @@ const COMMANDS: readonly Entry[] = [
   },
   { name: 'down', summary: 'stop a stack and remove it', load: async () => (await import('./commands/down.js')).downCommand },
   { name: 'ps', summary: 'list the tasks of a stack', load: async () => (await import('./commands/ps.js')).psCommand },
+  {
+    name: 'rollback',
+    summary: 'make services what they were before',
+    load: async () => (await import('./commands/rollback.js')).rollbackCommand,
+  },
   { name: 'ls', summary: 'list the stacks', load: async () => (await import('./commands/ls.js')).lsCommand },
   { name: 'logs', summary: 'show what the tasks of a stack print', load: async () => (await import('./commands/logs.js')).logsCommand },
   { name: 'exec', summary: 'run a command in a running task', load: async () => (await import('./commands/exec.js')).execCommand },

@@ -3,7 +3,7 @@ import { WeftError } from '#base/errors.js';
 import { readStream } from '#rpc/client.js';
 import type { StackState } from '#rpc/gen/weft/v1/api.js';
 import type { Connection } from './connection.js';
-import { openReasons, runningIn, runningSummary, StackJudge, troubleOf, type Expectation, type Verdict } from './judge-stack.js';
+import { isJob, openReasons, runningIn, runningSummary, StackJudge, troubleOf, type Expectation, type Verdict } from './judge-stack.js';
 import { liveLines, type LiveLines } from './live-lines.js';
 import type { Shell } from './shell.js';
 
@@ -107,13 +107,22 @@ function feedOf(shell: Shell, connection: Connection, stack: string, signal: Abo
 const isPassing = (error: unknown): boolean =>
   error instanceof WeftError && ['UNAVAILABLE', 'NOT_LEADER', 'STORE', 'TIMEOUT'].includes(error.code);
 
+const UPDATES: Readonly<Record<string, string>> = {
+  updating: 'updating',
+  paused: 'update paused',
+  'rolling-back': 'rolling back',
+  'rolled-back': 'rolled back',
+};
+
 /** Counts what is as it shall be: tasks that are to be replaced do not count. */
 function show(lines: LiveLines, state: StackState, stale: ReadonlySet<string>): void {
   const fresh = state.tasks.filter((row) => !stale.has(row.task?.id ?? ''));
   for (const service of state.services) {
     const running = runningIn(service, fresh);
     const waiting = running < service.wanted && service.waiting ? `: ${service.waiting}` : '';
-    const text = `${running >= service.wanted ? '✔' : '…'} ${service.name} ${running}/${service.wanted} running`;
+    const what = isJob(service) ? 'complete' : 'running';
+    const update = service.update === '' ? '' : ` (${UPDATES[service.update] ?? service.update})`;
+    const text = `${running >= service.wanted ? '✔' : '…'} ${service.name} ${running}/${service.wanted} ${what}${update}`;
     // Where lines cannot be redrawn only the count is worth one; troubles have their own below.
     lines.set(service.name, text + waiting, text);
   }

@@ -109,22 +109,22 @@ export const DEVICE_REQUESTS = list(
 
 const UPDATE = (what: string) =>
   object(what, {
-    parallelism: [whole(), later],
-    delay: [duration, later],
-    failure_action: [choice('continue', 'rollback', 'pause'), later],
-    monitor: [duration, later],
-    max_failure_ratio: [number('a ratio from 0 to 1', 0, 1), later],
-    order: [choice('start-first', 'stop-first'), later],
+    parallelism: [whole(), honoured],
+    delay: [duration, honoured],
+    failure_action: [choice('continue', 'rollback', 'pause'), honoured],
+    monitor: [duration, honoured],
+    max_failure_ratio: [number('a ratio from 0 to 1', 0, 1), honoured],
+    order: [choice('start-first', 'stop-first'), honoured],
   });
 
 const CPUS = number('a number of CPUs like "0.5"');
 
 export const DEPLOY = object('deploy', {
-  mode: [choice('replicated', 'global', 'replicated-job', 'global-job'), later],
+  mode: [choice('replicated', 'global', 'replicated-job', 'global-job'), honoured],
   replicas: [whole(), honoured],
   labels: [PAIRS, honoured],
-  update_config: [UPDATE('update_config'), later],
-  rollback_config: [UPDATE('rollback_config'), later],
+  update_config: [UPDATE('update_config'), honoured],
+  rollback_config: [UPDATE('rollback_config'), honoured],
   resources: [
     object('resources', {
       limits: [

@@ -245,7 +245,7 @@ export const SERVICE = object('a service', {
       says: 'a list or a map of services',
       short: keyList((at) => mapAt(at, { condition: 'service_started', required: true })),
     }),
-    later,
+    honoured,
   ],
   deploy: [DEPLOY, honoured],
   device_cgroup_rules: [list(string), later],

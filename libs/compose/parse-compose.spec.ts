@@ -129,7 +129,7 @@ volumes:
   db:
     image: busybox
     networks: [nowhere]
-    depends_on: [web]
+    privileged: true
 secrets: {}
 `),
     ).toEqual([
@@ -137,7 +137,7 @@ secrets: {}
       expect.stringContaining('4:13: services.web.ports[0]: the protocol after "/" must be tcp, udp or sctp'),
       '5:5: services.web.build: Weft does not support this key of Compose yet',
       '8:16: services.db.networks: the network "nowhere" is not declared',
-      '9:5: services.db.depends_on: Weft does not support this key of Compose yet',
+      '9:5: services.db.privileged: Weft does not support this key of Compose yet',
       '10:1: secrets: Weft does not support this key of Compose yet',
     ]);
   });
@@ -254,7 +254,7 @@ describe('invalid service keys', () => {
     ['scale: -1', '4:12', 'a whole number, not negative'],
     ['scale: 1.5', '4:12', 'a whole number, not negative'],
     ['deploy: { replicas: many }', '4:25', 'a whole number, not negative'],
-    ['deploy: { mode: global }', '4:15', 'does not support this key of Compose yet'],
+    ['deploy: { mode: global }', '4:21', 'Weft does not support the mode global yet'],
     ['deploy: { replica: 3 }', '4:15', '"replica" is not a key of deploy'],
     ['deploy: { resources: { limits: { cpus: 0 } } }', '4:44', 'a number of CPUs'],
     ['deploy: { resources: { limits: { memory: 64x } } }', '4:46', 'a size like 64m'],

@@ -77,3 +77,68 @@ describe('restart', () => {
     (line) => expect(faults(line)).toHaveLength(1),
   );
 });
+
+describe('deploy', () => {
+  it('update_config and rollback_config are taken over, with their defaults', () => {
+    const { update, rollback } = parse(
+      'deploy: { update_config: { parallelism: 2, delay: 10s, order: start-first, failure_action: rollback, max_failure_ratio: 0.2, monitor: 1m }, rollback_config: {} }',
+    );
+    expect(update).toEqual({
+      parallelism: 2,
+      delayMs: 10_000,
+      order: 'start-first',
+      onFailure: 'rollback',
+      maxFailureRatio: 0.2,
+      monitorMs: 60_000,
+    });
+    expect(rollback).toEqual({
+      parallelism: 1,
+      delayMs: 0,
+      order: 'stop-first',
+      onFailure: 'pause',
+      maxFailureRatio: 0,
+      monitorMs: 5_000,
+    });
+  });
+
+  it('a job is tried again until it ends well, unless the file says no', () => {
+    expect(parse('deploy: { mode: replicated-job, replicas: 2 }')).toMatchObject({
+      mode: 'replicated-job',
+      replicas: 2,
+      restart: { condition: 'on-failure' },
+    });
+    expect(parse('deploy: { mode: replicated-job, restart_policy: { condition: none } }').restart).toEqual({ condition: 'none' });
+    expect(parse('deploy: { mode: replicated }')).not.toHaveProperty('mode');
+  });
+
+  it.each([
+    ['deploy: { mode: replicated-job, restart_policy: { condition: any } }', /cannot be "any"/],
+    ['deploy: { rollback_config: { failure_action: rollback } }', /cannot be rolled back/],
+    ['deploy: { update_config: { order: sideways } }', /order/],
+    ['deploy: { update_config: { max_failure_ratio: 2 } }', /max_failure_ratio/],
+  ])('%s is refused', (line, fault) => expect(faults(line).join()).toMatch(fault));
+});
+
+describe('depends_on', () => {
+  const readTwo = (web: string, db: string): Service =>
+    parseCompose({
+      text: `name: s\nservices:\n  web:\n    image: busybox\n${web}\n  db:\n    image: busybox\n${db}\n`,
+      file: 'stack.yaml',
+      env: {},
+      projectDirectory: '/srv/s',
+    }).stack.services['web'] as Service;
+
+  it('is taken over in both forms', () => {
+    expect(readTwo('    depends_on: [db]', '').dependsOn).toEqual({
+      db: { condition: 'service_started', restart: false, required: true },
+    });
+    expect(readTwo('    depends_on: { db: { condition: service_healthy, restart: true, required: false } }', '').dependsOn).toEqual({
+      db: { condition: 'service_healthy', restart: true, required: false },
+    });
+  });
+
+  it('that leads in a circle, or nowhere, is refused with its place', () => {
+    expect(() => readTwo('    depends_on: [db]', '    depends_on: [web]')).toThrow(/stack\.yaml:\d+:\d+.*wait for one another/);
+    expect(faults('depends_on: [nobody]').join()).toMatch(/^5:\d+: services\.web\.depends_on.*nobody/);
+  });
+});

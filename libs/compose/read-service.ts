@@ -27,7 +27,17 @@ import { DEPLOY } from './key-table-parts.js';
 import { nearest } from './nearest.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
 import { readExpose, readExtraHosts, readResolverOptions, readResolvers, readSearchDomains, readServiceLabels } from './read-discovery.js';
-import { readHealthcheck, readRestart, readRestartPolicy, restartOf } from './read-lifecycle.js';
+import {
+  checkJob,
+  readDependencies,
+  readHealthcheck,
+  readMode,
+  readRestart,
+  readRestartPolicy,
+  readRollbackConfig,
+  readUpdateConfig,
+  restartOf,
+} from './read-lifecycle.js';
 import { readVolumes, readTmpfs } from './read-mounts.js';
 import { checkMode, readExternalLinks, readLinks, readNetworkMode } from './read-modes.js';
 import { readAttachments } from './read-networks.js';
@@ -69,6 +79,9 @@ const DEPLOY_KEYS: KeyTable<ServiceDraft> = {
   keys: {
     endpoint_mode: (c, field, { traits }) => void (traits.endpointMode = readChoice(c, field, ['vip', 'dnsrr'])),
     labels: (c, field, service) => readServiceLabels(c, field, service),
+    mode: readMode,
+    update_config: readUpdateConfig,
+    rollback_config: readRollbackConfig,
     restart_policy: readRestartPolicy,
     replicas: (c, field, service) => readReplicas(c, field, (found) => void (service.replicas = found)),
     resources: (c, field, service) => {
@@ -104,6 +117,7 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
     },
     healthcheck: readHealthcheck,
     restart: readRestart,
+    depends_on: readDependencies,
     scale: (c, field, service) => readReplicas(c, field, (found) => void (service.scale = found)),
     hostname: (c, field, { container }) =>
       void (container.hostname = readMatching(c, field, HOSTNAME_PATTERN, 'a host name: letters, digits, "-", "_" and "."')),
@@ -192,6 +206,7 @@ export function readService(c: Context, entry: Field & { key: string }, project:
   checkServiceName(c, entry, project);
   if (entry.value.kind !== 'map') return reject(c, entry, `expected a service, a map, found ${describe(entry.value)}`);
   readByTable(c, entry, SERVICE_KEYS, draft);
+  checkJob(c, entry, draft);
   const replicas = draft.replicas?.count ?? draft.scale?.count ?? 1;
   checkTaskName(c, entry, project.name, replicas);
   checkMode(c, draft);

@@ -25,6 +25,11 @@ export const keys = {
   task: (id: string) => `${ROOT}tasks/${id}`,
   /** At most one live task a slot and node-independent: created with the task, deleted with it. */
   slot: (stack: string, service: string, slot: number) => `${ROOT}slots/${stack}/${service}/${slot}`,
+  /** The task that is to take the slot over, while it starts beside the one that has it (updates that start first). */
+  slotNext: (stack: string, service: string, slot: number) => `${ROOT}slots/${stack}/${service}/${slot}/next`,
+  /** What is remembered of a task that is gone. */
+  ended: (id: string) => `${ROOT}ended/${id}`,
+  update: (stack: string, service: string) => `${ROOT}updates/${stack}/${service}`,
   taskStatus: (id: string) => `${ROOT}task-status/${id}`,
   tombstone: (nodeId: string, taskId: string) => `${ROOT}tombstones/${nodeId}/${taskId}`,
 } as const;

@@ -1,6 +1,6 @@
 /**
- * A stack: what the user wishes, as libs/compose understood it and the API stored it. Written by `ctl up` (through the
- * API) and by nobody else.
+ * A stack: what the user wishes, as libs/compose understood it and the API stored it. Written by `ctl up` and `ctl rollback`
+ * (through the API), and by the leader where an update that failed is rolled back, as the user wished.
  */
 import { z } from 'zod';
 import { isIpv4, isMac, parseCidr } from '#base/address.js';
@@ -328,6 +328,8 @@ export const stackRecordSchema = z.object({
   updatedAt: z.number(),
   /** `ctl down` was said: tasks are being stopped; the record goes when the last is gone. */
   removing: z.boolean().default(false),
+  /** Services as they were before their last change: what a rollback goes back to. */
+  previous: z.record(serviceNameSchema, serviceSchema).optional(),
 });
 
 export type Healthcheck = z.infer<typeof healthcheckSchema>;

@@ -63,6 +63,34 @@ export const taskStatusSchema = z.object({
   at: z.number(),
 });
 
+/**
+ * What is remembered of a task that is gone: the history of its slot. Written by the leader as it deletes the task; a few
+ * of each slot are kept.
+ */
+export const endedTaskSchema = z.object({
+  taskId: idSchema,
+  stack: nameSchema,
+  service: serviceNameSchema,
+  slot: z.number().int().positive(),
+  name: hostnameSchema,
+  nodeId: idSchema,
+  nodeName: z.string(),
+  image: z.string(),
+  specHash: z.string(),
+  /** Last known of it. */
+  state: taskStateSchema,
+  message: z.string().default(''),
+  restarts: z.number().int().min(0).default(0),
+  exitCode: z.number().int().optional(),
+  /** Why it went. */
+  reason: z.string(),
+  /** Tasks of the slot in a row, up to this one, that were replaced because they were unhealthy. */
+  unhealthyInARow: z.number().int().min(0).default(0),
+  createdAt: z.number(),
+  startedAt: z.number().optional(),
+  endedAt: z.number(),
+});
+
 /** The recorded reason why a task left a node. A snapshot that lacks a known task and its tombstone is not believed. */
 export const tombstoneSchema = z.object({ taskId: idSchema, nodeId: idSchema, reason: z.string(), at: z.number() });
 
@@ -77,4 +105,5 @@ export const namespaceOwner = ({ id, networkMode, shares }: Pick<Task, 'id' | 'n
 export type Task = z.infer<typeof taskSchema>;
 export type TaskState = z.infer<typeof taskStateSchema>;
 export type TaskStatus = z.infer<typeof taskStatusSchema>;
+export type EndedTask = z.infer<typeof endedTaskSchema>;
 export type Tombstone = z.infer<typeof tombstoneSchema>;

@@ -3,7 +3,8 @@ import type { Cluster, ControllerRecord, Token } from '#model/cluster.js';
 import type { Connection, Lease, Network, NodeAddress, Vip } from '#model/network.js';
 import type { Node, NodeFacts, NodeState } from '#model/node.js';
 import type { StackRecord } from '#model/stack.js';
-import type { Task, TaskStatus, Tombstone } from '#model/task.js';
+import type { EndedTask, Task, TaskStatus, Tombstone } from '#model/task.js';
+import type { UpdateRecord } from '#model/update.js';
 import type { Pool } from './pool.js';
 
 export interface ClusterState {
@@ -34,13 +35,19 @@ export interface ClusterState {
   /** Stack → `service/slot/network` → what a command said about its networks. */
   readonly connections: ReadonlyMap<string, ReadonlyMap<string, Connection>>;
   readonly tasks: ReadonlyMap<string, Task>;
-  /** `stack/service/slot` → task id. */
+  /** `stack/service/slot` → task id; `stack/service/slot/next` → that of the task that is to take it over. */
   readonly slots: ReadonlyMap<string, string>;
   readonly statuses: ReadonlyMap<string, TaskStatus>;
+  /** Tasks that are gone, by id. */
+  readonly ended: ReadonlyMap<string, EndedTask>;
+  /** `stack/service` → how far its update is. */
+  readonly updates: ReadonlyMap<string, UpdateRecord>;
   /** Node id → task id → tombstone. */
   readonly tombstones: ReadonlyMap<string, ReadonlyMap<string, Tombstone>>;
   /** Keys whose value could not be read, and why. They are left alone. */
   readonly corrupt: ReadonlyMap<string, string>;
+  /** The history of a slot, oldest first. */
+  endedOf(stack: string, service: string, slot: number): EndedTask[];
   tasksOfNode(nodeId: string): Task[];
   tasksOfService(stack: string, service: string): Task[];
   tasksOfNetwork(networkId: string): Task[];
@@ -50,3 +57,4 @@ export interface ClusterState {
 
 export const serviceKey = (stack: string, service: string): string => `${stack}/${service}`;
 export const slotKey = (stack: string, service: string, slot: number): string => `${stack}/${service}/${slot}`;
+export const nextKey = (stack: string, service: string, slot: number): string => `${slotKey(stack, service, slot)}/next`;

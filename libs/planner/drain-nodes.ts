@@ -12,6 +12,7 @@ interface UnderWay {
   stop: { task: Task; reason: string }[];
   create: readonly { stack: string; service: { name: string } }[];
   edit: readonly { task: Task }[];
+  promote: readonly { next: Task; holder: Task | undefined }[];
 }
 
 /** Adds to `plan` what is to be stopped; what it stops or starts already counts as under way. */
@@ -22,7 +23,8 @@ export function leaveDrained(state: ClusterState, plan: UnderWay): void {
     ...plan.stop.map(({ task }) => serviceKey(task.stack, task.service)),
     ...plan.create.map((wish) => serviceKey(wish.stack, wish.service.name)),
   ]);
-  const taken = new Set([...plan.stop, ...plan.edit].map(({ task }) => task.id));
+  const moving = plan.promote.flatMap(({ next, holder }) => [next.id, holder?.id]);
+  const taken = new Set([...[...plan.stop, ...plan.edit].map(({ task }) => task.id), ...moving]);
   for (const node of drained) {
     for (const task of state.tasksOfNode(node.id)) {
       const service = serviceKey(task.stack, task.service);

@@ -5,24 +5,26 @@
  */
 import { createHash } from 'node:crypto';
 import { encode } from '#model/codec.js';
-import { keys } from '#model/keys.js';
+import { keys, ROOT } from '#model/keys.js';
 import type { Endpoint } from '#model/network.js';
 import type { Node } from '#model/node.js';
 import type { Task } from '#model/task.js';
 import { addressesOf, restingLease } from './allocate.js';
 import { attach, bookOf, ensureNodeAddress, ensureVip, grant, isWhole, type Draft } from './attach.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
-import { isBoundToNode, orphanUnit } from './dead-nodes.js';
+import { isBoundToNode, isDead, orphanUnit } from './dead-nodes.js';
 import { drainOf } from './drain.js';
 import { HostPorts } from './host-ports.js';
 import type { TaskEdit } from './edit-task.js';
 import { nameInterfaces } from './interface-names.js';
 import { declaredAddresses } from './network-subnets.js';
 import { fitting } from './node-fits.js';
-import { networkIdsOf, type ServicesPlan, type SlotWish } from './reconcile-services.js';
+import { isGone, networkIdsOf, type ServicesPlan, type SlotWish } from './reconcile-services.js';
 import { candidates, refusalOf, Spread } from './schedule.js';
 import { sharedNamespace, sharesNamespace, type SharedNamespace } from './shared-namespace.js';
+import { remember } from './slot-history.js';
 import type { Unit } from './transaction.js';
+import { updateUnits } from './update-units.js';
 import { hasVips } from './wanted-networks.js';
 
 export interface Placing {
@@ -31,6 +33,8 @@ export interface Placing {
   waiting: Map<string, string>;
   /** Milliseconds from now: plan again, although nothing changed. */
   againMs?: number;
+  /** The same, as milliseconds since the epoch. */
+  wakeAt?: number;
 }
 
 /** A label of DNS and a host name on Linux have at most 63 characters. */
@@ -60,7 +64,10 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
     made: new Set(),
     pending: [],
   };
-  const placing: Placing = { units: [], waiting: new Map(), ...(plan.againMs === undefined ? {} : { againMs: plan.againMs }) };
+  const placing: Placing = { units: [], waiting: new Map(plan.waiting), againMs: plan.againMs, wakeAt: plan.wakeAt };
+  placing.units.push(...updateUnits(state, plan, now));
+  for (const { next, holder } of plan.promote) placing.units.push(promoteUnit(draft, next, holder));
+  for (const task of plan.abandon) placing.units.push(orphanNext(state, task));
   for (const { task, reason } of plan.stop) placing.units.push(stopUnit(state, task, reason));
   for (const edit of plan.edit) placeEdit(draft, edit, placing);
   for (const { task, reason } of plan.forget) placing.units.push(forgetUnit(draft, task, reason));
@@ -170,6 +177,44 @@ function releaseEndpoint({ state, now }: Draft, task: Task, e: Endpoint, unit: U
   }
 }
 
+/** The task that was started beside it gets its slot; it stops. */
+function promoteUnit(draft: Draft, next: Task, holder: Task | undefined): Unit {
+  const { state } = draft;
+  const slot = keys.slot(next.stack, next.service, next.slot);
+  const beside = keys.slotNext(next.stack, next.service, next.slot);
+  const unit: Unit = {
+    what: `${next.name} takes over`,
+    compares: [
+      { key: slot, modRevision: state.revisionOf(slot) },
+      { key: beside, modRevision: state.revisionOf(beside) },
+      { key: keys.task(next.id), exists: true },
+    ],
+    writes: [{ put: slot, value: next.id }, { delete: beside }],
+  };
+  if (!holder) return unit;
+  const end = endOfHolder(draft, holder);
+  unit.compares.push(...end.compares);
+  unit.writes.push(...end.writes);
+  return unit;
+}
+
+function endOfHolder({ state, now }: Draft, holder: Task): Pick<Unit, 'compares' | 'writes'> {
+  if (isGone(state, holder)) return departure(state, holder, goneReason(holder), now, new Set());
+  if (isDead(state, holder.nodeId)) return orphanUnit(state, holder);
+  return holder.desired === 'run' ? stopUnit(state, holder, 'replaced by a new one that is up') : { compares: [], writes: [] };
+}
+
+/** It was to take a slot over, and its node died. */
+function orphanNext(state: ClusterState, task: Task): Unit {
+  const key = keys.slotNext(task.stack, task.service, task.slot);
+  const { compares, writes } = orphanUnit(state, task);
+  return {
+    what: `give ${task.name} up`,
+    compares: [...compares, { key, modRevision: state.revisionOf(key) }],
+    writes: [...writes, { delete: key }],
+  };
+}
+
 const slotOf = (task: Task): string => slotKey(task.stack, task.service, task.slot);
 
 /** Deletes a task's records and leaves the recorded reason for its node. `keep` are addresses that its successor takes over. */
@@ -183,7 +228,7 @@ function departure(
   const key = keys.task(task.id);
   const unit: Pick<Unit, 'compares' | 'writes'> = {
     compares: [{ key, modRevision: state.revisionOf(key) }],
-    writes: [{ delete: key }, { delete: keys.taskStatus(task.id) }],
+    writes: [{ delete: key }, { delete: keys.taskStatus(task.id) }, ...remember(state, task, reason, now)],
   };
   for (const e of task.endpoints) {
     for (const address of addressesOf(e)) {
@@ -202,12 +247,14 @@ function departure(
   return unit;
 }
 
+const SLOTS = `${ROOT}slots/`;
+
 function forgetUnit(draft: Draft, task: Task, reason: string): Unit {
   const { state } = draft;
   const unit: Unit = { what: `forget ${task.name}`, ...departure(state, task, reason, draft.now, new Set()) };
   draft.spread.add(task.nodeId, task.stack, task.service, -1);
-  if (state.slots.get(slotOf(task)) === task.id) {
-    const key = keys.slot(task.stack, task.service, task.slot);
+  for (const key of [keys.slot, keys.slotNext].map((keyOf) => keyOf(task.stack, task.service, task.slot))) {
+    if (state.slots.get(key.slice(SLOTS.length)) !== task.id) continue;
     unit.compares.push({ key, modRevision: state.revisionOf(key) });
     unit.writes.push({ delete: key });
   }
@@ -248,8 +295,9 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
   const named = nameInterfaces(endpoints.map((endpoint, i) => ({ endpoint, wanted: wish.endpoints[i]?.attachment.interfaceName })));
   const task = newTask(wish, node, { id, endpoints: named, shares: typeof shared === 'object' ? shared.ownerId : undefined }, draft.now);
   const slot = keys.slot(task.stack, task.service, task.slot);
-  unit.compares.push({ key: slot, modRevision: state.revisionOf(slot) });
-  unit.writes.push({ put: slot, value: id }, { put: keys.task(id), value: encode(task) });
+  const next = keys.slotNext(task.stack, task.service, task.slot);
+  unit.compares.push({ key: slot, modRevision: state.revisionOf(slot) }, { key: next, modRevision: state.revisionOf(next) });
+  unit.writes.push({ put: wish.beside ? next : slot, value: id }, { put: keys.task(id), value: encode(task) });
   if (wish.abandons) {
     const end = orphanUnit(state, wish.abandons);
     unit.compares.push(...end.compares);
@@ -312,8 +360,10 @@ function whyNot(state: ClusterState, node: Node): string {
 }
 
 /** The node that the task before it was on, if it had data there. */
-const homeOf = (state: ClusterState, { replaces, service }: SlotWish): Node | undefined =>
-  replaces && isBoundToNode(service) ? state.nodes.get(replaces.nodeId) : undefined;
+function homeOf(state: ClusterState, { replaces, beside, service }: SlotWish): Node | undefined {
+  const before = replaces ?? beside;
+  return before && isBoundToNode(service) ? state.nodes.get(before.nodeId) : undefined;
+}
 
 function newTask(wish: SlotWish, node: Node, made: Pick<Task, 'id' | 'endpoints' | 'shares'>, now: number): Task {
   const { networkMode, links } = wish.service;

@@ -5,13 +5,14 @@ import type { Network } from '#model/network.js';
 import { addressesOf, restingLease } from './allocate.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { isOn, usersOf } from './network-users.js';
+import { forgetHistory } from './slot-history.js';
 import type { Unit } from './transaction.js';
 
 export function planCleanup(state: ClusterState, now: number): Unit[] {
   // Alone in its transaction: it deletes by prefix what the others write singly. The rest follows at the next tick.
   const networks = hasUnreadable(state, 'tasks') ? [] : unusedNetworks(state);
   if (networks.length > 0) return networks;
-  const always = [...restedLeases(state, now), ...orphans(state), ...expiredTokens(state, now)];
+  const always = [...restedLeases(state, now), ...orphans(state), ...forgetHistory(state), ...expiredTokens(state, now)];
   // A task that cannot be read may use any network and address.
   if (hasUnreadable(state, 'tasks')) return always;
   return [...removedStacks(state), ...unusedNodeAddresses(state, now), ...unusedVips(state, now), ...always];
@@ -149,6 +150,10 @@ function restedLeases(state: ClusterState, now: number): Unit[] {
 function orphans(state: ClusterState): Unit[] {
   const stale: string[] = [];
   for (const id of state.statuses.keys()) if (state.revisionOf(keys.task(id)) === 0) stale.push(keys.taskStatus(id));
+  for (const { stack, service } of state.updates.values()) {
+    const isUnreadable = !state.stacks.has(stack) && state.revisionOf(keys.stack(stack)) > 0;
+    if (!isUnreadable && !state.stacks.get(stack)?.spec.services[service]) stale.push(keys.update(stack, service));
+  }
   for (const id of state.facts.keys()) if (!state.nodes.has(id)) stale.push(keys.nodeFacts(id));
   for (const id of state.nodeStates.keys()) if (!state.nodes.has(id)) stale.push(keys.nodeState(id));
   for (const [nodeId, row] of state.tombstones) {

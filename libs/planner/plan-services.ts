@@ -6,6 +6,7 @@ import { isBoundToNode, withoutOrphans } from './dead-nodes.js';
 import { placeTasks, type Placing } from './place-tasks.js';
 import { reconcileServices } from './reconcile-services.js';
 import { standingOf } from './schedule.js';
+import { isSatisfied } from './standing-of-task.js';
 
 /** What the services loop would write now. Applied, it changes nothing when computed again. */
 export const planServices = (state: ClusterState, newId: () => string, now: number): Placing =>
@@ -20,22 +21,21 @@ export function placementTroubles(state: ClusterState, now: number): Map<string,
 const STATE_WORDS: Record<string, string> = { pending: 'waiting for its node', preparing: 'being prepared', starting: 'starting' };
 
 /**
- * Why a service has not all its tasks running, in one line; '' when it has.
+ * Why a service has not all its tasks as it wants them, in one line; '' when it has.
  * @param troubles of placementTroubles
  */
-export function waitingReason(state: ClusterState, record: StackRecord, service: string, troubles: ReadonlyMap<string, string>): string {
-  const wanted = record.removing ? 0 : (record.spec.services[service]?.replicas ?? 0);
-  const tasks = withoutOrphans(state.tasksOfService(record.spec.name, service));
-  const running = tasks.filter(
-    (t) => t.desired === 'run' && state.statuses.get(t.id)?.state === 'running' && standingOf(state, t.nodeId) !== 'down',
-  );
-  if (running.length === wanted && tasks.length === wanted) return '';
+export function waitingReason(state: ClusterState, record: StackRecord, name: string, troubles: ReadonlyMap<string, string>): string {
+  const service = record.spec.services[name];
+  const wanted = record.removing ? 0 : (service?.replicas ?? 0);
+  const tasks = withoutOrphans(state.tasksOfService(record.spec.name, name));
+  const good = tasks.filter((t) => isSatisfied(state, service ?? {}, t));
   const reasons = new Map<string, number>();
   const note = (reason: string) => reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
-  const trouble = troubles.get(serviceKey(record.spec.name, service));
+  const trouble = troubles.get(serviceKey(record.spec.name, name));
   if (trouble) note(trouble);
+  if (good.length === wanted && tasks.length === wanted && !trouble) return '';
   for (const task of tasks) {
-    if (!running.includes(task)) note(taskReason(state, task));
+    if (!good.includes(task)) note(taskReason(state, task));
   }
   return [...reasons].map(([reason, count]) => (count > 1 ? `${count} × ${reason}` : reason)).join('; ') || 'not placed yet';
 }
@@ -47,5 +47,8 @@ function taskReason(state: ClusterState, task: Task): string {
   if (task.desired === 'stop') return `stopping (${task.stopReason ?? 'told to'})`;
   const status = state.statuses.get(task.id);
   if (status?.state === 'failed' || status?.state === 'restarting') return `${task.name} on ${node}: ${status.message || status.state}`;
+  if (status?.health === 'unhealthy') return `${task.name} on ${node} is unhealthy: ${status.message}`;
+  if (status?.health === 'starting') return 'not healthy yet';
+  if (status?.state === 'running') return 'running';
   return STATE_WORDS[status?.state ?? 'pending'] ?? 'changing';
 }

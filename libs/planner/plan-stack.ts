@@ -6,7 +6,8 @@ import type { NetworkWish, Service, Stack, StackRecord } from '#model/stack.js';
 import { checkAddresses } from './check-addresses.js';
 import { checkDrivers } from './check-drivers.js';
 import { checkPorts, choosePorts } from './check-ports.js';
-import type { ClusterState } from './cluster-state.js';
+import { serviceKey, type ClusterState } from './cluster-state.js';
+import { checkDependencies } from './dependencies.js';
 import { dropped, planNetworks, type NetworksPlan } from './plan-networks.js';
 import type { PlanStep } from './plan-step.js';
 import { candidates } from './schedule.js';
@@ -37,6 +38,7 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
   if (!record && state.revisionOf(stackKey) > 0) throw new WeftError('CORRUPT', `stack ${wanted.name} is stored, but cannot be read`);
   const stack = choosePorts(state, keepDigests(wanted, record));
   checkReferences(stack);
+  checkDependencies(stack);
   checkNodes(state, stack);
   checkPorts(state, stack);
   const networks = planNetworks(state, stack, newId, now);
@@ -45,16 +47,39 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
   const steps = [...networks.steps, ...serviceSteps(stack, record, networks), ...volumeSteps(stack, record)];
   const changed = record === undefined || record.removing || !sameValue(record.spec, stack);
   const generation = (record?.generation ?? 0) + (changed ? 1 : 0);
-  const next: StackRecord = { spec: stack, generation, createdAt: record?.createdAt ?? now, updatedAt: now, removing: false };
+  const previous = previousOf(stack, record);
+  const next: StackRecord = { spec: stack, generation, createdAt: record?.createdAt ?? now, updatedAt: now, removing: false, previous };
+  const ended = endedUpdates(state, stack);
   return {
     steps,
     baseGeneration: record?.generation ?? 0,
     generation,
     stack,
     compares: [{ key: stackKey, modRevision: state.revisionOf(stackKey) }, ...networks.compares],
-    writes: changed || networks.writes.length > 0 ? [{ put: stackKey, value: encode(next) }, ...networks.writes] : [],
+    writes:
+      changed || networks.writes.length > 0 || ended.length > 0
+        ? [{ put: stackKey, value: encode(next) }, ...networks.writes, ...ended]
+        : [],
   };
 }
+
+/** Services as they were before their last change that made new tasks. */
+function previousOf(stack: Stack, record: StackRecord | undefined): StackRecord['previous'] {
+  const previous: NonNullable<StackRecord['previous']> = {};
+  for (const [name, service] of Object.entries(stack.services)) {
+    const before = record?.removing ? undefined : record?.spec.services[name];
+    const kept = before && changesOf(before, service).length > 0 ? before : record?.previous?.[name];
+    if (kept) previous[name] = kept;
+  }
+  return Object.keys(previous).length > 0 ? previous : undefined;
+}
+
+/** Updates that were paused or rolled back: asked for again, they begin anew. */
+const endedUpdates = (state: ClusterState, stack: Stack): Write[] =>
+  Object.keys(stack.services).flatMap((name) => {
+    const update = state.updates.get(serviceKey(stack.name, name));
+    return update?.state === 'paused' || update?.state === 'rolled-back' ? [{ delete: keys.update(stack.name, name) }] : [];
+  });
 
 /** An `up` that asked nobody what a tag means keeps the digest it meant last time. */
 function keepDigests(wanted: Stack, record: StackRecord | undefined): Stack {
@@ -83,26 +108,39 @@ function checkNodes(state: ClusterState, stack: Stack): void {
   if (ready.length === 0) throw new WeftError('NO_NODES', { what: `stack ${stack.name} has nowhere to run`, why: explanation });
 }
 
-function serviceSteps(stack: Stack, record: StackRecord | undefined, networks: NetworksPlan): PlanStep[] {
+/** The steps of a change that leaves the networks as they are. */
+export const stackChange = (stack: Stack, record: StackRecord): PlanStep[] => serviceSteps(stack, record, { recreated: new Set() });
+
+function serviceSteps(stack: Stack, record: StackRecord | undefined, networks: Pick<NetworksPlan, 'recreated'>): PlanStep[] {
   const before = record && !record.removing ? record.spec.services : {};
   const steps = Object.values(stack.services).map((service) => serviceStep(service, before[service.name], networks));
+  markDependents(stack, steps);
   for (const name of Object.keys(before)) {
     if (!stack.services[name]) steps.push({ action: 'remove', kind: 'service', name, details: ['no longer in the file'] });
   }
   return steps;
 }
 
-function serviceStep(service: Service, before: Service | undefined, networks: NetworksPlan): PlanStep {
+/** With `restart: true` a service is made anew when what it depends on is. */
+function markDependents(stack: Stack, steps: PlanStep[]): void {
+  const byName = new Map(steps.map((step) => [step.name, step]));
+  const isRecreated = (name: string): boolean => {
+    const step = byName.get(name);
+    const cause = Object.entries(stack.services[name]?.dependsOn ?? {}).find(([other, d]) => d.restart && isRecreated(other));
+    if (step && cause && (step.action === 'keep' || step.action === 'change')) {
+      step.action = 'recreate';
+      step.details.push(`${cause[0]}, which it depends on, changes`);
+    }
+    return step?.action === 'recreate';
+  };
+  for (const name of byName.keys()) isRecreated(name);
+}
+
+function serviceStep(service: Service, before: Service | undefined, networks: Pick<NetworksPlan, 'recreated'>): PlanStep {
   const step = { kind: 'service' as const, name: service.name };
   if (!before) return { ...step, action: 'create', details: [`${service.replicas} × ${service.container.image}`] };
   const replicas = before.replicas === service.replicas ? [] : [`replicas: ${before.replicas} → ${service.replicas}`];
-  const deep = [
-    ...changedKeys(before.container, service.container),
-    ...(sameValue(before.restart, service.restart) ? [] : [`restart: ${showValue(before.restart)} → ${showValue(service.restart)}`]),
-    ...(sameValue(before.networkMode ?? null, service.networkMode ?? null)
-      ? []
-      : [`network mode: ${showMode(before)} → ${showMode(service)}`]),
-  ];
+  const deep = [...changesOf(before, service)];
   const light = [
     ...(sameValue(before.ports, service.ports) ? [] : [`ports: ${showPorts(before)} → ${showPorts(service)}`]),
     ...(sameValue(before.networks, service.networks) ? [] : [`networks: ${showNetworks(before)} → ${showNetworks(service)}`]),
@@ -121,6 +159,18 @@ function showMode({ networkMode }: Service): string {
   if (networkMode.kind === 'service') return `service:${networkMode.service}`;
   return networkMode.kind === 'container' ? `container:${networkMode.container}` : networkMode.kind;
 }
+
+/** What makes new tasks of a service. */
+const changesOf = (before: Service, service: Service): string[] => [
+  ...changedKeys(before.container, service.container),
+  ...(sameValue(before.restart ?? null, service.restart ?? null)
+    ? []
+    : [`restart: ${showValue(before.restart)} → ${showValue(service.restart)}`]),
+  ...(sameValue(before.mode ?? null, service.mode ?? null) ? [] : [`mode: ${showValue(before.mode)} → ${showValue(service.mode)}`]),
+  ...(sameValue(before.networkMode ?? null, service.networkMode ?? null)
+    ? []
+    : [`network mode: ${showMode(before)} → ${showMode(service)}`]),
+];
 
 const showPorts = (s: Service): string =>
   s.ports

@@ -21,8 +21,18 @@ import {
 } from '#model/network.js';
 import { nodeFactsSchema, nodeSchema, nodeStateSchema, type Node, type NodeFacts, type NodeState } from '#model/node.js';
 import { stackRecordSchema, type StackRecord } from '#model/stack.js';
-import { taskSchema, taskStatusSchema, tombstoneSchema, type Task, type TaskStatus, type Tombstone } from '#model/task.js';
-import { serviceKey, type ClusterState } from './cluster-state.js';
+import {
+  endedTaskSchema,
+  taskSchema,
+  taskStatusSchema,
+  tombstoneSchema,
+  type EndedTask,
+  type Task,
+  type TaskStatus,
+  type Tombstone,
+} from '#model/task.js';
+import { updateRecordSchema, type UpdateRecord } from '#model/update.js';
+import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { NestedMap, SetIndex } from './indexes.js';
 import { poolSchema, type Pool } from './pool.js';
 
@@ -75,6 +85,9 @@ export class ReadModel implements ClusterState {
   readonly networkNames = new Map<string, string>();
   readonly tasks = new Map<string, Task>();
   readonly slots = new Map<string, string>();
+  readonly ended = new Map<string, EndedTask>();
+  readonly updates = new Map<string, UpdateRecord>();
+  readonly #endedBySlot = new SetIndex();
   readonly statuses = new Map<string, TaskStatus>();
   readonly corrupt = new Map<string, string>();
   readonly #leases = new NestedMap<Lease>();
@@ -112,6 +125,15 @@ export class ReadModel implements ClusterState {
     this.#flat('stacks', this.stacks, stackRecordSchema);
     this.#flat('networks', this.networks, networkSchema);
     this.#flat('task-status', this.statuses, taskStatusSchema);
+    this.#flat('updates', this.updates, updateRecordSchema);
+    this.#collections.set('ended', {
+      put: (rest, text, key) => this.#addEnded(rest, decode(endedTaskSchema, text, key)),
+      drop: (rest) => this.#dropEnded(rest),
+      clear: () => {
+        this.ended.clear();
+        this.#endedBySlot.clear();
+      },
+    });
     this.#nested('leases', this.#leases, leaseSchema, UNREADABLE_LEASE);
     this.#nested('vips', this.#vips, vipSchema);
     this.#nested('node-addresses', this.#nodeAddresses, nodeAddressSchema);
@@ -157,6 +179,10 @@ export class ReadModel implements ClusterState {
   tasksOfNode = (nodeId: string): Task[] => this.#pick(this.#byNode.get(nodeId));
   tasksOfService = (stack: string, service: string): Task[] => this.#pick(this.#byService.get(serviceKey(stack, service)));
   tasksOfNetwork = (networkId: string): Task[] => this.#pick(this.#byNetwork.get(networkId));
+  endedOf = (stack: string, service: string, slot: number): EndedTask[] =>
+    [...(this.#endedBySlot.get(slotKey(stack, service, slot)) ?? [])]
+      .flatMap((id) => this.ended.get(id) ?? [])
+      .sort((a, b) => a.endedAt - b.endedAt || (a.taskId < b.taskId ? -1 : 1));
   revisionOf = (key: string): number => this.#revisions.get(key) ?? 0;
 
   /** Takes in what the store delivered. Never throws for a value that is not of the form it should have. */
@@ -253,6 +279,19 @@ export class ReadModel implements ClusterState {
     this.#byNode.delete(task.nodeId, id);
     this.#byService.delete(serviceKey(task.stack, task.service), id);
     for (const e of task.endpoints) this.#byNetwork.delete(e.networkId, id);
+  }
+
+  #addEnded(id: string, ended: EndedTask): void {
+    this.#dropEnded(id);
+    this.ended.set(id, ended);
+    this.#endedBySlot.add(slotKey(ended.stack, ended.service, ended.slot), id);
+  }
+
+  #dropEnded(id: string): void {
+    const ended = this.ended.get(id);
+    if (!ended) return;
+    this.ended.delete(id);
+    this.#endedBySlot.delete(slotKey(ended.stack, ended.service, ended.slot), id);
   }
 
   #pick(ids: ReadonlySet<string> | undefined): Task[] {

@@ -2,20 +2,25 @@
  * Services into tasks: what the stacks want in each slot, against the tasks there are. Says what to create, stop and
  * forget; where and with which address is placed later (place-tasks.ts).
  *
- * A task that must change is stopped first, then replaced in its slot, one running slot of a service at a time. A slot
- * that has a task, whatever its state, never gets a second one.
+ * A task that must change is stopped first, then replaced in its slot; or, where the update starts first, gets a successor
+ * beside it, in a key of its own (`…/next`), that takes the slot over once it is up. Which ones and when: rollout.ts.
  */
 import { keys } from '#model/keys.js';
-import type { Service } from '#model/stack.js';
+import type { Service, StackRecord } from '#model/stack.js';
 import type { Task } from '#model/task.js';
-import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
+import type { UpdateRecord } from '#model/update.js';
+import { nextKey, serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { addressesOf } from './allocate.js';
 import { isAbandoned } from './dead-nodes.js';
+import { mayStop, unmetDependency } from './dependencies.js';
 import { leaveDrained } from './drain-nodes.js';
 import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
 import { editOf, type TaskEdit } from './edit-task.js';
+import { replaceUnhealthyAt, UNHEALTHY } from './replace-unhealthy.js';
+import { rollOut, type Slots } from './rollout.js';
 import { sharedNamespace, sharesNamespace } from './shared-namespace.js';
 import { specHash } from './spec-hash.js';
+import { isUp } from './standing-of-task.js';
 import { wantedEndpoints, type WantedEndpoint } from './wanted-networks.js';
 
 export interface SlotWish {
@@ -29,10 +34,22 @@ export interface SlotWish {
   replaces?: Task;
   /** The task on a dead node whose slot this one gets: it becomes an orphan of that node in the same transaction. */
   abandons?: Task;
+  /** The task that goes on until the new one is up. */
+  beside?: Task;
 }
 
 export interface ServicesPlan {
   create: SlotWish[];
+  /** Tasks that take their slots over from those that hold them, which stop. */
+  promote: { next: Task; holder: Task | undefined }[];
+  /** Tasks that were to take a slot over, and whose node died. */
+  abandon: Task[];
+  updates: { stack: string; service: string; record: UpdateRecord | null }[];
+  rollBacks: { stack: string; service: string; reason: string }[];
+  /** `stack/service` → what its tasks wait for. */
+  waiting: Map<string, string>;
+  /** Milliseconds since the epoch: plan again then, though nothing may have changed. */
+  wakeAt?: number;
   stop: { task: Task; reason: string }[];
   /** Tasks whose record is edited in place: their ports, links, aliases or networks changed. */
   edit: TaskEdit[];
@@ -55,13 +72,23 @@ export function networkIdsOf(state: ClusterState, stackName: string): Map<string
 
 /** @param now milliseconds since the epoch */
 export function reconcileServices(state: ClusterState, now: number): ServicesPlan {
-  const plan: ServicesPlan = { create: [], stop: [], edit: [], forget: [] };
+  const plan: ServicesPlan = {
+    create: [],
+    promote: [],
+    abandon: [],
+    stop: [],
+    edit: [],
+    forget: [],
+    updates: [],
+    rollBacks: [],
+    waiting: new Map(),
+  };
   const declared = declaredAddresses(state);
   for (const record of state.stacks.values()) {
     if (record.removing) continue;
     const networkIds = networkIdsOf(state, record.spec.name);
     for (const service of Object.values(record.spec.services))
-      reconcileService({ state, stack: record.spec.name, networkIds, declared, plan, now }, service);
+      reconcileService({ state, record, stack: record.spec.name, networkIds, declared, plan, now }, service);
   }
   for (const task of state.tasks.values()) {
     const reason = unwantedReason(state, task);
@@ -77,14 +104,15 @@ function unwantedReason(state: ClusterState, task: Task): string | undefined {
   const record = state.stacks.get(task.stack);
   // A stack that is there but cannot be read keeps its tasks.
   if (!record) return state.revisionOf(keys.stack(task.stack)) > 0 ? undefined : 'the stack is gone';
-  if (record.removing) return 'the stack is being removed';
+  if (record.removing) return isGone(state, task) || mayStop(state, record, task.service) ? 'the stack is being removed' : undefined;
   const service = record.spec.services[task.service];
   if (!service) return 'the service was removed';
   if (task.slot > service.replicas) return `scaled down to ${service.replicas}`;
-  return undefined;
+  const holders = [slotKey, nextKey].map((key) => state.slots.get(key(task.stack, task.service, task.slot)));
+  return holders.includes(task.id) ? undefined : 'another task has its slot';
 }
 
-const isGone = (state: ClusterState, task: Task): boolean =>
+export const isGone = (state: ClusterState, task: Task): boolean =>
   !state.nodes.has(task.nodeId) || (task.desired === 'stop' && state.statuses.get(task.id)?.state === 'stopped');
 
 const goneReason = (state: ClusterState, task: Task): string =>
@@ -98,6 +126,7 @@ function endTask(state: ClusterState, task: Task, reason: string, plan: Services
 /** What the slots of one stack are reconciled with. */
 interface Scope {
   state: ClusterState;
+  record: StackRecord;
   stack: string;
   /** Network key → id. */
   networkIds: ReadonlyMap<string, string>;
@@ -107,41 +136,103 @@ interface Scope {
 }
 
 function reconcileService(scope: Scope, service: Service): void {
-  const { state, stack, plan } = scope;
-  const hash = specHash(service);
-  const outdated: Task[] = [];
-  let settled = true;
+  const { state, record, stack, plan, now } = scope;
+  const hash = specHash(service, record.spec.services);
+  const slots: Slots = { outdated: [], current: [], moving: 0 };
+  const waits = unmetDependency(state, record, service);
+  const wishes = new Map<number, SlotWish>();
   for (let slot = 1; slot <= service.replicas; slot++) {
     const endpoints = wantedEndpoints(state, stack, service, slot, scope.networkIds);
     // A network that is not there (yet): its task could only be made wrong.
     if (typeof endpoints === 'string') continue;
     const wish: SlotWish = { stack, service, slot, specHash: hash, endpoints };
-    const id = state.slots.get(slotKey(stack, service.name, slot));
-    if (id === undefined) {
-      plan.create.push(wish);
-      settled = false;
-      continue;
-    }
-    const task = state.tasks.get(id);
-    // An unreadable task still holds its slot.
-    if (!task) continue;
-    if (isGone(state, task)) {
-      plan.create.push({ ...wish, replaces: task });
-      settled = false;
-    } else if (isAbandoned(state, service, task)) {
-      plan.create.push({ ...wish, abandons: task });
-      settled = false;
-    } else if (task.desired === 'stop') settled = false;
-    else if (lostItsNamespace(scope, task, service)) {
-      plan.stop.push({ task, reason: 'the task whose network it shares goes' });
-      settled = false;
-    } else if (task.specHash !== hash || trespasses(task, scope.declared)) outdated.push(task);
-    else {
-      edit(scope, task, service, endpoints);
-      if (state.statuses.get(task.id)?.state !== 'running') settled = false;
-    }
+    wishes.set(slot, wish);
+    sortSlot(scope, wish, slots, waits);
   }
-  for (const task of pickOutdated(state, outdated, settled)) plan.stop.push({ task, reason: 'the service changed' });
+  replaceUnhealthy(state, slots.current, plan, now);
+  editCurrent(scope, slots.current, wishes);
+  // What it depends on comes first, also where both change.
+  if (waits !== undefined && slots.outdated.length > 0) plan.waiting.set(serviceKey(stack, service.name), waits);
+  const outdated = waits === undefined ? slots.outdated : slots.outdated.filter((t) => !isUp(state, t));
+  const step = rollOut({ state, stack, service, target: hash, slots: { ...slots, outdated }, now });
+  for (const task of step.stop) plan.stop.push({ task, reason: CHANGED });
+  for (const task of step.surge) {
+    const wish = wishes.get(task.slot);
+    if (wish) plan.create.push({ ...wish, beside: task });
+  }
+  if (step.record !== undefined) plan.updates.push({ stack, service: service.name, record: step.record });
+  if (step.rollBack !== undefined) plan.rollBacks.push({ stack, service: service.name, reason: step.rollBack });
+  wake(plan, step.wakeAt);
+}
+
+const CHANGED = 'the service changed';
+
+function wake(plan: ServicesPlan, at: number | undefined): void {
+  if (at !== undefined) plan.wakeAt = Math.min(plan.wakeAt ?? Infinity, at);
+}
+
+/** What is to be done about one slot whatever the update; what the update may have to do with goes into `slots`. */
+function sortSlot(scope: Scope, wish: SlotWish, slots: Slots, waits: string | undefined): void {
+  const { state, plan, declared } = scope;
+  const { stack, service, slot, specHash: hash } = wish;
+  const id = state.slots.get(slotKey(stack, service.name, slot));
+  const nextId = state.slots.get(nextKey(stack, service.name, slot));
+  const holder = state.tasks.get(id ?? '');
+  // An unreadable task still holds its slot.
+  if (id !== undefined && !holder) return;
+  if (nextId !== undefined) {
+    slots.moving++;
+    const next = state.tasks.get(nextId);
+    if (next) sortNext(state, wish, holder, next, slots, plan);
+    return;
+  }
+  if (!holder || isGone(state, holder) || isAbandoned(state, service, holder)) {
+    slots.moving++;
+    if (holder && !isGone(state, holder)) plan.create.push({ ...wish, abandons: holder });
+    else if (holder) plan.create.push({ ...wish, replaces: holder });
+    else if (waits === undefined) plan.create.push(wish);
+    else plan.waiting.set(serviceKey(stack, service.name), waits);
+  } else if (holder.desired === 'stop') slots.moving++;
+  else if (lostItsNamespace(scope, holder, service)) {
+    plan.stop.push({ task: holder, reason: 'the task whose network it shares goes' });
+    slots.moving++;
+  } else if (holder.specHash !== hash || trespasses(holder, declared)) slots.outdated.push(holder);
+  else slots.current.push(holder);
+}
+
+/** A task that starts beside the one whose slot it is to have: takes over once it is up. */
+function sortNext(
+  state: ClusterState,
+  { service, specHash: hash }: SlotWish,
+  holder: Task | undefined,
+  next: Task,
+  slots: Slots,
+  plan: ServicesPlan,
+): void {
+  const isAlone = !holder || isGone(state, holder) || isAbandoned(state, service, holder);
+  if (isGone(state, next)) plan.forget.push({ task: next, reason: goneReason(state, next) });
+  else if (isAbandoned(state, service, next)) plan.abandon.push(next);
+  else if (next.desired === 'stop') return;
+  else if (next.specHash !== hash && !isAlone) plan.stop.push({ task: next, reason: CHANGED });
+  else if (isAlone || isUp(state, next)) plan.promote.push({ next, holder });
+  else slots.current.push(next);
+}
+
+function editCurrent(scope: Scope, tasks: readonly Task[], wishes: ReadonlyMap<number, SlotWish>): void {
+  const stopping = new Set(scope.plan.stop.map(({ task }) => task.id));
+  for (const task of tasks) {
+    const wish = wishes.get(task.slot);
+    if (wish && !stopping.has(task.id)) edit(scope, task, wish.service, wish.endpoints);
+  }
+}
+
+function replaceUnhealthy(state: ClusterState, tasks: readonly Task[], plan: ServicesPlan, now: number): void {
+  for (const task of tasks) {
+    const at = replaceUnhealthyAt(state, task);
+    if (at === undefined || state.slots.get(slotKey(task.stack, task.service, task.slot)) !== task.id) continue;
+    if (at > now) wake(plan, at);
+    else plan.stop.push({ task, reason: `${UNHEALTHY}: ${state.statuses.get(task.id)?.message ?? ''}`.slice(0, 300) });
+  }
 }
 
 /** Its namespace goes with the task that owns it: it follows to that one's successor. */
@@ -168,11 +259,3 @@ const trespasses = (task: Task, declared: DeclaredAddresses): boolean =>
       return owner !== undefined && owner !== serviceKey(task.stack, task.service);
     }),
   );
-
-/** Tasks that do not run can be replaced at once; of those that run, one, and only when every other slot is as it should be. */
-function pickOutdated(state: ClusterState, outdated: readonly Task[], settled: boolean): Task[] {
-  const runs = (t: Task) => state.statuses.get(t.id)?.state === 'running';
-  const broken = outdated.filter((t) => !runs(t));
-  if (broken.length > 0 || !settled) return broken;
-  return outdated.slice(0, 1);
-}

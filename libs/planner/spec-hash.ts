@@ -15,9 +15,23 @@ export const sameValue = (a: unknown, b: unknown): boolean => canonical(a) === c
 
 /**
  * Container, restart policy, and whose network it lives in; not the number of replicas. Not ports, aliases and networks
- * either: the leader edits those in the task's record, and no container need be made anew for them.
+ * either: the leader edits those in the task's record, and no container need be made anew for them. What it depends on with
+ * `restart: true` is a part, too: it is made anew when that is.
+ * @param others the services of its stack
  */
-export function specHash({ container, networkMode, restart }: Service): string {
-  const text = canonical({ container, restart, networkMode });
+export function specHash(service: Service, others: Readonly<Record<string, Service>> = {}): string {
+  const { container, networkMode, restart } = service;
+  const along = Object.entries(service.dependsOn ?? {}).flatMap(([name, { restart: isRestarted }]) => {
+    const other = others[name];
+    return isRestarted && other ? [[name, specHash(other, others)]] : [];
+  });
+  const job = service.mode?.endsWith('-job') ? service.mode : undefined;
+  const text = canonical({
+    container,
+    restart,
+    networkMode,
+    job,
+    ...(along.length > 0 ? { along: Object.fromEntries(along) as unknown } : {}),
+  });
   return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }

@@ -9,7 +9,7 @@ import type { LogCalls } from './log-calls.js';
 import type { NetworkCalls } from './network-calls.js';
 import { networkRows } from './network-rows.js';
 import type { NodeCalls } from './node-calls.js';
-import { nodeRows, stackSummaries, taskRows } from './rows.js';
+import { endedRows, nodeRows, stackSummaries, taskRows } from './rows.js';
 import type { StackCalls } from './stack-calls.js';
 
 export interface ApiCalls {
@@ -30,9 +30,13 @@ export function apiImplementation({ follower, stacks, nodes, networks, images, l
     planStack: unary<m.PlanStackRequest, m.PlanStackResponse>(ADMIN, stacks.plan),
     applyStack: unary<m.ApplyStackRequest, m.ApplyStackResponse>(ADMIN, stacks.apply),
     removeStack: unary<m.RemoveStackRequest, m.RemoveStackResponse>(ADMIN, stacks.remove),
+    rollbackStack: unary<m.RollbackStackRequest, m.RollbackStackResponse>(ADMIN, stacks.rollback),
     listStacks: unary<m.ListStacksRequest, m.ListStacksResponse>(ADMIN, async () => ({ stacks: stackSummaries(follower.model) })),
     watchStack: serverStream<m.WatchStackRequest, m.StackState>(ADMIN, (request, _peer, signal) => stacks.watch(request, signal)),
-    listTasks: unary<m.ListTasksRequest, m.ListTasksResponse>(ADMIN, async ({ stack }) => ({ tasks: taskRows(follower.model, stack) })),
+    listTasks: unary<m.ListTasksRequest, m.ListTasksResponse>(ADMIN, async ({ stack }) => ({
+      tasks: taskRows(follower.model, stack),
+      ended: endedRows(follower.model, stack),
+    })),
     listNodes: unary<m.ListNodesRequest, m.ListNodesResponse>(ADMIN, async () => ({ nodes: nodeRows(follower.model) })),
     createToken: unary<m.CreateTokenRequest, m.CreateTokenResponse>(ADMIN, nodes.createToken),
     rotateNodeKeys: unary<m.RotateNodeKeysRequest, m.RotateNodeKeysResponse>(ADMIN, nodes.rotateKeys),

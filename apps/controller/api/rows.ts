@@ -1,9 +1,11 @@
 /** What listings show, made from the model. */
-import type { ClusterState } from '#planner/cluster-state.js';
+import { serviceKey, type ClusterState } from '#planner/cluster-state.js';
+import { isComplete } from '#planner/standing-of-task.js';
 import { placementTroubles, waitingReason } from '#planner/plan-services.js';
 import { standingOf } from '#planner/schedule.js';
 import type { StackRecord } from '#model/stack.js';
 import type { Task } from '#model/task.js';
+import { EndedTask } from '#rpc/gen/weft/v1/api.js';
 import type { NodeRow, ServiceState, StackState, StackSummary, TaskRow } from '#rpc/gen/weft/v1/api.js';
 import { factsToWire, nodeToWire, statusToWire, taskToWire } from '#rpc/wire.js';
 
@@ -26,6 +28,13 @@ export const taskRows = (state: ClusterState, stack: string): TaskRow[] =>
     .filter((t) => stack === '' || t.stack === stack)
     .sort(taskOrder)
     .map((t) => taskRow(state, t));
+
+/** @param stack all when empty */
+export const endedRows = (state: ClusterState, stack: string): EndedTask[] =>
+  [...state.ended.values()]
+    .filter((e) => stack === '' || e.stack === stack)
+    .sort((a, b) => a.endedAt - b.endedAt)
+    .map((e) => EndedTask.fromJSON(e));
 
 export function nodeRows(state: ClusterState): NodeRow[] {
   return [...state.nodes.values()]
@@ -71,6 +80,10 @@ function serviceStates(state: ClusterState, record: StackRecord, now: number): S
     // Of what the stack says now: a task of the service as it was before does not count towards what was asked for.
     running: currentRunning(state, record, service.name),
     waiting: waitingReason(state, record, service.name, troubles),
+    mode: service.mode ?? 'replicated',
+    complete: state.tasksOfService(record.spec.name, service.name).filter((t) => isComplete(state, t)).length,
+    update: state.updates.get(serviceKey(record.spec.name, service.name))?.state ?? '',
+    updateMessage: state.updates.get(serviceKey(record.spec.name, service.name))?.message ?? '',
   }));
 }
 

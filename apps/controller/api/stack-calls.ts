@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
+import { planRollback } from '#planner/plan-rollback.js';
 import { planRemoval, planStack, type StackPlan } from '#planner/plan-stack.js';
 import type {
   ApplyStackRequest,
@@ -10,6 +11,8 @@ import type {
   PlanStackResponse,
   RemoveStackRequest,
   RemoveStackResponse,
+  RollbackStackRequest,
+  RollbackStackResponse,
   StackState,
   WatchStackRequest,
 } from '#rpc/gen/weft/v1/api.js';
@@ -58,6 +61,15 @@ export class StackCalls {
       if (await this.#write(plan)) return { generation: plan.generation, steps: plan.steps };
     }
     throw new WeftError('CONFLICT', `stack ${wanted.name} could not be stored: too much else changed at the same time`);
+  };
+
+  rollback = async (request: RollbackStackRequest): Promise<RollbackStackResponse> => {
+    for (let attempt = 0; attempt < TRIES; attempt++) {
+      this.#follower.requireCurrent();
+      const plan = planRollback(this.#follower.model, request.name, request.services, this.#clock.now());
+      if (request.dryRun || (await this.#write(plan))) return { generation: plan.generation, steps: plan.steps };
+    }
+    throw new WeftError('CONFLICT', `stack ${request.name} could not be rolled back: too much else changed at the same time`);
   };
 
   remove = async (request: RemoveStackRequest): Promise<RemoveStackResponse> => {

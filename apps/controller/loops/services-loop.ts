@@ -18,9 +18,12 @@ const COLLECTIONS = [
   'cluster',
   'leases',
   'connections',
+  'updates',
 ];
 /** A service that waits for a node or an address is looked at again this often, in milliseconds: rests end unannounced. */
 const WAITING_MS = 1_000;
+/** Times of updates come from the nodes' clocks: never in a hurry. */
+const MIN_WAKE_MS = 50;
 
 const newId = (): string => randomBytes(16).toString('hex');
 
@@ -29,14 +32,16 @@ export function servicesLoop(tools: LoopTools): LeaderLoop {
   const tick = async (term: Term): Promise<number | undefined> => {
     const { follower, log, clock } = tools;
     if (!follower.current || !follower.model.cluster) return undefined;
-    const { units, waiting, againMs } = planServices(follower.model, newId, clock.now());
+    const { units, waiting, againMs, wakeAt } = planServices(follower.model, newId, clock.now());
     if (units.length > 0) {
       const { refused } = await term.apply(units);
       log.info({ units: units.map((u) => u.what), refused }, 'services reconciled');
       const againMs = replan.after(refused);
       if (againMs !== undefined) return againMs;
     }
-    return waiting.size > 0 ? Math.min(WAITING_MS, againMs ?? WAITING_MS) : againMs;
+    const wakeMs = wakeAt === undefined ? Infinity : Math.max(MIN_WAKE_MS, wakeAt - clock.now());
+    const soonest = Math.min(wakeMs, againMs ?? Infinity, waiting.size > 0 ? WAITING_MS : Infinity);
+    return soonest === Infinity ? undefined : soonest;
   };
   return (term, signal) => runMarked(tools, COLLECTIONS, { name: 'services', tick: () => term.exclusive(() => tick(term)) }, signal);
 }

@@ -7,7 +7,7 @@ import { flagsOf, listingOptions, type CommonFlags } from '../options.js';
 import { projectOptions, type ProjectFlags } from '../project-options.js';
 import { findProjectName } from '../project.js';
 import { listing } from '../render/table.js';
-import { byPlace, taskColumns, taskRow } from '../render/tasks.js';
+import { byPlace, endedTaskRow, taskColumns, taskRow } from '../render/tasks.js';
 import { print, type Shell } from '../shell.js';
 
 interface PsFlags extends ProjectFlags, CommonFlags {
@@ -23,7 +23,7 @@ Examples:
 export function psCommand(shell: Shell): Command {
   const command = listingOptions(projectOptions(new Command('ps').argument('[service...]', 'only these services')))
     .description('List tasks: where each runs, its state, addresses and published ports.')
-    .option('-a, --all', 'also tasks that are being stopped')
+    .option('-a, --all', 'also tasks that are being stopped, and the last ones of each slot that are gone')
     .addHelpText('after', EXAMPLES);
   return command.action((services: string[]) => ps(shell, services, flagsOf<PsFlags>(command)));
 }
@@ -31,7 +31,7 @@ export function psCommand(shell: Shell): Command {
 export async function ps(shell: Shell, services: readonly string[], flags: PsFlags): Promise<void> {
   const stack = (await findProjectName(shell, flags)) ?? '';
   await withApi(shell, flags.context, async ({ api, target }) => {
-    const [{ tasks }, { networks }, { stacks }] = await Promise.all([
+    const [{ tasks, ended }, { networks }, { stacks }] = await Promise.all([
       callUnary(api, 'listTasks', { stack }, { target }),
       callUnary(api, 'listNetworks', { stack }, { target }),
       callUnary(api, 'listStacks', {}, { target }),
@@ -40,8 +40,7 @@ export async function ps(shell: Shell, services: readonly string[], flags: PsFla
       throw new WeftError('NOT_FOUND', { what: `there is no stack "${stack}"`, hint: 'List the stacks with `ctl ls`.' });
     }
     const keys = new Map(networks.map((row) => [row.network?.id ?? '', row.network?.key ?? '']));
-    const rows = tasks
-      .map((row) => taskRow(row, keys))
+    const rows = [...tasks.map((row) => taskRow(row, keys)), ...(flags.all ? ended.map(endedTaskRow) : [])]
       .filter((row) => (flags.all || row.desired === 'run') && (services.length === 0 || services.includes(row.service)))
       .sort(byPlace);
     print(shell, listing(rows, taskColumns(shell.clock.now(), stack === ''), flags.format, shell.stdout.columns));

@@ -1,5 +1,5 @@
 /** Tasks as rows. */
-import type { TaskRow } from '#rpc/gen/weft/v1/api.js';
+import type { EndedTask, TaskRow } from '#rpc/gen/weft/v1/api.js';
 import type { Port } from '#rpc/gen/weft/v1/types.js';
 import { count, span } from './quantity.js';
 import type { Column } from './table.js';
@@ -23,6 +23,7 @@ export function taskRow(row: TaskRow, networks: ReadonlyMap<string, string>) {
     node: row.nodeName,
     nodeState: row.nodeState,
     state: status?.state ?? 'pending',
+    health: status?.health ?? '',
     desired: task?.desired ?? 'run',
     /** Its node was declared dead, and another task has its slot. */
     orphan: task?.orphan ?? false,
@@ -35,8 +36,40 @@ export function taskRow(row: TaskRow, networks: ReadonlyMap<string, string>) {
     ports: (task?.ports ?? []).map(portText).join(','),
     createdAt: task?.createdAt ?? 0,
     startedAt: status?.startedAt ?? null,
+    nextTryAt: status?.nextTryAt ?? null,
+    /** Of a task that is gone. */
+    endedAt: null as number | null,
   };
 }
+
+/** A task of a slot's history. */
+export const endedTaskRow = (e: EndedTask): TaskListRow => ({
+  name: e.name,
+  id: e.taskId,
+  stack: e.stack,
+  service: e.service,
+  slot: e.slot,
+  image: e.image,
+  node: e.nodeName,
+  nodeState: '',
+  state: e.state === 'complete' || e.state === 'failed' ? e.state : 'stopped',
+  health: '',
+  desired: 'gone',
+  orphan: false,
+  message: [e.reason, e.message].filter((text) => text !== '').join(': '),
+  restarts: e.restarts,
+  exitCode: e.exitCode ?? null,
+  address: '',
+  addresses: '',
+  ports: '',
+  createdAt: e.createdAt,
+  startedAt: e.startedAt ?? null,
+  nextTryAt: null,
+  endedAt: e.endedAt,
+});
+
+/** What an agent adds about its next try: the time is known better, and goes on. */
+const NEXT_TRY = /; (trying again|restarting) in [\d.]+ ?\w+$/;
 
 export function byPlace(a: TaskListRow, b: TaskListRow): number {
   return a.stack.localeCompare(b.stack) || a.service.localeCompare(b.service) || a.slot - b.slot || a.createdAt - b.createdAt;
@@ -46,11 +79,15 @@ export function byPlace(a: TaskListRow, b: TaskListRow): number {
 export function stateText(row: TaskListRow, now: number): string {
   const parts = [row.orphan ? 'replaced' : row.desired === 'stop' && row.state !== 'stopped' ? 'stopping' : row.state];
   if (row.state === 'running' && row.startedAt !== null && !row.orphan) parts.push(span(now - row.startedAt));
+  if (row.endedAt !== null) parts.push(`${span(now - row.endedAt)} ago`);
   const notes = [];
   if (row.nodeState === 'down') notes.push('its node is down');
   if (row.restarts > 0) notes.push(count(row.restarts, 'restart'));
   if (row.exitCode !== null && row.state !== 'running') notes.push(`exit ${row.exitCode}`);
-  if (row.message !== '' && row.state !== 'running') notes.push(row.message);
+  if (row.state === 'running' && row.health !== '') notes.push(row.health);
+  const message = row.nextTryAt === null ? row.message : row.message.replace(NEXT_TRY, '');
+  if (message !== '' && (row.state !== 'running' || row.health === 'unhealthy')) notes.push(message);
+  if (row.nextTryAt !== null) notes.push(row.nextTryAt > now ? `next try in ${span(row.nextTryAt - now)}` : 'trying again');
   return parts.join(' ') + (notes.length > 0 ? ` (${notes.join(', ')})` : '');
 }
 

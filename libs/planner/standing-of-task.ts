@@ -1,0 +1,25 @@
+/** How a task does, in the few words that deciding needs. */
+import type { Service } from '#model/stack.js';
+import type { Task } from '#model/task.js';
+import type { ClusterState } from './cluster-state.js';
+import { isLost, servesIn } from './serving.js';
+
+/** Jobs run to their end, and are as wanted when they have ended well. */
+export const isJob = (service: Pick<Service, 'mode'>): boolean => service.mode === 'replicated-job' || service.mode === 'global-job';
+
+export const isComplete = (state: ClusterState, task: Task): boolean =>
+  task.desired === 'run' && state.statuses.get(task.id)?.state === 'complete';
+
+/** As it should be: it runs and is healthy, or it ended well and its restart policy leaves it so. */
+export const isUp = (state: ClusterState, task: Task): boolean => servesIn(state, task) || isComplete(state, task);
+
+/** As its service wants it. */
+export const isSatisfied = (state: ClusterState, service: Pick<Service, 'mode'>, task: Task): boolean =>
+  isJob(service) ? isComplete(state, task) : isUp(state, task);
+
+/** Something went wrong with it: it ended, could not be made, or is unhealthy. */
+export function isFailing(state: ClusterState, task: Task): boolean {
+  const status = state.statuses.get(task.id);
+  if (!status || isLost(state, task)) return false;
+  return status.state === 'failed' || status.state === 'restarting' || status.restarts > 0 || status.health === 'unhealthy';
+}

@@ -1,0 +1,171 @@
+/** Health, order, jobs, updates and rollbacks of real containers on three nodes. */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { eventually, pause, TestCluster } from './cluster.js';
+
+const cluster = new TestCluster('up');
+beforeAll(() => cluster.up(3), 180_000);
+afterAll(() => cluster.down(), 60_000);
+
+interface Row {
+  id: string;
+  name: string;
+  service: string;
+  slot: number;
+  node: string;
+  state: string;
+  health: string;
+  desired: string;
+  message: string;
+  exitCode: number | null;
+  startedAt: number | null;
+}
+const rows = (stack: string, ...flags: string[]): Promise<Row[]> => cluster.json<Row[]>('ps', '-p', stack, ...flags);
+
+/** Requests from a node to a published port, from now until `stop`. */
+class Load {
+  readonly #child;
+  readonly #out: Buffer[] = [];
+  readonly #closed: Promise<void>;
+
+  constructor(node: string, url: string, concurrency: number) {
+    const argv = [
+      `--net=/run/netns/${cluster.netns(node)}`,
+      '--',
+      process.execPath,
+      join(process.cwd(), 'test', 'cluster', 'load.mjs'),
+      url,
+    ];
+    const env = { ...process.env };
+    delete env['NODE_OPTIONS'];
+    this.#child = spawn('nsenter', [...argv, String(concurrency)], { stdio: ['pipe', 'pipe', 'inherit'], env });
+    this.#child.stdout.on('data', (chunk: Buffer) => this.#out.push(chunk));
+    this.#closed = new Promise((resolve) => this.#child.once('close', () => resolve()));
+  }
+
+  async stop(): Promise<{ asked: number; failures: Record<string, number> }> {
+    this.#child.stdin.end();
+    await this.#closed;
+    return JSON.parse(Buffer.concat(this.#out).toString()) as { asked: number; failures: Record<string, number> };
+  }
+}
+
+/** A web server whose health check asks it, and which says `word`. */
+const site = (word: string, more: string): string => `
+name: site
+services:
+  web:
+    image: weft-demo
+    command: ["sh", "-c", "mkdir /tmp/w; echo ${word} > /tmp/w/index.html; httpd -f -p 80 -h /tmp/w & trap 'kill $$!; exit 0' TERM; wait $$!"]
+    ports: ["8080:80"]
+    healthcheck: { test: ["CMD", "wget", "-q", "-O", "-", "http://127.0.0.1/"], interval: 1s, start_period: 10s, start_interval: 200ms, retries: 2 }
+    deploy:
+      replicas: 3
+      update_config: { ${more} }
+`;
+
+it('starts what depends on something when that is ready: healthy, or complete', async () => {
+  cluster.write(
+    'order.yaml',
+    `
+name: order
+services:
+  web:
+    image: weft-demo
+    depends_on:
+      db: { condition: service_healthy }
+      migrate: { condition: service_completed_successfully }
+  migrate:
+    image: weft-demo
+    command: ["sh", "-c", "sleep 1; exit 0"]
+    restart: "no"
+    depends_on: { db: { condition: service_healthy } }
+  db:
+    image: weft-demo
+    command: ["sh", "-c", "sleep 2; touch /tmp/ready; exec sleep 1000"]
+    stop_grace_period: 0s
+    healthcheck: { test: test -f /tmp/ready, interval: 300ms, retries: 3, start_period: 20s, start_interval: 200ms }
+  crunch:
+    image: weft-demo
+    command: ["sh", "-c", "exit 0"]
+    deploy: { mode: replicated-job, replicas: 3 }
+`,
+  );
+  const { code, stderr } = await cluster.tryCtl(['up', '-f', 'order.yaml']);
+  expect({ code, stderr }).toMatchObject({ code: 0 });
+  expect(stderr).toMatch(/waits for db to be healthy|migrate|crunch 3\/3 complete/);
+  const found = await rows('order');
+  const of = (service: string) => found.filter((r) => r.service === service);
+  expect(of('db')).toMatchObject([{ state: 'running', health: 'healthy' }]);
+  expect(of('migrate')).toMatchObject([{ state: 'complete', exitCode: 0 }]);
+  expect(of('crunch').map((r) => r.state)).toEqual(['complete', 'complete', 'complete']);
+  expect(of('web')).toMatchObject([{ state: 'running' }]);
+  const startOf = (service: string) => of(service)[0]?.startedAt ?? 0;
+  expect(startOf('migrate') - startOf('db')).toBeGreaterThanOrEqual(2_000);
+  expect(startOf('web') - startOf('migrate')).toBeGreaterThanOrEqual(1_000);
+  // Again: nothing is run again.
+  await cluster.ctl('up', '-f', 'order.yaml');
+  expect((await rows('order')).map((r) => r.id).sort()).toEqual(found.map((r) => r.id).sort());
+}, 120_000);
+
+it('replaces a task that becomes unhealthy, and remembers it', async () => {
+  const before = (await rows('order')).find((r) => r.service === 'db');
+  await cluster.ctl('exec', '-T', '-p', 'order', 'db', 'rm', '/tmp/ready');
+  await eventually(30_000, async () => {
+    const now = (await rows('order')).find((r) => r.service === 'db');
+    expect(now?.id).not.toBe(before?.id);
+    expect(now).toMatchObject({ state: 'running', health: 'healthy' });
+  });
+  const gone = (await rows('order', '--all')).find((r) => r.id === before?.id);
+  expect(gone).toMatchObject({ desired: 'gone', message: expect.stringContaining('unhealthy') });
+  await cluster.ctl('down', '-p', 'order');
+}, 90_000);
+
+it.each([['stop-first'], ['start-first']])(
+  'an update, %s, loses no request',
+  async (order) => {
+    cluster.write('site.yaml', site(`one-${order}`, `order: ${order}, monitor: 500ms`));
+    await cluster.ctl('up', '-f', 'site.yaml');
+    const load = new Load('node1', 'http://127.0.0.1:8080/'.replace('127.0.0.1', await addressOf('node2')), 6);
+    await pause(1_000);
+    let round = 0;
+    const began = Date.now();
+    // Three updates under load.
+    while (round < 3 && Date.now() - began < 120_000) {
+      cluster.write('site.yaml', site(`${order}-${++round}`, `order: ${order}, monitor: 500ms`));
+      const { code, stderr } = await cluster.tryCtl(['up', '-f', 'site.yaml']);
+      expect({ code, stderr }).toMatchObject({ code: 0 });
+    }
+    const { asked, failures } = await load.stop();
+    expect(failures).toEqual({});
+    expect(asked).toBeGreaterThan(1_000);
+    process.stderr.write(`${order}: ${asked} requests, ${round} updates, none lost\n`);
+  },
+  240_000,
+);
+
+async function addressOf(node: string): Promise<string> {
+  const nodes = await cluster.json<{ name: string; address: string }[]>('node', 'ls');
+  return nodes.find((n) => n.name === node)?.address ?? '';
+}
+
+it('an update that fails is rolled back, and up says so', async () => {
+  const bad = site('bad', 'order: start-first, monitor: 3s, failure_action: rollback').replace('httpd -f -p 80', 'false; exit 9; true');
+  cluster.write('site.yaml', site('good', 'monitor: 500ms'));
+  await cluster.ctl('up', '-f', 'site.yaml');
+  const good = (await rows('site')).map((r) => r.id).sort();
+  cluster.write('bad.yaml', bad);
+  const { code, stderr } = await cluster.tryCtl(['up', '-f', 'bad.yaml']);
+  expect({ code, stderr }).toMatchObject({ code: 1 });
+  expect(stderr).toMatch(/rolled back: site-web-1 failed: exited with code 9/);
+  expect((await rows('site')).map((r) => r.id).sort()).toEqual(good);
+}, 120_000);
+
+it('rollback goes back to what was before', async () => {
+  cluster.write('site.yaml', site('newer', 'monitor: 500ms'));
+  await cluster.ctl('up', '-f', 'site.yaml');
+  const { code, stderr } = await cluster.tryCtl(['rollback', 'site', 'web']);
+  expect({ code, stderr }).toMatchObject({ code: 0 });
+  const answer = cluster.onNode('node1', 'busybox', 'wget', '-q', '-O', '-', `http://${await addressOf('node3')}:8080/`);
+  expect(answer.stdout.trim()).toBe('good');
+}, 120_000);
