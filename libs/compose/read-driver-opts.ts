@@ -15,7 +15,6 @@ import {
 } from './context.js';
 import { quote, type Position } from './issue.js';
 import { nearest } from './nearest.js';
-import { NOT_YET } from './read-by-table.js';
 import { scalarAt } from './short-forms.js';
 
 /** RFC 791: every host takes datagrams of this size; the length field of an IP packet has 16 bits. */
@@ -26,8 +25,7 @@ type Take = (c: Context, field: Field, options: NetworkOptions) => void;
 
 interface Option {
   drivers: readonly NetworkDriver[];
-  /** Left out while Weft does not do it. */
-  take?: Take;
+  take: Take;
 }
 
 const ALL: readonly NetworkDriver[] = ['overlay', 'bridge', 'macvlan', 'ipvlan'];
@@ -59,7 +57,7 @@ export const DRIVER_OPTIONS: Readonly<Record<string, Option>> = {
   'com.docker.network.driver.mtu': mtu,
   ipv6_routed: { drivers: BRIDGED, take: (c, field, options) => void (options.ipv6Routed = readSwitch(c, field)) },
   encrypted: { drivers: ['overlay'], take: (c, field, options) => void (options.encrypted = readSwitch(c, field)) },
-  multicast: { drivers: ['overlay'] },
+  multicast: { drivers: ['overlay'], take: (c, field, options) => void (options.multicast = readSwitch(c, field)) },
   parent: { drivers: ['macvlan', 'ipvlan'], take: (c, field, options) => void (options.parent = readParent(c, field)) },
   macvlan_mode: {
     drivers: ['macvlan'],
@@ -90,7 +88,6 @@ export function readDriverOptions(c: Context, field: Field, driver: NetworkDrive
         `the driver ${driver} has no option ${quote(entry.key)}`,
         `it belongs to ${option.drivers.join(', ')}`,
       );
-    else if (!option.take) report(c, entry.at, entry.path, NOT_YET, 'leave the option out');
     else option.take(c, entry, options);
   }
   return options;

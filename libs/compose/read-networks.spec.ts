@@ -50,6 +50,12 @@ describe('a network of the file', () => {
     );
   });
 
+  it('floods multicast if it is an overlay that says so', () => {
+    expect(parse(file('{ driver_opts: { multicast: "true" } }')).networks['n']?.options).toEqual({ multicast: true });
+    expect(parse(file('{ driver_opts: { multicast: "false" } }')).networks['n']?.options).toEqual({ multicast: false });
+    expect(() => parse(file('{ driver_opts: { multicast: "some" } }'))).toThrow(/expected true or false/);
+  });
+
   it('is as before where nothing is said', () => {
     expect(parse(file('{}')).networks['n']).toEqual({ key: 'n', name: 'shop_n', driver: 'overlay', internal: false, labels: {} });
     expect(parse(file('{ ipam: { config: [{ subnet: 10.1.0.0/24 }] } }')).networks['n']).toMatchObject({ subnet: '10.1.0.0/24' });

@@ -3,8 +3,8 @@
  * a line with a control character is refused all the same, since a newline would be a command of its own.
  */
 import { WeftError } from '#base/errors.js';
-import type { ChildLink, FdbRow, Link, Route, Rule } from '#overlay/kernel-state.js';
-import { isChild, NODE_NAMESPACE } from '#overlay/kernel-state.js';
+import type { ChildLink, FdbRow, Link, Route, Rule, VxlanLink } from '#overlay/kernel-state.js';
+import { isChild, isForEverybody, NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import { ROUTE_PROTOCOL } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
 
@@ -106,7 +106,9 @@ function rawLines(o: Operation): Line[] {
     case 'removeNeighbour':
       return [{ text: `neigh del ${o.neighbour.address} dev ${o.neighbour.dev}` }];
     case 'putFdb':
-      return [{ text: `fdb replace ${rowText(o.row)}${o.row.vtep === undefined ? ' static' : ''}` }];
+      return [
+        { text: `fdb ${isForEverybody(o.row) ? 'append' : 'replace'} ${rowText(o.row)}${o.row.vtep === undefined ? ' static' : ''}` },
+      ];
     case 'removeFdb':
       return [{ text: `fdb del ${rowText(o.row)}` }];
     case 'putPeer':
@@ -194,7 +196,7 @@ function setLines(name: string, link: Link): Line[] {
     case 'vxlan':
       return [
         { text: `link set dev ${name} mtu ${link.mtu} master ${link.bridge}` },
-        { text: `link set dev ${name} type bridge_slave neigh_suppress on learning off` },
+        { text: `link set dev ${name} type bridge_slave neigh_suppress on learning off ${floodText(link)}` },
         { text: `link set dev ${name} up` },
       ];
     case 'veth':
@@ -206,6 +208,9 @@ function setLines(name: string, link: Link): Line[] {
       ];
   }
 }
+
+/** Without an all-zero row what is flooded goes nowhere; with one, only broadcast and multicast may. */
+const floodText = (link: VxlanLink): string => `flood ${link.multicast ? 'off' : 'on'} mcast_flood on bcast_flood on`;
 
 function ruleText(r: Rule): string {
   const mark = r.mark === undefined ? '' : ` fwmark ${r.mark}`;

@@ -109,7 +109,7 @@ export function isLossOf(event: KernelEvent, desired: KernelState | undefined): 
     case 'neighbour':
       return `${first} ${second}` in node.neighbours;
     case 'fdb':
-      return `${first} ${second} vxlan` in node.fdb || `${first} ${second} bridge` in node.fdb;
+      return Object.values(node.fdb).some((row) => row.dev === first && row.mac === second);
     case 'nft':
       return true;
   }

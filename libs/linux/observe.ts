@@ -37,7 +37,14 @@ const linkSchema = z.object({
         })
         .optional(),
       info_slave_data: z
-        .looseObject({ neigh_suppress: z.boolean().optional(), learning: z.boolean().optional(), hairpin: z.boolean().optional() })
+        .looseObject({
+          neigh_suppress: z.boolean().optional(),
+          learning: z.boolean().optional(),
+          hairpin: z.boolean().optional(),
+          flood: z.boolean().optional(),
+          mcast_flood: z.boolean().optional(),
+          bcast_flood: z.boolean().optional(),
+        })
         .optional(),
     })
     .optional(),
@@ -241,7 +248,9 @@ function nodeLink(l: SeenLink, node: Seen, tasks: ReadonlyMap<string, Seen>): Li
     const port = l.linkinfo?.info_slave_data;
     const suppress = port?.neigh_suppress === true && port.learning === false;
     const under = data?.link === undefined ? {} : { under: data.link };
-    return { kind, up, vni: data?.id ?? 0, port: data?.port ?? 0, local: data?.local ?? '', ...under, mtu: l.mtu, bridge, suppress };
+    const multicast = port?.flood === false && port.mcast_flood === true && port.bcast_flood === true ? { multicast: true as const } : {};
+    const ends = { vni: data?.id ?? 0, port: data?.port ?? 0, local: data?.local ?? '', ...under };
+    return { kind, up, ...ends, mtu: l.mtu, bridge, suppress, ...multicast };
   }
   if (kind === 'vlan') return { kind, up, parent: l.link ?? '', id: l.linkinfo?.info_data?.id ?? 0 };
   if (kind === 'veth')

@@ -3,7 +3,7 @@
  * hung on a removed one goes with it. The fake kernel is made of this, so a plan in a wrong order fails in a unit test.
  */
 import { WeftError } from '#base/errors.js';
-import type { KernelState, Link, NamespaceState } from './kernel-state.js';
+import type { KernelState, Link, NamespaceState, VxlanLink } from './kernel-state.js';
 import {
   addressKey,
   deviceOfSysctl,
@@ -190,7 +190,8 @@ function removeVethOf(state: KernelState, ns: string, name: string): void {
 function releasePorts(space: NamespaceState, bridge: string): void {
   for (const [name, link] of Object.entries(space.links)) {
     if (!('bridge' in link) || link.bridge !== bridge) continue;
-    space.links[name] = link.kind === 'vxlan' ? { ...link, bridge: '', suppress: false } : { ...link, bridge: '', hairpin: false };
+    space.links[name] =
+      link.kind === 'vxlan' ? { ...withoutFlags(link), bridge: '', suppress: false } : { ...link, bridge: '', hairpin: false };
     forgetPort(space, name);
   }
 }
@@ -213,4 +214,9 @@ function put<T>(table: Record<string, T>, key: string, value: T): void {
 function take<T>(table: Record<string, T>, key: string, refuse: Refuse): void {
   if (!(key in table)) refuse('it is not there');
   delete table[key];
+}
+
+function withoutFlags(link: VxlanLink): VxlanLink {
+  const { multicast: _, ...rest } = link;
+  return rest;
 }

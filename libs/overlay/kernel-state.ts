@@ -24,7 +24,7 @@ export interface NamespaceState {
   rules: Record<string, Rule>;
   /** Permanent neighbours, by `<dev> <address>`. */
   neighbours: Record<string, Neighbour>;
-  /** By `<dev> <mac> <vxlan|bridge>`. */
+  /** By `<dev> <mac> <vxlan|bridge>`; with the tunnel end behind it where the MAC is all zero. */
   fdb: Record<string, FdbRow>;
   /** WireGuard peers, by `<dev> <public key>`. */
   peers: Record<string, Peer>;
@@ -58,7 +58,7 @@ export interface BridgeLink {
   /** Bytes. */
   mtu: number;
 }
-/** Static VXLAN (RFC 7348): nothing is flooded, nothing is learned. */
+/** Static VXLAN (RFC 7348): nothing is learned, and nothing is flooded but on a multicast network. */
 export interface VxlanLink {
   kind: 'vxlan';
   up: boolean;
@@ -74,6 +74,8 @@ export interface VxlanLink {
   bridge: string;
   /** Port flags `neigh_suppress on learning off`. */
   suppress: boolean;
+  /** Port flags `flood off mcast_flood on bcast_flood on`: the network is multicast. */
+  multicast?: true;
 }
 /** IEEE 802.1Q: one VLAN of a device of the host. */
 export interface VlanLink {
@@ -172,7 +174,10 @@ export interface Neighbour {
   mac: string;
 }
 
-/** `vtep` set: behind that tunnel end (the VXLAN device's own table). Not set: behind this port of the bridge (static). */
+/**
+ * `vtep` set: behind that tunnel end (the VXLAN device's own table). Not set: behind this port of the bridge (static). The
+ * all-zero MAC stands for what no other row is for, and may have a row for each tunnel end.
+ */
 export interface FdbRow {
   dev: string;
   mac: string;
@@ -199,7 +204,10 @@ export const addressKey = (a: Address): string => `${a.dev} ${a.address}`;
 export const routeKey = (r: Route): string => `${r.table} ${r.destination}`;
 export const ruleKey = (r: Rule): string => (r.iif === undefined ? `${r.priority}` : `${r.priority} ${r.iif}`);
 export const neighbourKey = (n: Neighbour): string => `${n.dev} ${n.address}`;
-export const fdbKey = (f: FdbRow): string => `${f.dev} ${f.mac} ${f.vtep === undefined ? 'bridge' : 'vxlan'}`;
+export const fdbKey = (f: FdbRow): string =>
+  `${f.dev} ${f.mac} ${f.vtep === undefined ? 'bridge' : 'vxlan'}${isForEverybody(f) ? ` ${f.vtep}` : ''}`;
+/** A row of head-end replication. */
+export const isForEverybody = (f: FdbRow): boolean => f.mac === '00:00:00:00:00:00';
 
 export const peerKey = (p: Peer): string => `${p.dev} ${p.publicKey}`;
 

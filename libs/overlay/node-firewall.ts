@@ -10,6 +10,7 @@ import { DNS_PORT } from '#model/ports.js';
 import { SERVICE_ADDRESS, type WiredTask } from './child-network.js';
 import type { Mesh } from './mesh.js';
 import { meshChains, meshSets } from './mesh.js';
+import { floodGuard } from './multicast.js';
 import { bridgeName, serviceWireName } from './names.js';
 import { subnets4 } from './network-view.js';
 import type { NftChain, NftRule, NftSet } from './nft-text.js';
@@ -71,7 +72,7 @@ export function firewallTable(input: FirewallInput): string {
 }
 
 /** `table bridge weft`: a frame of a task carries the task's own MAC and address, in IPv4 and in ARP, or goes nowhere. */
-export function portGuardTable(ports: readonly LocalPort[]): string {
+export function portGuardTable(ports: readonly LocalPort[], networks: readonly NetworkView[] = []): string {
   const six = ports.flatMap(({ veth, mac, ipv6 }) => (ipv6 === undefined ? [] : [{ veth, mac, ipv6 }]));
   const own: NftSet = {
     name: 'own',
@@ -97,6 +98,7 @@ export function portGuardTable(ports: readonly LocalPort[]): string {
           rule('counter drop', 'spoofed, or of another protocol'),
         ],
       },
+      ...floodGuard(networks),
     ],
   );
 }

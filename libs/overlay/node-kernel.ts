@@ -26,6 +26,7 @@ import {
   vxlanName,
 } from './names.js';
 import { ipv6Of, prefixOf, subnets4 } from './network-view.js';
+import { floodRows, isMulticast } from './multicast.js';
 import { tableText } from './nft-text.js';
 import { bridgeAddresses6, connectedRoutes6, neighbours6, sysctls6 } from './node-ipv6.js';
 import { firewallTable, portGuardTable } from './node-firewall.js';
@@ -210,6 +211,7 @@ function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceSta
           { dev: vxlanName(network.vni), mac: endpoint.mac, ...end },
           { dev: vxlanName(network.vni), mac: endpoint.mac },
         ]),
+        ...networks.flatMap((n) => flooded(n, scene)),
         ...mesh.fdb,
       ],
       fdbKey,
@@ -265,6 +267,13 @@ function endOf(network: NetworkView, node: { id: string; address: string }, { tu
   return vtep === undefined ? undefined : { vtep, via: tunnel?.dev };
 }
 
+/** To every other node with a task on the network. */
+function flooded(n: NetworkView, scene: Scene): FdbRow[] {
+  const { host, index } = scene;
+  const others = (index.endpoints.get(n.id) ?? []).filter((e) => e.nodeId !== host.nodeId && e.vtep !== host.address);
+  return floodRows(n, others, (node) => endOf(n, node, scene));
+}
+
 function networkLinks(n: NetworkView, { view, host, tunnel }: Scene): [string, Link][] {
   const bridge: [string, Link] = [bridgeName(n.vni), { kind: 'bridge', up: true, mac: bridgeMac(n, view, host), mtu: n.mtu }];
   if (n.driver !== 'overlay') return [bridge];
@@ -278,6 +287,7 @@ function networkLinks(n: NetworkView, { view, host, tunnel }: Scene): [string, L
     mtu: n.mtu,
     bridge: bridgeName(n.vni),
     suppress: true,
+    ...(isMulticast(n) ? { multicast: true } : {}),
   };
   return [bridge, [vxlanName(n.vni), link]];
 }
@@ -370,7 +380,7 @@ function nodeTables(
       tunnelEnd: tunnel?.local,
       guardedTcpPorts: view.settings.guardedTcpPorts,
     }),
-    [PORT_GUARD_TABLE]: portGuardTable(ports),
+    [PORT_GUARD_TABLE]: portGuardTable(ports, [...index.networks.values()]),
     [NODE_VIP_TABLE]: tableText(vipSets(NODE_VIP_TABLE), vipChains(NODE_VIP_TABLE)),
     ...(six ? { [NODE_VIP_TABLE6]: tableText(vipSets(NODE_VIP_TABLE6), vipChains(NODE_VIP_TABLE6)) } : {}),
     ...(onDevices === undefined ? {} : { [MESH_TABLE]: onDevices }),
