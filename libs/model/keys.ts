@@ -22,6 +22,7 @@ export const keys = {
   nodeAddress: (networkId: string, nodeId: string) => `${ROOT}node-addresses/${networkId}/${nodeId}`,
   connection: (stack: string, service: string, slot: number | undefined, networkId: string) =>
     `${ROOT}connections/${stack}/${service}/${slot ?? 'all'}/${networkId}`,
+  connectionsOf: (stack: string) => `${ROOT}connections/${stack}/`,
   task: (id: string) => `${ROOT}tasks/${id}`,
   /** At most one live task a slot and node-independent: created with the task, deleted with it. */
   slot: (stack: string, service: string, slot: number) => `${ROOT}slots/${stack}/${service}/${slot}`,

@@ -37,6 +37,29 @@ export function checkAddresses(state: ClusterState, stack: Stack, networks: Read
   }
 }
 
+/** One network of one service, or of one of its tasks, besides what its file says. */
+export interface FixedTarget {
+  stack: string;
+  service: Service;
+  slot?: number;
+}
+
+/** The static addresses of a connection that a command makes. @throws BAD_VALUE */
+export function checkFixed(state: ClusterState, { stack, service, slot }: FixedTarget, network: Network, { ipv4, ipv6 }: Attachment): void {
+  const owner = serviceKey(stack, service.name);
+  for (const address of [ipv4, ipv6]) {
+    if (address === undefined) continue;
+    checkAlone(slot === undefined ? service : { ...service, replicas: 1 }, address);
+    checkPlace(service.name, network, address);
+    const declared = declaredAddresses(state).get(network.id)?.get(address);
+    if (declared !== undefined && declared !== owner)
+      throw refuse(service.name, address, `service ${declared} declares it on network ${network.name} too`);
+    const lease = state.leases.get(network.id)?.get(address);
+    if (lease && lease.restsUntil === undefined)
+      throw refuse(service.name, address, `${holderOf(state, lease)} holds it on network ${network.name}`);
+  }
+}
+
 /** An address has one owner: a service that may have two tasks at a time cannot declare one. */
 function checkAlone(service: Service, what: string): void {
   const hint = 'Let Weft choose the addresses, or run one task, stopped before its successor starts.';

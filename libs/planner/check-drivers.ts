@@ -20,6 +20,26 @@ export function checkDrivers(state: ClusterState, stack: Stack, networks: Readon
   for (const service of Object.values(stack.services)) checkDoor(service, networks);
 }
 
+/** A network that a command adds to a service. @throws BAD_VALUE */
+export function checkDriver(state: ClusterState, network: Network, stack: string, service: Service): void {
+  if (isChildDriver(network)) {
+    checkParent(state, network, [service]);
+    for (const task of state.tasksOfService(stack, service.name)) {
+      const node = state.nodes.get(task.nodeId);
+      const lack = node && lackOf(state, node, network);
+      if (lack !== undefined)
+        throw new WeftError('BAD_VALUE', { what: `task ${task.name} cannot be on network ${network.name} (${network.driver})`, why: lack });
+    }
+  }
+  if (network.driver === 'bridge') checkMeeting(state, network, [...usersNow(state, network), service]);
+}
+
+/** The services that have tasks on a network. */
+function usersNow(state: ClusterState, network: Network): Service[] {
+  const users = state.tasksOfNetwork(network.id).map((t) => state.stacks.get(t.stack)?.spec.services[t.service]);
+  return [...new Set(users.filter((s) => s !== undefined))];
+}
+
 /** Some node must be able to; which ones are is the scheduler's to know. */
 function checkParent(state: ClusterState, network: Network, users: readonly Service[]): void {
   checkSharedParent(state, network);

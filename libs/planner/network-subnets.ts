@@ -1,8 +1,9 @@
 /** The subnets of a network of either family, what was wished of them, and the addresses in them that are spoken for. */
 import { addressToNumber, familyOf, numberToAddress, parseSubnet, type Family, type Subnet } from '#base/ip.js';
 import type { Network } from '#model/network.js';
-import type { NetworkWish, SubnetWish } from '#model/stack.js';
+import type { Attachment, NetworkWish, SubnetWish } from '#model/stack.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
+import { connectionsOf } from './connections.js';
 
 /** One subnet of a network; of either family. */
 export interface NetworkSubnet {
@@ -89,21 +90,25 @@ export function keptAddresses(network: Subnets): Map<string, string> {
 /** Network id → address → `stack/service`. */
 export type DeclaredAddresses = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
-/** What stacks declared as static, also of services that do not run. */
+/** What stacks declared as static, or a command gave to a service, also of services that do not run. */
 export function declaredAddresses(state: ClusterState): DeclaredAddresses {
   const declared = new Map<string, Map<string, string>>();
+  const note = (id: string, { ipv4, ipv6 }: Attachment, owner: string): void => {
+    for (const address of [ipv4, ipv6]) {
+      if (address === undefined) continue;
+      const row = declared.get(id) ?? new Map<string, string>();
+      declared.set(id, row.set(address, owner));
+    }
+  };
   for (const { spec } of state.stacks.values()) {
     for (const service of Object.values(spec.services)) {
       for (const [key, attachment] of Object.entries(service.networks)) {
         const id = state.networkNames.get(spec.networks[key]?.name ?? '');
-        if (id === undefined) continue;
-        for (const address of [attachment.ipv4, attachment.ipv6]) {
-          if (address === undefined) continue;
-          const row = declared.get(id) ?? new Map<string, string>();
-          declared.set(id, row.set(address, serviceKey(spec.name, service.name)));
-        }
+        if (id !== undefined) note(id, attachment, serviceKey(spec.name, service.name));
       }
     }
+    for (const c of connectionsOf(state, spec.name))
+      if (!c.off && spec.services[c.service]) note(c.networkId, c.attachment, serviceKey(spec.name, c.service));
   }
   return declared;
 }

@@ -327,6 +327,8 @@ function placesFor(
   ready: readonly Node[],
   shared: SharedNamespace | undefined,
 ): readonly Node[] | string {
+  const waited = linkAwaited(state, wish);
+  if (waited !== undefined) return `it waits for service ${waited}, to be on its node: a link on the default bridge ends there`;
   const beside = shared?.nodeId ?? linkedNode(state, wish);
   if (beside === undefined) return fitting(state, ready, wish.endpoints);
   if (!ready.some((n) => n.id === beside)) return `it has to be on node ${state.nodes.get(beside)?.name ?? beside}, which takes none now`;
@@ -337,8 +339,24 @@ function placesFor(
   );
 }
 
+/** A service to be linked to that has no task yet, and will have one. Two that are linked to each other do not wait. */
+function linkAwaited(state: ClusterState, { stack, service }: SlotWish): string | undefined {
+  if (service.networkMode?.kind !== 'bridge' || linkedNode(state, { stack, service }) !== undefined) return undefined;
+  const services = state.stacks.get(stack)?.spec.services ?? {};
+  const seen = new Set<string>();
+  const collect = (name: string): void => {
+    if (seen.has(name)) return;
+    seen.add(name);
+    for (const link of services[name]?.links ?? []) if (link.service !== undefined) collect(link.service);
+  };
+  const next = (service.links ?? []).flatMap((l) => l.service ?? []).find((name) => (services[name]?.replicas ?? 0) > 0);
+  if (next === undefined) return undefined;
+  collect(next);
+  return seen.has(service.name) ? undefined : next;
+}
+
 /** On Docker's default bridge a link reaches the tasks of the same node only. */
-function linkedNode(state: ClusterState, { stack, service }: SlotWish): string | undefined {
+function linkedNode(state: ClusterState, { stack, service }: Pick<SlotWish, 'stack' | 'service'>): string | undefined {
   if (service.networkMode?.kind !== 'bridge') return undefined;
   const targets = (service.links ?? []).flatMap((l) => (l.service === undefined ? [] : state.tasksOfService(stack, l.service)));
   return targets.find((t) => t.desired === 'run')?.nodeId;

@@ -1,10 +1,11 @@
 /** What nobody needs any more: rested leases, empty networks, removed stacks, stale records. Nothing a task uses goes. */
 import { encode } from '#model/codec.js';
 import { keys, ROOT, splitKey } from '#model/keys.js';
-import type { Network } from '#model/network.js';
+import type { Network, Vip } from '#model/network.js';
 import { addressesOf, restingLease } from './allocate.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
-import { isOn, usersOf } from './network-users.js';
+import { forget, isOn, staleConnections } from './connections.js';
+import { usersOf } from './network-users.js';
 import { forgetHistory } from './slot-history.js';
 import type { Unit } from './transaction.js';
 
@@ -15,7 +16,7 @@ export function planCleanup(state: ClusterState, now: number): Unit[] {
   const always = [...restedLeases(state, now), ...orphans(state), ...forgetHistory(state), ...expiredTokens(state, now)];
   // A task that cannot be read may use any network and address.
   if (hasUnreadable(state, 'tasks')) return always;
-  return [...removedStacks(state), ...unusedNodeAddresses(state, now), ...unusedVips(state, now), ...always];
+  return [...removedStacks(state), ...unusedConnections(state), ...unusedNodeAddresses(state, now), ...unusedVips(state, now), ...always];
 }
 
 const hasUnreadable = (state: ClusterState, collection: string): boolean =>
@@ -87,6 +88,10 @@ function removedStacks(state: ClusterState): Unit[] {
   return units;
 }
 
+function unusedConnections(state: ClusterState): Unit[] {
+  return staleConnections(state).map((c) => ({ what: `forget a connection of ${c.stack}/${c.service}`, ...forget(state, [c]) }));
+}
+
 function unusedNodeAddresses(state: ClusterState, now: number): Unit[] {
   const units: Unit[] = [];
   for (const [networkId, row] of state.nodeAddresses) {
@@ -114,9 +119,9 @@ function unusedVips(state: ClusterState, now: number): Unit[] {
       const record = state.stacks.get(vip.stack);
       const network = state.networks.get(networkId);
       if (network === undefined) continue;
-      const wanted = record ? isOn(record.spec, vip.service, network.name) : state.revisionOf(keys.stack(vip.stack)) > 0;
+      const wanted = record ? isOn(state, record.spec, vip.service, network) : state.revisionOf(keys.stack(vip.stack)) > 0;
       const isRoundRobin = record?.spec.services[vip.service]?.endpointMode === 'dnsrr';
-      if (!isRoundRobin && (wanted || state.tasksOfService(vip.stack, vip.service).length > 0)) continue;
+      if (!isRoundRobin && (wanted || hasTasks(state, vip))) continue;
       const key = keys.vip(networkId, vip.stack, vip.service);
       units.push({
         what: `release the VIP of ${vip.stack}/${vip.service}`,
@@ -133,6 +138,9 @@ function unusedVips(state: ClusterState, now: number): Unit[] {
   }
   return units;
 }
+
+const hasTasks = (state: ClusterState, { networkId, stack, service }: Vip): boolean =>
+  state.tasksOfService(stack, service).some((t) => t.endpoints.some((e) => e.networkId === networkId));
 
 function restedLeases(state: ClusterState, now: number): Unit[] {
   const units: Unit[] = [];

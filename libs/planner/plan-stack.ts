@@ -2,11 +2,13 @@
 import { WeftError } from '#base/errors.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
+import type { Connection } from '#model/network.js';
 import type { NetworkWish, Service, Stack, StackRecord } from '#model/stack.js';
 import { checkAddresses } from './check-addresses.js';
 import { checkDrivers } from './check-drivers.js';
 import { checkPorts, choosePorts } from './check-ports.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
+import { connectionsOf, forget, keyOfConnection, saidAgain } from './connections.js';
 import { checkDependencies } from './dependencies.js';
 import { dropped, planNetworks, type NetworksPlan } from './plan-networks.js';
 import type { PlanStep } from './plan-step.js';
@@ -44,7 +46,10 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
   const networks = planNetworks(state, stack, newId, now);
   checkAddresses(state, stack, networks.networks);
   checkDrivers(state, stack, networks.networks);
-  const steps = [...networks.steps, ...serviceSteps(stack, record, networks), ...volumeSteps(stack, record)];
+  const said = saidAgain(state, stack, record?.removing ?? false);
+  const steps = [...networks.steps, ...serviceSteps(stack, record, networks, said), ...volumeSteps(stack, record)];
+  const forgotten = forget(state, said);
+  const moved = moveConnections(state, networks, said);
   const changed = record === undefined || record.removing || !sameValue(record.spec, stack);
   const generation = (record?.generation ?? 0) + (changed ? 1 : 0);
   const previous = previousOf(stack, record);
@@ -55,10 +60,10 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
     baseGeneration: record?.generation ?? 0,
     generation,
     stack,
-    compares: [{ key: stackKey, modRevision: state.revisionOf(stackKey) }, ...networks.compares],
+    compares: [{ key: stackKey, modRevision: state.revisionOf(stackKey) }, ...networks.compares, ...forgotten.compares, ...moved.compares],
     writes:
-      changed || networks.writes.length > 0 || ended.length > 0
-        ? [{ put: stackKey, value: encode(next) }, ...networks.writes, ...ended]
+      changed || networks.writes.length > 0 || ended.length > 0 || said.length > 0
+        ? [{ put: stackKey, value: encode(next) }, ...networks.writes, ...ended, ...forgotten.writes, ...moved.writes]
         : [],
   };
 }
@@ -80,6 +85,24 @@ const endedUpdates = (state: ClusterState, stack: Stack): Write[] =>
     const update = state.updates.get(serviceKey(stack.name, name));
     return update?.state === 'paused' || update?.state === 'rolled-back' ? [{ delete: keys.update(stack.name, name) }] : [];
   });
+
+/** Who was connected to a network that is made anew is connected to the new one. */
+function moveConnections(state: ClusterState, networks: NetworksPlan, said: readonly Connection[]): Pick<StackPlan, 'compares' | 'writes'> {
+  const successors = new Map<string, string>();
+  for (const key of networks.recreated) {
+    const next = networks.networks.get(key);
+    const before = state.networkNames.get(next?.name ?? '');
+    if (next && before !== undefined) successors.set(before, next.id);
+  }
+  const all = [...state.connections.keys()].flatMap((stack) => connectionsOf(state, stack));
+  const moving = all.filter((c) => successors.has(c.networkId) && !said.includes(c));
+  const gone = forget(state, moving);
+  const come = moving.map((c): Write => {
+    const next = { ...c, networkId: successors.get(c.networkId) ?? c.networkId };
+    return { put: keyOfConnection(next), value: encode(next) };
+  });
+  return { compares: gone.compares, writes: [...gone.writes, ...come] };
+}
 
 /** An `up` that asked nobody what a tag means keeps the digest it meant last time. */
 function keepDigests(wanted: Stack, record: StackRecord | undefined): Stack {
@@ -109,11 +132,19 @@ function checkNodes(state: ClusterState, stack: Stack): void {
 }
 
 /** The steps of a change that leaves the networks as they are. */
-export const stackChange = (stack: Stack, record: StackRecord): PlanStep[] => serviceSteps(stack, record, { recreated: new Set() });
+export const stackChange = (stack: Stack, record: StackRecord): PlanStep[] => serviceSteps(stack, record, { recreated: new Set() }, []);
 
-function serviceSteps(stack: Stack, record: StackRecord | undefined, networks: Pick<NetworksPlan, 'recreated'>): PlanStep[] {
+function serviceSteps(
+  stack: Stack,
+  record: StackRecord | undefined,
+  networks: Pick<NetworksPlan, 'recreated'>,
+  said: readonly Connection[],
+): PlanStep[] {
   const before = record && !record.removing ? record.spec.services : {};
-  const steps = Object.values(stack.services).map((service) => serviceStep(service, before[service.name], networks));
+  const steps = Object.values(stack.services).map((service) => {
+    const again = said.some((c) => c.service === service.name);
+    return serviceStep(service, before[service.name], networks, again);
+  });
   markDependents(stack, steps);
   for (const name of Object.keys(before)) {
     if (!stack.services[name]) steps.push({ action: 'remove', kind: 'service', name, details: ['no longer in the file'] });
@@ -136,7 +167,7 @@ function markDependents(stack: Stack, steps: PlanStep[]): void {
   for (const name of byName.keys()) isRecreated(name);
 }
 
-function serviceStep(service: Service, before: Service | undefined, networks: Pick<NetworksPlan, 'recreated'>): PlanStep {
+function serviceStep(service: Service, before: Service | undefined, networks: Pick<NetworksPlan, 'recreated'>, again: boolean): PlanStep {
   const step = { kind: 'service' as const, name: service.name };
   if (!before) return { ...step, action: 'create', details: [`${service.replicas} × ${service.container.image}`] };
   const replicas = before.replicas === service.replicas ? [] : [`replicas: ${before.replicas} → ${service.replicas}`];
@@ -144,6 +175,7 @@ function serviceStep(service: Service, before: Service | undefined, networks: Pi
   const light = [
     ...(sameValue(before.ports, service.ports) ? [] : [`ports: ${showPorts(before)} → ${showPorts(service)}`]),
     ...(sameValue(before.networks, service.networks) ? [] : [`networks: ${showNetworks(before)} → ${showNetworks(service)}`]),
+    ...(again ? ['networks: as the file says, and not as `ctl network` said'] : []),
     ...(sameValue(before.links ?? [], service.links ?? []) ? [] : ['links changed']),
     ...Object.keys(service.networks)
       .filter((key) => networks.recreated.has(key))
@@ -257,7 +289,7 @@ export function planRemoval(state: ClusterState, name: string, now: number): Omi
   return {
     steps,
     compares: [{ key, modRevision: state.revisionOf(key) }],
-    writes: [{ put: key, value: encode({ ...record, removing: true, updatedAt: now }) }],
+    writes: [{ put: key, value: encode({ ...record, removing: true, updatedAt: now }) }, { deletePrefix: keys.connectionsOf(name) }],
   };
 }
 

@@ -4,6 +4,7 @@ import type { Attachment, Service } from '#model/stack.js';
 import { isChildDriver } from './child-drivers.js';
 import { defaultBridge } from './default-bridge.js';
 import type { ClusterState } from './cluster-state.js';
+import { connectionsOfSlot } from './connections.js';
 
 export interface WantedEndpoint {
   network: Network;
@@ -39,9 +40,9 @@ export function wantedEndpoints(
     if (!network) return `network ${key} is not there`;
     wanted.set(network.id, { network, attachment });
   }
-  for (const c of state.connections.get(stack)?.values() ?? []) {
+  for (const c of connectionsOfSlot(state, stack, service.name, slot)) {
     const network = state.networks.get(c.networkId);
-    if (c.service !== service.name || (c.slot !== undefined && c.slot !== slot) || !network) continue;
+    if (!network) continue;
     if (c.off) wanted.delete(network.id);
     else wanted.set(network.id, { network, attachment: c.attachment });
   }

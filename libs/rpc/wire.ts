@@ -9,7 +9,7 @@ import { check } from '#model/codec.js';
 import { networkSchema, type Network } from '#model/network.js';
 import { nodeFactsSchema, nodeSchema, type Node, type NodeFacts } from '#model/node.js';
 import { resourceSchema, viewDeltaSchema, viewSnapshotSchema, type Resource, type ViewDelta, type ViewSnapshot } from '#model/node-view.js';
-import { networkWishSchema, stackSchema, type NetworkWish, type Stack } from '#model/stack.js';
+import { attachmentSchema, networkWishSchema, stackSchema, type Attachment, type NetworkWish, type Stack } from '#model/stack.js';
 import { taskStatusSchema, type Task, type TaskStatus } from '#model/task.js';
 import type * as hub from './gen/weft/v1/agent_hub.js';
 import * as wire from './gen/weft/v1/types.js';
@@ -74,6 +74,8 @@ export const networkToWire = (value: Network): wire.Network => ({
 });
 export const networkWishToWire = toDocument;
 export const networkWishFromWire = (message: Document): NetworkWish => fromDocument(networkWishSchema, message, 'network');
+export const attachmentToWire = toDocument;
+export const attachmentFromWire = (message: Document): Attachment => fromDocument(attachmentSchema, message, 'connection');
 export const networkFromWire: (message: wire.Network | undefined, where?: string) => Network = network.fromWire;
 
 const resourceFromWire = (message: wire.Resource): Resource => fromDocument(resourceSchema, message, 'resource');

@@ -49,6 +49,8 @@ export function apiImplementation({ follower, stacks, nodes, networks, images, l
     createNetwork: unary<m.CreateNetworkRequest, m.CreateNetworkResponse>(ADMIN, networks.create),
     updateNetwork: unary<m.UpdateNetworkRequest, m.UpdateNetworkResponse>(ADMIN, networks.update),
     removeNetwork: unary<m.RemoveNetworkRequest, m.RemoveNetworkResponse>(ADMIN, networks.remove),
+    connectNetwork: unary<m.ConnectNetworkRequest, m.ConnectNetworkResponse>(ADMIN, networks.connect),
+    disconnectNetwork: unary<m.DisconnectNetworkRequest, m.DisconnectNetworkResponse>(ADMIN, networks.disconnect),
     checkNetworks: unary<m.CheckNetworksRequest, m.CheckNetworksResponse>(ADMIN, networks.check),
     listImages: unary<m.ListImagesRequest, m.ListImagesResponse>(ADMIN, images.list),
     loadImage: bidi<m.LoadImageRequest, m.ImageProgress>(ADMIN, (requests, _peer, signal) => images.load(requests, signal)),

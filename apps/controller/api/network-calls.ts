@@ -1,22 +1,28 @@
-/** Networks of their own: create, enlarge, remove; and the check that every address has one owner. */
+/** Networks of their own: create, enlarge, remove; who is on a network while it runs; and the check that every address has one owner. */
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import { canonicalSubnet } from '#base/ip.js';
 import { checkLeases } from '#planner/check-leases.js';
+import { planConnect, planDisconnect, type ConnectionTarget } from '#planner/connection-verbs.js';
 import { planNetworkCreation, planNetworkGrowth, planNetworkRemoval, type NetworkVerbPlan } from '#planner/network-verbs.js';
 import type {
   CheckNetworksResponse,
+  ConnectNetworkRequest,
+  ConnectNetworkResponse,
   CreateNetworkRequest,
   CreateNetworkResponse,
+  DisconnectNetworkRequest,
+  DisconnectNetworkResponse,
   RemoveNetworkRequest,
   RemoveNetworkResponse,
   UpdateNetworkRequest,
   UpdateNetworkResponse,
 } from '#rpc/gen/weft/v1/api.js';
-import { networkToWire, networkWishFromWire } from '#rpc/wire.js';
+import { attachmentFromWire, networkToWire, networkWishFromWire } from '#rpc/wire.js';
 import type { Store } from '#store/store.js';
 import type { ClusterFollower } from '../cluster/follower.js';
+import { findTask } from './find-tasks.js';
 
 /** Something unrelated changed what a plan was made on: plan again so many times. */
 const TRIES = 5;
@@ -51,13 +57,44 @@ export class NetworkCalls {
     return {};
   };
 
+  connect = async (request: ConnectNetworkRequest): Promise<ConnectNetworkResponse> => {
+    const attachment = attachmentFromWire(request);
+    const target = this.#target(request.target);
+    await this.#carryOut(request.network, () => planConnect(this.#follower.model, target, request.network, attachment));
+    return { tasks: this.#tasksOf(target) };
+  };
+
+  disconnect = async (request: DisconnectNetworkRequest): Promise<DisconnectNetworkResponse> => {
+    const target = this.#target(request.target);
+    await this.#carryOut(request.network, () => planDisconnect(this.#follower.model, target, request.network));
+    return { tasks: this.#tasksOf(target) };
+  };
+
+  /** `stack/service`, or a task. @throws NOT_FOUND, BAD_VALUE */
+  #target(text: string): ConnectionTarget {
+    this.#follower.requireCurrent();
+    const [stack = '', service, ...rest] = text.split('/');
+    if (rest.length > 0) throw new WeftError('BAD_VALUE', `${JSON.stringify(text.slice(0, 128))} is neither STACK/SERVICE nor a task`);
+    if (service !== undefined) return { stack, service };
+    const task = findTask(this.#follower.model, text);
+    return { stack: task.stack, service: task.service, slot: task.slot };
+  }
+
+  #tasksOf({ stack, service, slot }: ConnectionTarget): string[] {
+    const tasks = this.#follower.model.tasksOfService(stack, service);
+    return tasks
+      .filter((t) => slot === undefined || t.slot === slot)
+      .map((t) => t.name)
+      .sort();
+  }
+
   check = async (): Promise<CheckNetworksResponse> => {
     this.#follower.requireCurrent();
     return { ...checkLeases(this.#follower.model), unasked: [] };
   };
 
   /** @throws CONFLICT, OUTCOME_UNKNOWN, STORE, and what `plan` throws */
-  async #carryOut(name: string, plan: () => NetworkVerbPlan): Promise<NetworkVerbPlan> {
+  async #carryOut<P extends Pick<NetworkVerbPlan, 'compares' | 'writes'>>(name: string, plan: () => P): Promise<P> {
     for (let attempt = 0; attempt < TRIES; attempt++) {
       this.#follower.requireCurrent();
       const planned = plan();

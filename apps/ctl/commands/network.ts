@@ -14,6 +14,7 @@ import {
   networkRow,
   subnetColumns,
 } from '../render/networks.js';
+import { connectCommand, disconnectCommand } from './network-connect.js';
 import { createCommand, rmCommand, updateCommand } from './network-verbs.js';
 import { json, listing, table } from '../render/table.js';
 import { print, say, type Shell } from '../shell.js';
@@ -26,6 +27,8 @@ export function networkCommand(shell: Shell): Command {
     .addCommand(createCommand(shell))
     .addCommand(updateCommand(shell))
     .addCommand(rmCommand(shell))
+    .addCommand(connectCommand(shell))
+    .addCommand(disconnectCommand(shell))
     .addCommand(fsckCommand(shell));
 }
 
