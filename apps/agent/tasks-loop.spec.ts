@@ -4,6 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { systemClock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import { silentLog } from '#base/log.js';
+import { HEALTH_TRANSITIONS, isTransition, TASK_TRANSITIONS } from '#model/task-life.js';
 import type { Task } from '#model/task.js';
 import { applySnapshot } from '#model/view-state.js';
 import { FakeRuntime } from '#runtime/fake-runtime.js';
@@ -14,7 +15,7 @@ import { Ledger } from './ledger.js';
 import { sweep } from './loops/cleaning.js';
 import { TasksLoop } from './loops/tasks.js';
 import { handClock, makeSnapshot, makeTask, NODE_ID, until, withTempDir } from './spec-kit.js';
-import { StatusBoard } from './status-board.js';
+import { StatusBoard, type StatusUpdate } from './status-board.js';
 import { TaskRunner } from './task-runner.js';
 import { turns } from './turns.js';
 
@@ -47,11 +48,26 @@ interface Rig {
 
 let revision = 1;
 
+/** Everything that every task of this file ever says has to be a step of the tables in libs/model. */
+const strangeSteps: string[] = [];
+class WatchedBoard extends StatusBoard {
+  override set(update: StatusUpdate): void {
+    const before = this.get(update.taskId);
+    const [from, to] = [before?.state ?? null, update.state];
+    if (!isTransition(TASK_TRANSITIONS, from, to)) strangeSteps.push(`${from} → ${to}: ${update.message}`);
+    const ranOn = from === 'running' && to === 'running' && before?.startedAt === update.startedAt;
+    if (ranOn && !isTransition(HEALTH_TRANSITIONS, before?.health ?? null, update.health ?? null))
+      strangeSteps.push(`health ${before?.health} → ${update.health}`);
+    super.set(update);
+  }
+}
+afterEach(() => expect(strangeSteps.splice(0)).toEqual([]));
+
 async function makeRig(dir: string, runtime: FakeRuntime): Promise<Rig> {
   const paths = layout(dir, join(dir, 'run'));
   const store = await DesiredStore.open(dir, silentLog);
   const ledger = await Ledger.open(dir, silentLog);
-  const board = new StatusBoard(NODE_ID, systemClock);
+  const board = new WatchedBoard(NODE_ID, systemClock);
   const keeper = new FakeKeeper();
   const network = { ready: async (taskId: string) => `/run/netns/${taskId}` };
   const confirmed = { is: true };
