@@ -3,11 +3,14 @@
  * veth to the developer's shell and masquerading towards the outside. Everything is made if it is missing, so that
  * `ctl dev up` can be run again.
  */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { run } from '#linux/runner.js';
 import type { DevLayout, DevNode } from './layout.js';
 
 const FORWARDING = '/proc/sys/net/ipv4/ip_forward';
+/** In the directory of a cluster: what that was before. */
+const BEFORE = 'ip_forward.before';
 
 const ip = (...args: string[]) => run(['ip', ...args]);
 const ipBatch = (netns: string | undefined, lines: string[]) =>
@@ -61,7 +64,7 @@ async function makeNode(l: DevLayout, node: DevNode): Promise<void> {
 async function makeNat(l: DevLayout): Promise<void> {
   const before = readFileSync(FORWARDING, 'utf8').trim();
   if (before === '0') {
-    writeFileSync(`${l.dir}/ip_forward.before`, before);
+    writeFileSync(join(l.dir, BEFORE), before);
     writeFileSync(FORWARDING, '1');
   }
   const table = [
@@ -97,9 +100,15 @@ export async function removeLan(l: DevLayout, taskNamespaces: string[]): Promise
       undefined,
       doomed.map((name) => `netns del ${name}`),
     );
-  try {
-    writeFileSync(FORWARDING, readFileSync(`${l.dir}/ip_forward.before`, 'utf8'));
-  } catch {
-    // Forwarding was on before: it stays.
-  }
+  restoreForwarding(l);
+}
+
+/** Forwarding was off before the first cluster came, and is off again after the last one: one that stays inherits the note. */
+function restoreForwarding(l: DevLayout): void {
+  const note = join(l.dir, BEFORE);
+  if (!existsSync(note)) return;
+  const home = dirname(l.dir);
+  const heir = readdirSync(home).find((name) => join(home, name) !== l.dir && existsSync(join(home, name, 'layout.json')));
+  if (heir === undefined) writeFileSync(FORWARDING, readFileSync(note, 'utf8'));
+  else renameSync(note, join(home, heir, BEFORE));
 }
