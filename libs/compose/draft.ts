@@ -47,6 +47,8 @@ export interface ServiceDraft {
   networks: Map<string, Attachment>;
   networkMode?: PlacedMode;
   links?: Link[];
+  /** Of the first interface, and where it is said. */
+  mac?: { text: string; at: Position; path: string };
   ports: PlacedPort[];
   /** Of the service as a whole, not of its containers. */
   traits: Pick<Service, 'endpointMode' | 'affinity' | 'drainMs' | 'dnsTtlSeconds' | 'expose' | 'labels'>;

@@ -295,7 +295,7 @@ export const SERVICE = object('a service', {
   mem_reservation: [bytes, later],
   memswap_limit: [bytes, later],
   mem_swappiness: [bytes, later],
-  mac_address: [string, later],
+  mac_address: [string, honoured],
   models: [
     map('a model', object('a model of a service', { endpoint_var: [string, MODELS], model_var: [string, MODELS] }, { nullable: true }), {
       says: 'a list or a map of models',

@@ -100,6 +100,37 @@ describe('how a service is on a network', () => {
   });
 });
 
+describe('mac_address of a service', () => {
+  const web = (...lines: string[]) =>
+    ['networks: { front: {}, back: {} }', 'services:', '  web:', '    image: busybox', ...lines.map((l) => `    ${l}`)].join('\n');
+
+  it('is that of its first interface', () => {
+    const macs = (...lines: string[]) =>
+      Object.entries(parse(web('mac_address: 02-42-AC-11-00-09', ...lines)).services['web']?.networks ?? {}).map(([k, a]) => [k, a.mac]);
+    expect(macs()).toEqual([['default', '02:42:ac:11:00:09']]);
+    expect(macs('networks: [front, back]')).toEqual(
+      expect.arrayContaining([
+        ['back', '02:42:ac:11:00:09'],
+        ['front', undefined],
+      ]),
+    );
+    expect(macs('networks: { back: {}, front: { priority: 5 } }')).toContainEqual(['front', '02:42:ac:11:00:09']);
+  });
+
+  it.each([
+    ['mac_address: "02:42"', 'expected a MAC address'],
+    ['mac_address: "01:00:5e:00:00:01"', 'a group address'],
+    ['mac_address: "02:42:ac:11:00:09"\n    network_mode: host', 'no interface that could have'],
+    ['mac_address: "02:42:ac:11:00:09"\n    deploy: { replicas: 2 }', 'can belong to one task only'],
+    [
+      'mac_address: "02:42:ac:11:00:09"\n    networks: { front: { mac_address: "02:42:ac:11:00:0a" } }',
+      'network front of the service says',
+    ],
+  ])('refuses %s', (line, message) => {
+    expect(faults(web(line)).join('\n')).toContain(message);
+  });
+});
+
 describe('networks in the LAN of the site', () => {
   const lan = (...lines: string[]) =>
     ['networks:', '  lan:', ...lines.map((l) => `    ${l}`), 'services:', '  web: { image: busybox, networks: [lan] }'].join('\n');

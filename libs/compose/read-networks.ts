@@ -193,16 +193,45 @@ const ATTACHMENT_KEYS: KeyTable<AttachmentDraft> = {
     ipv4_address: (c, field, draft) => void (draft.attachment.ipv4 = readStatic(c, field, draft, 4)),
     ipv6_address: (c, field, draft) => void (draft.attachment.ipv6 = readStatic(c, field, draft, 6)),
     mac_address: (c, field, draft) => {
-      const text = readString(c, field, 'a MAC address')?.toLowerCase().replaceAll('-', ':');
+      const text = readMac(c, field);
       if (text === undefined) return;
-      if (!isMac(text) || text === '00:00:00:00:00:00')
-        return reject(c, field, `expected a MAC address like 02:42:ac:11:00:02, found ${quote(text)}`);
-      if (Number.parseInt(text.slice(0, 2), 16) & 1) return reject(c, field, `${text} is a group address: no interface has one`);
       draft.attachment.mac = text;
       draft.fixed.push({ kind: 'mac', text, at: field.value.at, path: field.path });
     },
   },
 };
+
+function readMac(c: Context, field: Field): string | undefined {
+  const text = readString(c, field, 'a MAC address')?.toLowerCase().replaceAll('-', ':');
+  if (text === undefined) return undefined;
+  if (!isMac(text) || text === '00:00:00:00:00:00')
+    return void reject(c, field, `expected a MAC address like 02:42:ac:11:00:02, found ${quote(text)}`);
+  if (Number.parseInt(text.slice(0, 2), 16) & 1) return void reject(c, field, `${text} is a group address: no interface has one`);
+  return text;
+}
+
+/** `mac_address` of a service: kept until its networks are known. */
+export function readServiceMac(c: Context, field: Field, draft: ServiceDraft): void {
+  const text = readMac(c, field);
+  if (text !== undefined) draft.mac = { text, at: field.value.at, path: field.path };
+}
+
+/** It is that of the service's first interface: on the network of the highest priority, then the first by key. */
+export function placeServiceMac(c: Context, draft: ServiceDraft): void {
+  const { mac, networkMode } = draft;
+  if (!mac) return;
+  if (networkMode && networkMode.mode.kind !== 'networks')
+    return report(c, mac.at, mac.path, 'a service with a network_mode has no interface that could have this address', 'leave it out');
+  const [first] = [...draft.networks].sort(([a, x], [b, y]) => (y.priority ?? 0) - (x.priority ?? 0) || (a < b ? -1 : 1));
+  // That a network is wrong has been told.
+  if (!first) return;
+  const [key, attachment] = first;
+  if (attachment.mac === mac.text) return;
+  if (attachment.mac !== undefined)
+    return report(c, mac.at, mac.path, `network ${key} of the service says ${attachment.mac}`, 'keep one of the two');
+  draft.networks.set(key, { ...attachment, mac: mac.text });
+  draft.project.statics.push({ kind: 'mac', text: mac.text, at: mac.at, path: mac.path, service: draft.name, network: key });
+}
 
 /** As Linux has it (15 characters), and none that a task has anyway. */
 function readInterfaceName(c: Context, field: Field): string | undefined {

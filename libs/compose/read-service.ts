@@ -40,7 +40,7 @@ import {
 } from './read-lifecycle.js';
 import { readVolumes, readTmpfs } from './read-mounts.js';
 import { checkMode, readExternalLinks, readLinks, readNetworkMode } from './read-modes.js';
-import { readAttachments } from './read-networks.js';
+import { placeServiceMac, readAttachments, readServiceMac } from './read-networks.js';
 import { readEnvironment, readLabels, readUniqueList } from './read-pairs.js';
 import { readPorts } from './read-ports.js';
 import { parseBytes, parseDurationMs, parseNanoCpus } from './units.js';
@@ -107,6 +107,7 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
     environment: (c, field, { container }) => void (container.environment = readEnvironment(c, field)),
     networks: readAttachments,
     network_mode: readNetworkMode,
+    mac_address: readServiceMac,
     links: (c, field, service) => void (service.links = [...(service.links ?? []), ...readLinks(c, field)]),
     external_links: (c, field, service) => void (service.links = [...(service.links ?? []), ...readExternalLinks(c, field)]),
     ports: readPorts,
@@ -210,6 +211,7 @@ export function readService(c: Context, entry: Field & { key: string }, project:
   const replicas = draft.replicas?.count ?? draft.scale?.count ?? 1;
   checkTaskName(c, entry, project.name, replicas);
   checkMode(c, draft);
+  placeServiceMac(c, draft);
   project.ports.push(...draft.ports);
   project.services.set(entry.key, finish(draft, replicas));
 }
