@@ -10,6 +10,7 @@ import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import type { LogKeeperVerbs } from '#logs/keeper-client.js';
 import type { SeenTunnel } from '#linux/wireguard.js';
+import type { ListeningPort } from '#model/node.js';
 import { WIREGUARD_FEATURE } from '#model/tunnel.js';
 import type { NameConfig } from '#dns/name-config.js';
 import type { Runtime } from '#runtime/runtime.js';
@@ -31,6 +32,8 @@ import { TunnelLoop } from './loops/tunnels.js';
 import { namesConfig } from './names-config.js';
 import { startNodeServer } from './node-service/server.js';
 import type { AgentOptions } from './options.js';
+import { PortKeeper } from './port-keeper.js';
+import type { PortProxyLink } from './port-proxy/link.js';
 import { untilItWorks } from './retry.js';
 import type { RepairTimerOptions } from './repair-timer.js';
 import { StatusBoard } from './status-board.js';
@@ -53,6 +56,10 @@ export interface AgentParts {
   kernelEvents?: RepairTimerOptions['events'];
   /** `onUp` is called each time the name server is up. */
   openNameServer: (onUp: () => void) => Promise<{ set(config: NameConfig): Promise<void>; stop(): Promise<void> }>;
+  /** Left out where localhost is not to be served. `onUp` is called each time the port proxy is up. */
+  openPortProxy?: (onUp: () => void) => Promise<PortProxyLink>;
+  /** libs/linux `listeningPorts`: who has a port that cannot be held. */
+  listening?: () => Promise<ListeningPort[]>;
   openLogKeeper: () => Promise<Pick<LogKeeperVerbs, 'open' | 'close' | 'flush'> & { stop(): Promise<void> }>;
   readHost: () => Promise<HostPart>;
   /** Left out where nothing is to be encrypted. */
@@ -99,13 +106,14 @@ interface Base {
   board: StatusBoard;
   believer: Believer;
   /** Parts that come up later than those that speak to them. */
-  late: { tunnels?: TunnelLoop; tasks?: TasksLoop; hub?: Hub; facts?: FactsLoop };
+  late: { network?: NetworkLoop; ports?: PortKeeper; tunnels?: TunnelLoop; tasks?: TasksLoop; hub?: Hub; facts?: FactsLoop };
 }
 
 async function compose(options: AgentOptions, layout: Layout, parts: AgentParts, stops: StopStack, signal: AbortSignal): Promise<number> {
   const { clock, log } = parts;
   const base = await openBase(options, layout, parts, stops);
   await startNames(base);
+  startPorts(base, signal);
   const network = makeNetwork(base);
   const facts = makeFacts(base, network);
   if (parts.keepDockerUser) stops.push('DOCKER-USER', startDockerUserLoop(parts.keepDockerUser, log));
@@ -165,6 +173,7 @@ function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, bel
       tunnelKeys: (view) => late.tunnels?.keysFor(view),
     },
     mayProgram: () => believer.isConfirmed || !(late.tasks?.containerIds() ?? ledger.liveIds()).some(unknown),
+    refusedPorts: (view) => late.ports?.hold(view) ?? Promise.resolve(new Map()),
     // On record before the namespaces are: it is also how others know which of them are this agent's.
     onTasks: async (ids) => {
       for (const id of ids) await mkdir(layout.taskDir(id), { recursive: true, mode: 0o755 });
@@ -174,6 +183,7 @@ function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, bel
     clock: parts.clock,
     log: parts.log,
   });
+  late.network = network;
   stops.push('network', () => network.stop());
   return network;
 }
@@ -187,6 +197,7 @@ function makeFacts({ parts, stops, nodeId, believer, late }: Base, network: Netw
       driftRepairs: network.repairs.count,
       repairs: network.repairs.recent,
       wireguard: late.tunnels?.publicKeys(),
+      findings: late.ports?.findings,
     }),
     onNews: () => late.hub?.factsChanged(),
     clock: parts.clock,
@@ -330,4 +341,40 @@ async function startNames({ options, parts, stops, nodeId, store }: Base): Promi
     () => undefined,
   );
   opened.catch((error: unknown) => log.warn({ error: messageOf(error) }, 'the name server could not be let go'));
+}
+
+/** Published ports wait for the port proxy a moment, and are opened without it if it does not come. */
+function startPorts({ parts, stops, nodeId, late }: Base, signal: AbortSignal): void {
+  const { openPortProxy, listening = () => Promise.resolve([]), clock, log } = parts;
+  if (!openPortProxy) return;
+  const keeper = new PortKeeper({
+    nodeId,
+    listening,
+    onChange: () => late.network?.kick(),
+    onFindings: () => late.hub?.factsChanged(),
+    log,
+  });
+  late.ports = keeper;
+  const stopping = new AbortController();
+  let isUp = false;
+  let link: PortProxyLink | undefined;
+  const use = () => link && isUp && keeper.use((doors) => link?.set(doors) ?? Promise.resolve([]));
+  const onUp = () => {
+    isUp = true;
+    use();
+  };
+  stops.push('ports', async () => {
+    stopping.abort();
+    keeper.stop();
+    await link?.stop();
+  });
+  const context = { clock, log, signal: AbortSignal.any([signal, stopping.signal]) };
+  void untilItWorks('the port proxy', () => openPortProxy(onUp), context).then(
+    async (opened) => {
+      link = opened;
+      if (stopping.signal.aborted) await link.stop();
+      else use();
+    },
+    () => undefined,
+  );
 }

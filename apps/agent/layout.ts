@@ -15,8 +15,10 @@ export interface Layout {
   /** State, pid files and own logs of the companions. */
   nameServerState: string;
   logKeeperState: string;
+  portProxyState: string;
   nameServerSocket: string;
   logKeeperSocket: string;
+  portProxySocket: string;
   /** Files bind-mounted into the task's container. */
   taskDir(taskId: string): string;
   logFile(taskId: string): string;
@@ -39,8 +41,10 @@ export function layout(dataDir: string, runDir: string): Layout {
     tasks: data('tasks'),
     nameServerState: data('name-server'),
     logKeeperState: data('log-keeper'),
+    portProxyState: data('port-proxy'),
     nameServerSocket: run('name-server.sock'),
     logKeeperSocket: run('log-keeper.sock'),
+    portProxySocket: run('port-proxy.sock'),
     taskDir: (id) => data('tasks', id),
     logFile: (id) => data('logs', id, 'container.log'),
     stdio: (id) => ({ stdout: run('stdio', `${id}.out`), stderr: run('stdio', `${id}.err`) }),

@@ -17,6 +17,7 @@ import { readHostFacts } from '#linux/host-facts.js';
 import { probeFeatures } from '#linux/host-features.js';
 import { watchKernel } from '#linux/kernel-watch.js';
 import { LinuxKernel } from '#linux/linux-kernel.js';
+import { listeningPorts } from '#linux/listening-ports.js';
 import { KernelReconciler } from '#linux/reconciler.js';
 import type { Run } from '#linux/runner.js';
 import { findWireguard, seeTunnel } from '#linux/wireguard.js';
@@ -30,6 +31,7 @@ import { takeLock } from './lock.js';
 import { ensureLogKeeper } from './log-keeper/ensure.js';
 import { ensureNameServer } from './name-server-link.js';
 import { parseOptions, type AgentOptions } from './options.js';
+import { ensurePortProxy } from './port-proxy/link.js';
 import { untilItWorks } from './retry.js';
 import { NodeTunnelKeys } from './tunnel-keys.js';
 import { weftVersion } from './version.js';
@@ -89,6 +91,9 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
           log,
           onUp,
         }),
+      listening: listeningPorts,
+      openPortProxy: (onUp) =>
+        ensurePortProxy({ mainPath: here('./port-proxy/main.js'), control: paths.portProxySocket, state: paths.portProxyState, log, onUp }),
       openLogKeeper: () =>
         ensureLogKeeper({ mainPath: here('./log-keeper/main.js'), control: paths.logKeeperSocket, state: paths.logKeeperState, log }),
       readHost: async () => {

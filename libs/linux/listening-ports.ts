@@ -2,6 +2,9 @@
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import type { ListeningPort } from '#model/node.js';
 
+/** Name of the process that holds published ports: what it listens on is nobody else's. */
+export const PORT_PROXY_PROCESS = 'weft-ports';
+
 interface Socket {
   protocol: 'tcp' | 'udp';
   address: string;
@@ -18,7 +21,7 @@ const LISTENING = { tcp: '0A', udp: '07' } as const;
  */
 let known: ReadonlyMap<string, string> = new Map();
 
-/** Listening TCP and bound UDP sockets of this network namespace, sorted; the process's name where it can be told. */
+/** Listening TCP and bound UDP sockets of this network namespace, sorted; the process's name where it can be told. Ports that are held for Weft are left out. */
 export async function listeningPorts(): Promise<ListeningPort[]> {
   const files = ['tcp', 'tcp6', 'udp', 'udp6'] as const;
   const sockets = (
@@ -27,9 +30,10 @@ export async function listeningPorts(): Promise<ListeningPort[]> {
   const unknown = new Set(sockets.map((s) => s.inode).filter((inode) => !known.has(inode)));
   const owners = unknown.size === 0 ? known : new Map([...known, ...(await processesOf(unknown))]);
   known = new Map(sockets.map((s) => [s.inode, owners.get(s.inode) ?? '']));
-  const ports = sockets.map((s): ListeningPort => {
+  const ports = sockets.flatMap((s): ListeningPort[] => {
     const process = owners.get(s.inode);
-    return { protocol: s.protocol, address: s.address, port: s.port, ...(process ? { process } : {}) };
+    if (process === PORT_PROXY_PROCESS) return [];
+    return [{ protocol: s.protocol, address: s.address, port: s.port, ...(process ? { process } : {}) }];
   });
   return ports.sort((a, b) => a.protocol.localeCompare(b.protocol) || a.port - b.port || a.address.localeCompare(b.address));
 }

@@ -1,7 +1,9 @@
 /** The published ports that a node opens: everything of mode `ingress`, and those of mode `host` of its own tasks. Pure. */
 import type { Publication } from '#model/node-view.js';
 import type { Port } from '#model/stack.js';
+import type { ViewByKind } from '#model/view-state.js';
 import type { PublishedPort } from './published-ports.js';
+import { exitOf, taskInterfaces } from './task-interfaces.js';
 
 /** A task of this node with ports, and the address they are entered at. */
 export interface HostModeTask {
@@ -39,6 +41,16 @@ export function nodePorts(
   return [...found]
     .filter(([key]) => !refused.has(key))
     .map(([, p]) => ({ ...p, backends: [...p.backends].sort((a, b) => compare(a.address, b.address) || a.port - b.port) }));
+}
+
+/** Every published port of a view, before anybody said which are refused. */
+export function portsOfView(view: ViewByKind, nodeId: string): PublishedPort[] {
+  const tasks = view.tasks.filter((t) => t.nodeId === nodeId && t.desired === 'run' && t.ports.some((p) => p.mode === 'host'));
+  const entered = tasks.flatMap((t) => {
+    const door = exitOf(taskInterfaces(t.endpoints, view.networks, (n) => n.name).filter((i) => i.parent === undefined));
+    return door ? [{ ports: t.ports, address: door.ipv4 }] : [];
+  });
+  return nodePorts(view.publications, entered, new Set());
 }
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

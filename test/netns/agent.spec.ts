@@ -35,7 +35,7 @@ const NETWORK = { id: testId(0xf), key: 'default', base: '10.191.0' };
 /** Everything up to a running container, on a slow machine. */
 const PATIENCE_MS = 30_000;
 
-const COMPANIONS = ['name-server/name-server.pid', 'log-keeper/log-keeper.pid'];
+const COMPANIONS = ['name-server/name-server.pid', 'log-keeper/log-keeper.pid', 'port-proxy/port-proxy.pid'];
 const sleep = (ms: number) => new Promise<void>((done) => setTimeout(done, ms));
 
 const dir = { data: '', run: '' };
@@ -453,7 +453,7 @@ describe('an agent', () => {
     async () => {
       const companions = COMPANIONS.map((file) => Number(readFileSync(join(dir.data, file), 'utf8')));
       const weights = [agent.pid as number, ...companions].map(pssMiB);
-      process.stdout.write(`      PSS of agent, name server, log keeper: ${weights.join(' + ')} MiB\n`);
+      process.stdout.write(`      PSS of agent, name server, log keeper, port proxy: ${weights.join(' + ')} MiB\n`);
       await killAgent('SIGTERM');
       expect(agent.exitCode).toBe(0);
       expect(await readdir(dir.data)).not.toContain('agent.pid');

@@ -9,8 +9,8 @@ const TELL_MS = 30_000;
 
 /** What the host itself says. */
 export type HostPart = Partial<Omit<NodeFacts, 'nodeId' | 'at' | 'quarantine' | 'driftRepairs' | 'repairs' | 'wireguard'>>;
-/** What the agent adds, as of now. */
-export type AgentPart = Pick<NodeFacts, 'quarantine' | 'driftRepairs' | 'repairs' | 'wireguard'>;
+/** What the agent adds, as of now; its findings come behind the host's. */
+export type AgentPart = Pick<NodeFacts, 'quarantine' | 'driftRepairs' | 'repairs' | 'wireguard' | 'findings'>;
 
 export interface FactsLoopOptions {
   nodeId: string;
@@ -59,7 +59,10 @@ export class FactsLoop {
   }
 
   current(): NodeFacts {
-    return nodeFactsSchema.parse({ ...this.#host, nodeId: this.#o.nodeId, ...this.#o.agentPart(), at: this.#o.clock.now() });
+    const { nodeId, agentPart, clock } = this.#o;
+    const ours = agentPart();
+    const findings = [...(this.#host.findings ?? []), ...(ours.findings ?? [])];
+    return nodeFactsSchema.parse({ ...this.#host, nodeId, ...ours, findings, at: clock.now() });
   }
 
   async refresh(): Promise<void> {

@@ -16,6 +16,7 @@ import type { KernelState } from '#overlay/kernel-state.js';
 import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import { namespacePath, taskNamespace } from '#overlay/names.js';
 import { nodeKernel } from '#overlay/node-kernel.js';
+import { portKey } from '#overlay/node-ports.js';
 import { describe } from '#overlay/operation.js';
 import { isEncrypted, tunnelTrouble, type TunnelKeys } from '#overlay/tunnels.js';
 import type { DesiredStore } from '../desired-store.js';
@@ -51,6 +52,8 @@ export interface NetworkLoopOptions {
   };
   /** false while what runs here may be more than the view on disk knows of: then nothing is taken away. */
   mayProgram: () => boolean;
+  /** Keys of published ports that somebody else on this node has, and who; called before each set. */
+  refusedPorts?: (view: ViewByKind) => Promise<ReadonlyMap<string, string>>;
   /** Called before namespaces are made, with the tasks they are for: what is made is on record first. */
   onTasks: (taskIds: readonly string[]) => Promise<void>;
   /** Called after drift was found. */
@@ -231,8 +234,15 @@ export class NetworkLoop implements TaskNetwork {
       await onTasks(tasks);
       const began = clock.monotonic();
       const tunnel = host.tunnelKeys?.(view);
-      this.#refuse(view, tunnel);
-      this.#desired = nodeKernel(view, { ...host, devices: host.devices?.(), advertised: host.advertised?.(), tunnel });
+      const taken = (await this.#o.refusedPorts?.(view)) ?? NONE_TAKEN;
+      this.#refuse(view, tunnel, taken);
+      this.#desired = nodeKernel(view, {
+        ...host,
+        devices: host.devices?.(),
+        advertised: host.advertised?.(),
+        tunnel,
+        refusedPorts: new Set(taken.keys()),
+      });
       const { failed, operations } = await kernel.set(this.#desired);
       this.#lastSetAt = clock.monotonic();
       this.#lastTookMs = this.#lastSetAt - began;
@@ -258,9 +268,24 @@ export class NetworkLoop implements TaskNetwork {
     this.kick(backoffMs(this.#failures++, RETRY));
   }
 
-  /** Tasks of encrypted networks that this node cannot encrypt: better no network than one in clear. */
-  #refuse(view: ViewByKind, tunnel: TunnelKeys | undefined): void {
+  /** Tasks whose network must not be made here, or whose own port of the node is somebody else's. */
+  #refuse(view: ViewByKind, tunnel: TunnelKeys | undefined, taken: ReadonlyMap<string, string>): void {
     this.#refused.clear();
+    for (const task of taken.size === 0 ? [] : view.tasks) {
+      const key = task.ports.filter((p) => p.mode === 'host').find((p) => taken.has(portKey(p)));
+      if (key && task.nodeId === this.#o.host.nodeId) this.#refused.set(task.id, portTaken(portKey(key), taken));
+    }
+    this.#refuseInClear(view, tunnel);
+    for (const waiter of this.#waiters) {
+      const refusal = this.#refused.get(waiter.taskId);
+      if (!refusal) continue;
+      this.#waiters.delete(waiter);
+      waiter.reject(refusal);
+    }
+  }
+
+  /** Tasks of encrypted networks that this node cannot encrypt: better no network than one in clear. */
+  #refuseInClear(view: ViewByKind, tunnel: TunnelKeys | undefined): void {
     const why = tunnelTrouble(view, this.#o.host.nodeId, tunnel);
     if (why === undefined) return;
     const names = new Map(view.networks.filter(isEncrypted).map((n) => [n.id, n.name]));
@@ -268,12 +293,6 @@ export class NetworkLoop implements TaskNetwork {
       const name = task.endpoints.flatMap((e) => names.get(e.networkId) ?? [])[0];
       if (name !== undefined)
         this.#refused.set(task.id, new WeftError('KERNEL', { what: `network ${name} is encrypted, and is not here`, why }));
-    }
-    for (const waiter of this.#waiters) {
-      const refusal = this.#refused.get(waiter.taskId);
-      if (!refusal) continue;
-      this.#waiters.delete(waiter);
-      waiter.reject(refusal);
     }
   }
 
@@ -316,5 +335,10 @@ async function isNamespace(path: string): Promise<boolean> {
     () => false,
   );
 }
+
+const NONE_TAKEN: ReadonlyMap<string, string> = new Map();
+
+const portTaken = (key: string, taken: ReadonlyMap<string, string>): WeftError =>
+  new WeftError('PORT_TAKEN', { what: `port ${key} of this node cannot be opened`, why: taken.get(key) });
 
 const pathOf = (taskId: string): string => namespacePath(taskNamespace(taskId));
