@@ -156,6 +156,8 @@ const EMPTY_FACTS: WireFacts = {
   routes: [],
   listening: [],
   versions: {},
+  devices: [],
+  advertised: [],
   features: [],
   findings: [],
   repairs: [],

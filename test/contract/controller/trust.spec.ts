@@ -168,6 +168,8 @@ const EMPTY = {
   versions: {},
   features: [],
   findings: [],
+  devices: [],
+  advertised: [],
   repairs: [],
   platform: 'linux/amd64',
   quarantine: undefined,
