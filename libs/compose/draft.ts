@@ -60,6 +60,8 @@ export interface ServiceDraft {
   restartPolicy?: RestartPolicy;
   dependsOn?: Service['dependsOn'];
   mode?: Service['mode'];
+  placement?: Service['placement'];
+  reservations?: Service['reservations'];
   update?: Service['update'];
   rollback?: Service['rollback'];
 }

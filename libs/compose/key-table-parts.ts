@@ -139,8 +139,8 @@ export const DEPLOY = object('deploy', {
       ],
       reservations: [
         object('reservations', {
-          cpus: [CPUS, later],
-          memory: [bytes, later],
+          cpus: [CPUS, honoured],
+          memory: [bytes, honoured],
           pids: [anyWhole, later],
           devices: [DEVICE_REQUESTS, later],
           generic_resources: [
@@ -152,7 +152,7 @@ export const DEPLOY = object('deploy', {
             later,
           ],
         }),
-        later,
+        honoured,
       ],
     }),
     honoured,
@@ -168,11 +168,11 @@ export const DEPLOY = object('deploy', {
   ],
   placement: [
     object('placement', {
-      constraints: [list(string), later],
-      preferences: [list(object('a preference', { spread: [string, later] })), later],
-      max_replicas_per_node: [whole(), later],
+      constraints: [list(string), honoured],
+      preferences: [list(object('a preference', { spread: [string, honoured] })), honoured],
+      max_replicas_per_node: [whole(), honoured],
     }),
-    later,
+    honoured,
   ],
   endpoint_mode: [choice('vip', 'dnsrr'), honoured],
 });

@@ -312,7 +312,7 @@ export const SERVICE = object('a service', {
   oom_score_adj: [{ ...anyWhole, min: -1000, max: 1000, what: 'a whole number from -1000 to 1000' }, later],
   pid: [string, later],
   pids_limit: [anyWhole, later],
-  platform: [string, later],
+  platform: [string, honoured],
   ports: [list(PORT, { spread: true, unique: portKey }), honoured],
   privileged: [boolean, later],
   pull_policy: [

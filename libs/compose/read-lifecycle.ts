@@ -165,8 +165,8 @@ export const readRollbackConfig = reader('rollback_config', (service, policy) =>
 
 export function readMode(c: Context, field: Field, service: ServiceDraft): void {
   const mode = readChoice(c, field, ['replicated', 'global', 'replicated-job', 'global-job']);
-  if (mode === 'global' || mode === 'global-job') return reject(c, field, `Weft does not support the mode ${mode} yet`);
-  if (mode === 'replicated-job') service.mode = mode;
+  if (mode === 'global-job') return reject(c, field, `Weft does not support the mode ${mode} yet`);
+  if (mode === 'replicated-job' || mode === 'global') service.mode = mode;
 }
 
 /** A job runs to its end: what ended well is never started again. */

@@ -42,6 +42,7 @@ import { readVolumes, readTmpfs } from './read-mounts.js';
 import { checkMode, readExternalLinks, readLinks, readNetworkMode } from './read-modes.js';
 import { placeServiceMac, readAttachments, readServiceMac } from './read-networks.js';
 import { readEnvironment, readLabels, readUniqueList } from './read-pairs.js';
+import { readPlacement, readPlatform } from './read-placement.js';
 import { readPorts } from './read-ports.js';
 import { parseBytes, parseDurationMs, parseNanoCpus } from './units.js';
 
@@ -62,6 +63,14 @@ const LIMITS_KEYS: KeyTable<NonNullable<Service['container']['limits']>> = {
   },
 };
 
+const RESERVATIONS_KEYS: KeyTable<NonNullable<Service['reservations']>> = {
+  shape: objectAt(RESOURCES, 'reservations'),
+  keys: {
+    cpus: (c, field, found) => void (found.nanoCpus = readUnit(c, field, parseNanoCpus, 'a number of CPUs like "0.5"', 1)),
+    memory: (c, field, found) => void (found.memoryBytes = readUnit(c, field, parseBytes, 'a size like 64m', 1)),
+  },
+};
+
 const RESOURCES_KEYS: KeyTable<ServiceDraft> = {
   shape: RESOURCES,
   keys: {
@@ -71,12 +80,18 @@ const RESOURCES_KEYS: KeyTable<ServiceDraft> = {
       readByTable(c, field, LIMITS_KEYS, limits);
       service.container.limits = limits;
     },
+    reservations: (c, field, service) => {
+      if (isNull(field.value)) return;
+      service.reservations = {};
+      readByTable(c, field, RESERVATIONS_KEYS, service.reservations);
+    },
   },
 };
 
 const DEPLOY_KEYS: KeyTable<ServiceDraft> = {
   shape: DEPLOY,
   keys: {
+    placement: readPlacement,
     endpoint_mode: (c, field, { traits }) => void (traits.endpointMode = readChoice(c, field, ['vip', 'dnsrr'])),
     labels: (c, field, service) => readServiceLabels(c, field, service),
     mode: readMode,
@@ -102,6 +117,7 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
       if (fault) reject(c, field, `${quote(text ?? '')} is not the name of an image: ${fault}`);
       else container.image = text;
     },
+    platform: (c, field, { container }) => void (container.platform = readPlatform(c, field)),
     command: (c, field, { container }) => void (container.command = readCommand(c, field)),
     entrypoint: (c, field, { container }) => void (container.entrypoint = readCommand(c, field)),
     environment: (c, field, { container }) => void (container.environment = readEnvironment(c, field)),
@@ -212,6 +228,14 @@ export function readService(c: Context, entry: Field & { key: string }, project:
   checkTaskName(c, entry, project.name, replicas);
   checkMode(c, draft);
   placeServiceMac(c, draft);
+  if (draft.mode === 'global' && draft.replicas)
+    report(
+      c,
+      draft.replicas.at,
+      `${entry.path}.deploy.replicas`,
+      'a global service has one task on every node, whatever the replicas',
+      'remove one of the two',
+    );
   project.ports.push(...draft.ports);
   project.services.set(entry.key, finish(draft, replicas));
 }
@@ -245,8 +269,8 @@ function finish(draft: ServiceDraft, replicas: number): Service {
 
 /** What was said of it; what was not is left out, so that a file without it makes the same stack as before. */
 function lifecycleOf(draft: ServiceDraft): Partial<Service> {
-  const { dependsOn, mode, update, rollback } = draft;
-  const found: Partial<Service> = { restart: restartOf(draft), dependsOn, mode, update, rollback };
+  const { dependsOn, mode, placement, reservations, update, rollback } = draft;
+  const found: Partial<Service> = { restart: restartOf(draft), dependsOn, mode, placement, reservations, update, rollback };
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }
 

@@ -116,6 +116,11 @@ export const containerWishSchema = z.object({
     .string()
     .regex(/^sha256:[0-9a-f]{64}$/)
     .optional(),
+  /** `os/arch`: only on nodes that are. */
+  platform: z
+    .string()
+    .regex(/^[a-z0-9]+\/[a-z0-9_]+$/)
+    .optional(),
   command: z.array(z.string()).optional(),
   entrypoint: z.array(z.string()).optional(),
   environment: environmentSchema.default({}),

@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import { idSchema, hostnameSchema, nameSchema, serviceNameSchema } from './names.js';
 import { endpointSchema } from './network.js';
-import { containerWishSchema, linkSchema, networkModeSchema, portSchema, restartPolicySchema } from './stack.js';
+import { containerWishSchema, limitsSchema, linkSchema, networkModeSchema, portSchema, restartPolicySchema } from './stack.js';
 
 export const taskSchema = z.object({
   id: idSchema,
@@ -27,6 +27,8 @@ export const taskSchema = z.object({
   shares: idSchema.optional(),
   links: z.array(linkSchema).optional(),
   restart: restartPolicySchema.optional(),
+  /** What is reserved for it on its node. */
+  reservations: limitsSchema.omit({ pids: true }).optional(),
   onPartition: z.enum(['keep', 'stop']).optional(),
   /** `stop`: the node stops and removes it, reports `stopped`, then the leader deletes the record. */
   desired: z.enum(['run', 'stop']).default('run'),

@@ -8,6 +8,7 @@ import { keys } from '#model/keys.js';
 import type { Service } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
+import { isGlobal } from './service-slots.js';
 import type { Unit } from './transaction.js';
 
 export const isDead = (state: ClusterState, nodeId: string): boolean =>
@@ -16,8 +17,6 @@ export const isDead = (state: ClusterState, nodeId: string): boolean =>
 /** Whether its data is on its node and nowhere else: named volumes, directories of the host. */
 export const isBoundToNode = ({ container }: Pick<Task, 'container'>): boolean =>
   container.mounts.some((m) => m.type === 'bind' || (m.type === 'volume' && m.source !== undefined && m.source !== ''));
-
-const isGlobal = ({ mode }: Pick<Service, 'mode'>): boolean => mode === 'global' || mode === 'global-job';
 
 /** Whether another task may have its slot: its node is dead, it has not done its work, and needs nothing that is only there. */
 export const isAbandoned = (state: ClusterState, service: Pick<Service, 'mode'>, task: Task): boolean =>

@@ -8,6 +8,7 @@ import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
 import { isLost } from './serving.js';
 import { isUp } from './standing-of-task.js';
+import { wantedTasks } from './service-slots.js';
 
 interface Finding {
   /** failed: it will not come by waiting; with `required: false` that does. */
@@ -29,9 +30,10 @@ export function unmetDependency(state: ClusterState, record: StackRecord, servic
 function look(state: ClusterState, stack: string, other: Service, condition: Dependency['condition']): Finding {
   const tasks = state.tasksOfService(stack, other.name).filter((t) => t.desired === 'run');
   const waits = `waits for ${other.name} to ${WORDS[condition]}`;
-  if (other.replicas === 0) return condition === 'service_started' ? MET : { is: 'failed', reason: `${waits}: it has no replicas` };
+  const wanted = wantedTasks(state, other);
+  if (wanted === 0) return condition === 'service_started' ? MET : { is: 'failed', reason: `${waits}: it has no replicas` };
   const good = tasks.filter((t) => GOOD[condition](state, t));
-  if (new Set(good.map((t) => t.slot)).size >= other.replicas) return MET;
+  if (new Set(good.map((t) => t.slot)).size >= wanted) return MET;
   const trouble = tasks.map((t) => troubleOf(state, t, condition)).find((found) => found !== undefined);
   return trouble ? { is: 'failed', reason: `${waits}: ${trouble}` } : { is: 'waiting', reason: waits };
 }

@@ -10,19 +10,15 @@ import { servesIn } from './serving.js';
 /** What the pass does already. */
 interface UnderWay {
   stop: { task: Task; reason: string }[];
-  create: readonly { stack: string; service: { name: string } }[];
   edit: readonly { task: Task }[];
   promote: readonly { next: Task; holder: Task | undefined }[];
 }
 
-/** Adds to `plan` what is to be stopped; what it stops or starts already counts as under way. */
+/** Adds to `plan` what is to be stopped; what it stops already counts as under way. */
 export function leaveDrained(state: ClusterState, plan: UnderWay): void {
   const drained = [...state.nodes.values()].filter((n) => n.availability === 'drain' && !isDead(state, n.id));
   if (drained.length === 0) return;
-  const underWay = new Set([
-    ...plan.stop.map(({ task }) => serviceKey(task.stack, task.service)),
-    ...plan.create.map((wish) => serviceKey(wish.stack, wish.service.name)),
-  ]);
+  const underWay = new Set(plan.stop.map(({ task }) => serviceKey(task.stack, task.service)));
   const moving = plan.promote.flatMap(({ next, holder }) => [next.id, holder?.id]);
   const taken = new Set([...[...plan.stop, ...plan.edit].map(({ task }) => task.id), ...moving]);
   for (const node of drained) {

@@ -18,9 +18,11 @@ import { HostPorts } from './host-ports.js';
 import type { TaskEdit } from './edit-task.js';
 import { nameInterfaces } from './interface-names.js';
 import { declaredAddresses } from './network-subnets.js';
+import { preferred, refusalFor, sift } from './node-filters.js';
 import { fitting } from './node-fits.js';
 import { isGone, networkIdsOf, type ServicesPlan, type SlotWish } from './reconcile-services.js';
-import { candidates, refusalOf, Spread } from './schedule.js';
+import { refusalOf, Spread } from './schedule.js';
+import { isGlobal, nodeOfSlot } from './service-slots.js';
 import { sharedNamespace, sharesNamespace, type SharedNamespace } from './shared-namespace.js';
 import { remember } from './slot-history.js';
 import type { Unit } from './transaction.js';
@@ -71,10 +73,9 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
   for (const { task, reason } of plan.stop) placing.units.push(stopUnit(state, task, reason));
   for (const edit of plan.edit) placeEdit(draft, edit, placing);
   for (const { task, reason } of plan.forget) placing.units.push(forgetUnit(draft, task, reason));
-  const { ready, explanation } = candidates(state);
   for (const wish of plan.create) {
     const home = homeOf(state, wish);
-    const result = ready.length === 0 && !home ? `no node can take it (${explanation})` : createUnit(draft, wish, ready);
+    const result = createUnit(draft, wish);
     if (typeof result === 'string') {
       placing.waiting.set(serviceKey(wish.stack, wish.service.name), result);
       // The stopped task is gone all the same: its node should hear so. Where its data is must not be forgotten with it.
@@ -252,7 +253,7 @@ const SLOTS = `${ROOT}slots/`;
 function forgetUnit(draft: Draft, task: Task, reason: string): Unit {
   const { state } = draft;
   const unit: Unit = { what: `forget ${task.name}`, ...departure(state, task, reason, draft.now, new Set()) };
-  draft.spread.add(task.nodeId, task.stack, task.service, -1);
+  leaveNode(draft, task);
   for (const key of [keys.slot, keys.slotNext].map((keyOf) => keyOf(task.stack, task.service, task.slot))) {
     if (state.slots.get(key.slice(SLOTS.length)) !== task.id) continue;
     unit.compares.push({ key, modRevision: state.revisionOf(key) });
@@ -261,12 +262,18 @@ function forgetUnit(draft: Draft, task: Task, reason: string): Unit {
   return unit;
 }
 
+/** Counts a task as gone from its node; with `sign` 1, as there. */
+function leaveNode({ spread }: Draft, task: Task, sign: 1 | -1 = -1): void {
+  spread.add(task.nodeId, task.stack, task.service, sign);
+  spread.reserve(task.nodeId, task.reservations, sign);
+}
+
 /** @returns the unit, or why there is none */
-function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit | string {
+function createUnit(draft: Draft, wish: SlotWish): Unit | string {
   const { state } = draft;
   const old = wish.replaces;
   if (old) {
-    draft.spread.add(old.nodeId, old.stack, old.service, -1);
+    leaveNode(draft, old);
     for (const e of old.endpoints) {
       const network = state.networks.get(e.networkId);
       for (const address of addressesOf(e))
@@ -274,10 +281,10 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
     }
   }
   const shared = sharesNamespace(wish.service) ? sharedNamespace(state, wish.stack, wish.service, wish.slot) : undefined;
-  const able = typeof shared === 'string' ? shared : placesFor(draft, wish, ready, shared);
+  const able = typeof shared === 'string' ? shared : placesFor(draft, wish, shared);
   const node = typeof able === 'string' ? able : chooseNode(draft, wish, able);
   if (typeof node === 'string') {
-    if (old) draft.spread.add(old.nodeId, old.stack, old.service);
+    if (old) leaveNode(draft, old, 1);
     return node;
   }
   const unit: Unit = {
@@ -289,7 +296,7 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
   draft.pending = [];
   const endpoints = attach(draft, wish, wish.endpoints, { node, taskId: id }, unit);
   if (typeof endpoints === 'string') {
-    if (old) draft.spread.add(old.nodeId, old.stack, old.service);
+    if (old) leaveNode(draft, old, 1);
     return endpoints;
   }
   const named = nameInterfaces(endpoints.map((endpoint, i) => ({ endpoint, wanted: wish.endpoints[i]?.attachment.interfaceName })));
@@ -314,29 +321,24 @@ function createUnit(draft: Draft, wish: SlotWish, ready: readonly Node[]): Unit 
     unit.compares.push(...end.compares);
     unit.writes.push(...end.writes);
   }
-  draft.spread.add(node.id, task.stack, task.service);
+  leaveNode(draft, task, 1);
   draft.hostPorts.add(node.id, task.id, task.ports);
   for (const key of draft.pending) draft.made.add(key);
   return unit;
 }
 
-/** The nodes whose kernel and devices the task's networks need; the node of whom it shares with, or is linked to by a node's own bridge. */
-function placesFor(
-  { state }: Draft,
-  wish: SlotWish,
-  ready: readonly Node[],
-  shared: SharedNamespace | undefined,
-): readonly Node[] | string {
+/** The nodes that may have it: of a global service one; the node of whom it shares with, or is linked to by a node's own bridge. */
+function placesFor(draft: Draft, wish: SlotWish, shared: SharedNamespace | undefined): readonly Node[] | string {
+  const { state } = draft;
   const waited = linkAwaited(state, wish);
   if (waited !== undefined) return `it waits for service ${waited}, to be on its node: a link on the default bridge ends there`;
-  const beside = shared?.nodeId ?? linkedNode(state, wish);
-  if (beside === undefined) return fitting(state, ready, wish.endpoints);
-  if (!ready.some((n) => n.id === beside)) return `it has to be on node ${state.nodes.get(beside)?.name ?? beside}, which takes none now`;
-  return fitting(
-    state,
-    ready.filter((n) => n.id === beside),
-    wish.endpoints,
-  );
+  const only = isGlobal(wish.service) ? nodeOfSlot(state, wish.slot)?.id : (shared?.nodeId ?? linkedNode(state, wish));
+  const nodes = only === undefined ? [...state.nodes.values()] : [...state.nodes.values()].filter((n) => n.id === only);
+  const { able, explanation } = sift(nodes, (node) => refusalFor(state, draft.spread, node, wish));
+  if (able.length > 0) return fitting(state, able, wish.endpoints);
+  if (homeOf(state, wish)) return able;
+  if (only !== undefined) return `it has to be on node ${state.nodes.get(only)?.name ?? only}, which takes none now`;
+  return `no node can take it (${explanation})`;
 }
 
 /** A service to be linked to that has no task yet, and will have one. Two that are linked to each other do not wait. */
@@ -369,7 +371,7 @@ function chooseNode({ state, hostPorts, spread }: Draft, wish: SlotWish, able: r
   if (home && near.length === 0) return `its data is on node ${home.name}, which ${whyNot(state, home)}`;
   const free = hostPorts.allow(near, wish.service, wish.replaces?.id);
   if (near.length > 0 && free.length === 0) return 'every node that could take it has another task on its host port';
-  return spread.choose(free, wish.stack, wish.service.name) ?? `no node can take it (${candidates(state).explanation})`;
+  return spread.choose(preferred(state, spread, free, wish), wish.stack, wish.service.name) ?? 'no node can take it';
 }
 
 function whyNot(state: ClusterState, node: Node): string {
@@ -384,7 +386,7 @@ function homeOf(state: ClusterState, { replaces, beside, service }: SlotWish): N
 }
 
 function newTask(wish: SlotWish, node: Node, made: Pick<Task, 'id' | 'endpoints' | 'shares'>, now: number): Task {
-  const { networkMode, links } = wish.service;
+  const { networkMode, links, reservations } = wish.service;
   return {
     ...made,
     stack: wish.stack,
@@ -398,6 +400,7 @@ function newTask(wish: SlotWish, node: Node, made: Pick<Task, 'id' | 'endpoints'
     ...(wish.service.restart === undefined ? {} : { restart: wish.service.restart }),
     ...(networkMode === undefined ? {} : { networkMode }),
     ...(links === undefined ? {} : { links }),
+    ...(reservations === undefined ? {} : { reservations }),
     desired: 'run',
     createdAt: now,
   };

@@ -6,6 +6,7 @@ import { isBoundToNode, withoutOrphans } from './dead-nodes.js';
 import { placeTasks, type Placing } from './place-tasks.js';
 import { reconcileServices } from './reconcile-services.js';
 import { standingOf } from './schedule.js';
+import { wantedTasks } from './service-slots.js';
 import { isSatisfied } from './standing-of-task.js';
 
 /** What the services loop would write now. Applied, it changes nothing when computed again. */
@@ -26,7 +27,7 @@ const STATE_WORDS: Record<string, string> = { pending: 'waiting for its node', p
  */
 export function waitingReason(state: ClusterState, record: StackRecord, name: string, troubles: ReadonlyMap<string, string>): string {
   const service = record.spec.services[name];
-  const wanted = record.removing ? 0 : (service?.replicas ?? 0);
+  const wanted = record.removing || !service ? 0 : wantedTasks(state, service);
   const tasks = withoutOrphans(state.tasksOfService(record.spec.name, name));
   const good = tasks.filter((t) => isSatisfied(state, service ?? {}, t));
   const reasons = new Map<string, number>();

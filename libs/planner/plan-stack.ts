@@ -12,7 +12,9 @@ import { connectionsOf, forget, keyOfConnection, saidAgain } from './connections
 import { checkDependencies } from './dependencies.js';
 import { dropped, planNetworks, type NetworksPlan } from './plan-networks.js';
 import type { PlanStep } from './plan-step.js';
+import { mismatchOf, sift } from './node-filters.js';
 import { candidates } from './schedule.js';
+import { isGlobal } from './service-slots.js';
 import { sameValue } from './spec-hash.js';
 import type { Compare, Write } from './transaction.js';
 
@@ -126,7 +128,13 @@ function checkReferences(stack: Stack): void {
 }
 
 function checkNodes(state: ClusterState, stack: Stack): void {
-  if (!Object.values(stack.services).some((s) => s.replicas > 0)) return;
+  const services = Object.values(stack.services).filter((s) => s.replicas > 0 && !isGlobal(s));
+  for (const service of services) {
+    const { able, explanation } = sift(state.nodes.values(), (node) => mismatchOf(state, node, service));
+    if (able.length === 0 && state.nodes.size > 0)
+      throw new WeftError('NO_NODES', { what: `no node of the cluster can ever run service ${service.name}`, why: explanation });
+  }
+  if (services.length === 0) return;
   const { ready, explanation } = candidates(state);
   if (ready.length === 0) throw new WeftError('NO_NODES', { what: `stack ${stack.name} has nowhere to run`, why: explanation });
 }
@@ -199,6 +207,12 @@ const changesOf = (before: Service, service: Service): string[] => [
     ? []
     : [`restart: ${showValue(before.restart)} → ${showValue(service.restart)}`]),
   ...(sameValue(before.mode ?? null, service.mode ?? null) ? [] : [`mode: ${showValue(before.mode)} → ${showValue(service.mode)}`]),
+  ...(sameValue(before.placement ?? null, service.placement ?? null)
+    ? []
+    : [`placement: ${showValue(before.placement)} → ${showValue(service.placement)}`]),
+  ...(sameValue(before.reservations ?? null, service.reservations ?? null)
+    ? []
+    : [`reservations: ${showValue(before.reservations)} → ${showValue(service.reservations)}`]),
   ...(sameValue(before.networkMode ?? null, service.networkMode ?? null)
     ? []
     : [`network mode: ${showMode(before)} → ${showMode(service)}`]),

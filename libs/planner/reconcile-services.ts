@@ -19,6 +19,7 @@ import { editOf, type TaskEdit } from './edit-task.js';
 import { replaceUnhealthyAt, UNHEALTHY } from './replace-unhealthy.js';
 import { rollOut, type Slots } from './rollout.js';
 import { sharedNamespace, sharesNamespace } from './shared-namespace.js';
+import { slotsOf, unwantedSlot } from './service-slots.js';
 import { specHash } from './spec-hash.js';
 import { isUp } from './standing-of-task.js';
 import { wantedEndpoints, type WantedEndpoint } from './wanted-networks.js';
@@ -107,7 +108,8 @@ function unwantedReason(state: ClusterState, task: Task): string | undefined {
   if (record.removing) return isGone(state, task) || mayStop(state, record, task.service) ? 'the stack is being removed' : undefined;
   const service = record.spec.services[task.service];
   if (!service) return 'the service was removed';
-  if (task.slot > service.replicas) return `scaled down to ${service.replicas}`;
+  const unwanted = unwantedSlot(state, service, task);
+  if (unwanted !== undefined) return unwanted;
   const holders = [slotKey, nextKey].map((key) => state.slots.get(key(task.stack, task.service, task.slot)));
   return holders.includes(task.id) ? undefined : 'another task has its slot';
 }
@@ -141,7 +143,7 @@ function reconcileService(scope: Scope, service: Service): void {
   const slots: Slots = { outdated: [], current: [], moving: 0 };
   const waits = unmetDependency(state, record, service);
   const wishes = new Map<number, SlotWish>();
-  for (let slot = 1; slot <= service.replicas; slot++) {
+  for (const slot of slotsOf(state, service)) {
     const endpoints = wantedEndpoints(state, stack, service, slot, scope.networkIds);
     // A network that is not there (yet): its task could only be made wrong.
     if (typeof endpoints === 'string') continue;

@@ -42,13 +42,22 @@ export function candidates(state: ClusterState): Candidates {
   return { ready, explanation: reasons ? `${total}: ${reasons}` : `${total}: all ready` };
 }
 
-/** Counts of tasks by node, kept while a plan places more. */
+interface Reserved {
+  memoryBytes: number;
+  nanoCpus: number;
+}
+
+/** Counts of tasks, and what is reserved, by node; kept while a plan places more. */
 export class Spread {
   readonly #all = new Map<string, number>();
   readonly #ofService = new Map<string, Map<string, number>>();
+  readonly #reserved = new Map<string, Reserved>();
 
   constructor(state: ClusterState) {
-    for (const task of state.tasks.values()) this.add(task.nodeId, task.stack, task.service);
+    for (const task of state.tasks.values()) {
+      this.add(task.nodeId, task.stack, task.service);
+      this.reserve(task.nodeId, task.reservations);
+    }
   }
 
   add(nodeId: string, stack: string, service: string, by = 1): void {
@@ -59,14 +68,34 @@ export class Spread {
     this.#ofService.set(key, row);
   }
 
+  /** @param sign -1 gives it back */
+  reserve(nodeId: string, { memoryBytes = 0, nanoCpus = 0 }: Partial<Reserved> = {}, sign = 1): void {
+    if (memoryBytes === 0 && nanoCpus === 0) return;
+    const before = this.reservedOn(nodeId);
+    this.#reserved.set(nodeId, { memoryBytes: before.memoryBytes + sign * memoryBytes, nanoCpus: before.nanoCpus + sign * nanoCpus });
+  }
+
+  reservedOn(nodeId: string): Reserved {
+    return this.#reserved.get(nodeId) ?? { memoryBytes: 0, nanoCpus: 0 };
+  }
+
+  /** @param service `stack/service` */
+  countOf(nodeId: string, service: string): number {
+    return this.#ofService.get(service)?.get(nodeId) ?? 0;
+  }
+
   /** Fewest tasks of the same service, then fewest tasks, then the first by name. */
   choose(nodes: readonly Node[], stack: string, service: string): Node | undefined {
     const row = this.#ofService.get(serviceKey(stack, service));
-    const rank = (n: Node): [number, number] => [row?.get(n.id) ?? 0, this.#all.get(n.id) ?? 0];
-    return [...nodes].sort((a, b) => {
-      const [serviceA, allA] = rank(a);
-      const [serviceB, allB] = rank(b);
-      return serviceA - serviceB || allA - allB || (a.name < b.name ? -1 : 1);
-    })[0];
+    let best: Node | undefined;
+    let [bestRow, bestAll] = [Infinity, Infinity];
+    for (const node of nodes) {
+      const mine = row?.get(node.id) ?? 0;
+      if (mine > bestRow) continue;
+      const all = this.#all.get(node.id) ?? 0;
+      const isBetter = mine < bestRow || all < bestAll || (all === bestAll && best !== undefined && node.name < best.name);
+      if (isBetter) [best, bestRow, bestAll] = [node, mine, all];
+    }
+    return best;
   }
 }

@@ -14,13 +14,13 @@ export function canonical(value: unknown): string {
 export const sameValue = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b);
 
 /**
- * Container, restart policy, and whose network it lives in; not the number of replicas. Not ports, aliases and networks
+ * Container, restart policy, where it may be and what it reserves, and whose network it lives in; not the number of replicas. Not ports, aliases and networks
  * either: the leader edits those in the task's record, and no container need be made anew for them. What it depends on with
  * `restart: true` is a part, too: it is made anew when that is.
  * @param others the services of its stack
  */
 export function specHash(service: Service, others: Readonly<Record<string, Service>> = {}): string {
-  const { container, networkMode, restart } = service;
+  const { container, networkMode, restart, placement, reservations } = service;
   const along = Object.entries(service.dependsOn ?? {}).flatMap(([name, { restart: isRestarted }]) => {
     const other = others[name];
     return isRestarted && other ? [[name, specHash(other, others)]] : [];
@@ -30,6 +30,8 @@ export function specHash(service: Service, others: Readonly<Record<string, Servi
     container,
     restart,
     networkMode,
+    placement,
+    reservations,
     job,
     ...(along.length > 0 ? { along: Object.fromEntries(along) as unknown } : {}),
   });

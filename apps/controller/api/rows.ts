@@ -3,6 +3,7 @@ import { serviceKey, type ClusterState } from '#planner/cluster-state.js';
 import { isComplete } from '#planner/standing-of-task.js';
 import { placementTroubles, waitingReason } from '#planner/plan-services.js';
 import { standingOf } from '#planner/schedule.js';
+import { wantedTasks } from '#planner/service-slots.js';
 import type { StackRecord } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import { EndedTask } from '#rpc/gen/weft/v1/api.js';
@@ -65,7 +66,7 @@ export function stackSummaries(state: ClusterState): StackSummary[] {
         state,
         [...state.tasks.values()].filter((t) => t.stack === name),
       ),
-      tasksWanted: record.removing ? 0 : Object.values(record.spec.services).reduce((n, s) => n + s.replicas, 0),
+      tasksWanted: record.removing ? 0 : Object.values(record.spec.services).reduce((n, s) => n + wantedTasks(state, s), 0),
       generation: record.generation,
       removing: record.removing,
       updatedAt: record.updatedAt,
@@ -76,7 +77,7 @@ function serviceStates(state: ClusterState, record: StackRecord, now: number): S
   const troubles = placementTroubles(state, now);
   return Object.values(record.spec.services).map((service) => ({
     name: service.name,
-    wanted: record.removing ? 0 : service.replicas,
+    wanted: record.removing ? 0 : wantedTasks(state, service),
     // Of what the stack says now: a task of the service as it was before does not count towards what was asked for.
     running: currentRunning(state, record, service.name),
     waiting: waitingReason(state, record, service.name, troubles),

@@ -1,0 +1,113 @@
+/**
+ * Which nodes may have a task of a service, and why the others may not. Every filter has a few words of its own; counted, they
+ * are what a person is told: `3 nodes: 1 drained, 2 lack memory`.
+ */
+import { meets, parseConstraint, valuesOf, type Constraint, type NodeAttributes } from '#model/constraint.js';
+import type { Node } from '#model/node.js';
+import type { Service } from '#model/stack.js';
+import { serviceKey, type ClusterState } from './cluster-state.js';
+import { refusalOf, type Spread } from './schedule.js';
+
+/** A task as the filters see it. */
+export interface Applicant {
+  stack: string;
+  service: Service;
+}
+
+export function attributesOf(state: ClusterState, node: Node): NodeAttributes {
+  const facts = state.facts.get(node.id);
+  const [os = 'linux', arch = ''] = (facts?.platform ?? '').split('/');
+  const isManager = [...state.controllers.values()].some((c) => c.address === node.address);
+  return {
+    id: node.id,
+    hostnames: [node.name, ...(facts?.hostname ? [facts.hostname] : [])],
+    role: isManager ? 'manager' : 'worker',
+    os,
+    arch,
+    address: node.address,
+    labels: node.labels,
+  };
+}
+
+const constraintsOf = ({ placement }: Service): Constraint[] =>
+  (placement?.constraints ?? []).flatMap((text) => {
+    const parsed = parseConstraint(text);
+    return parsed.ok ? [parsed.constraint] : [];
+  });
+
+/** Why a node can never have a task of the service as both are; undefined when it can. */
+export function mismatchOf(state: ClusterState, node: Node, service: Service): string | undefined {
+  const attributes = attributesOf(state, node);
+  const unmet = constraintsOf(service).find((c) => !meets(attributes, c));
+  if (unmet) return `not ${unmet.attribute} ${unmet.equal ? '==' : '!='} ${unmet.value}`;
+  const [os, arch] = service.container.platform?.split('/') ?? [];
+  if (os !== undefined && (attributes.os !== os || (arch !== undefined && !valuesOf(attributes, 'node.platform.arch').includes(arch))))
+    return `not ${service.container.platform}`;
+  const facts = state.facts.get(node.id);
+  const { memoryBytes = 0, nanoCpus = 0 } = service.reservations ?? {};
+  // A node whose size is not known is not judged by it.
+  if (facts?.memoryBytes && memoryBytes > facts.memoryBytes) return 'too little memory';
+  if (facts?.cpus && nanoCpus > facts.cpus * 1e9) return 'too few CPUs';
+  return undefined;
+}
+
+/** Why a node cannot have a task of the service now; undefined when it can. */
+export function refusalFor(state: ClusterState, spread: Spread, node: Node, { stack, service }: Applicant): string | undefined {
+  const refusal = refusalOf(state, node) ?? mismatchOf(state, node, service);
+  if (refusal !== undefined) return refusal;
+  const most = service.placement?.maxReplicasPerNode;
+  if (most !== undefined && spread.countOf(node.id, serviceKey(stack, service.name)) >= most) return `at max_replicas_per_node`;
+  const facts = state.facts.get(node.id);
+  const used = spread.reservedOn(node.id);
+  const { memoryBytes = 0, nanoCpus = 0 } = service.reservations ?? {};
+  if (facts?.memoryBytes && memoryBytes > 0 && used.memoryBytes + memoryBytes > facts.memoryBytes) return 'lack memory';
+  if (facts?.cpus && nanoCpus > 0 && used.nanoCpus + nanoCpus > facts.cpus * 1e9) return 'lack CPU';
+  return undefined;
+}
+
+export interface Fit {
+  able: Node[];
+  /** `3 nodes: 1 drained, 2 lack memory`. */
+  explanation: string;
+}
+
+/** The nodes that `refuse` says nothing against, and the counted reasons of the others. */
+export function sift(nodes: Iterable<Node>, refuse: (node: Node) => string | undefined): Fit {
+  const able: Node[] = [];
+  const out = new Map<string, number>();
+  let total = 0;
+  for (const node of nodes) {
+    total++;
+    const why = refuse(node);
+    if (why === undefined) able.push(node);
+    else out.set(why, (out.get(why) ?? 0) + 1);
+  }
+  const reasons = [...out].sort(([a], [b]) => (a < b ? -1 : 1)).map(([why, count]) => `${count} ${why}`);
+  return {
+    able,
+    explanation:
+      total === 0 ? 'no node has joined yet' : `${total} node${total === 1 ? '' : 's'}: ${reasons.join(', ') || 'all could take it'}`,
+  };
+}
+
+/**
+ * Of the nodes, those in the groups with the fewest tasks of the service, by one attribute after another (Compose Deploy
+ * Specification, `placement.preferences`). Nodes without the label are a group of their own.
+ */
+export function preferred(state: ClusterState, spread: Spread, nodes: readonly Node[], { stack, service }: Applicant): readonly Node[] {
+  const key = serviceKey(stack, service.name);
+  let left = nodes;
+  for (const attribute of service.placement?.spread ?? []) {
+    const groups = new Map<string, { nodes: Node[]; tasks: number }>();
+    for (const node of left) {
+      const value = valuesOf(attributesOf(state, node), attribute)[0] ?? '';
+      const group = groups.get(value) ?? { nodes: [], tasks: 0 };
+      groups.set(value, group);
+      group.nodes.push(node);
+      group.tasks += spread.countOf(node.id, key);
+    }
+    const fewest = [...groups].sort(([a, x], [b, y]) => x.tasks - y.tasks || (a < b ? -1 : 1))[0];
+    left = fewest?.[1].nodes ?? [];
+  }
+  return left;
+}
