@@ -127,6 +127,8 @@ describe('an update', () => {
       generation: generation + 1,
       spec: { services: { web: { container: { image: 'a:1' } } } },
     });
+    // No command leads to what failed.
+    expect(() => planRollback(world.model, 's', ['web'], world.now)).toThrow(/cannot be rolled back/);
     // The file still says otherwise: asked for again, it is tried again.
     world.up(stack(2, { onFailure: 'rollback', order }));
     runOut(world);

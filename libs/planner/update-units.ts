@@ -71,6 +71,8 @@ function goBack(state: ClusterState, record: StackRecord, service: string, reaso
     return unit;
   }
   const next = withPrevious(record, [service], now);
+  // What has just failed is nothing that anybody wants to go back to.
+  delete next.previous?.[service];
   unit.writes.push({ put: stackKey, value: encode(next) });
   put({ ...update, target: hashOf(next, next.spec.services[service] as Service), state: 'rolling-back', message: reason });
   return unit;
