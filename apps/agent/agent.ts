@@ -9,6 +9,7 @@ import { StopStack } from '#base/dispose.js';
 import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import type { LogKeeperVerbs } from '#logs/keeper-client.js';
+import type { Run } from '#linux/runner.js';
 import type { SeenTunnel } from '#linux/wireguard.js';
 import type { ListeningPort } from '#model/node.js';
 import { WIREGUARD_FEATURE } from '#model/tunnel.js';
@@ -52,6 +53,8 @@ export interface AgentParts {
   /** Connects to the container runtime; called again until it works. */
   openRuntime: () => Promise<Runtime>;
   kernel: KernelPort;
+  /** Runs commands, for probes; without it there are none. */
+  run?: Run;
   /** News of what others do to the kernel. */
   kernelEvents?: RepairTimerOptions['events'];
   /** `onUp` is called each time the name server is up. */
@@ -293,6 +296,9 @@ async function startServer(base: Base, { loop, keeper, runtime }: Machine & { lo
       // A keeper that does not answer is no reason not to show what is in the file.
       flush: async (id) => void (await keeper.flush(id).catch(() => undefined)),
       container: (id) => loop.container(id),
+      faults: () => parts.kernel.faults(),
+      run: parts.run,
+      clock: parts.clock,
     },
   );
   stops.push('node service', () => server.stop());

@@ -79,6 +79,7 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
         return runtime;
       },
       kernel: new KernelReconciler({ kernel: new LinuxKernel({ runner: helper.run, secrets: tunnelKeys }), log }),
+      run: helper.run,
       kernelEvents: (onEvent) => watchKernel({ helper, clock: systemClock, log }, onEvent),
       tunnelKeys,
       seeTunnel: (dev) => seeTunnel(seat, dev),

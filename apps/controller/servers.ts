@@ -16,6 +16,7 @@ import { LogCalls } from './api/log-calls.js';
 import { NodeCalls } from './api/node-calls.js';
 import type { NodeClients } from './api/node-clients.js';
 import { NetworkCalls } from './api/network-calls.js';
+import { TraceCalls } from './api/trace-calls.js';
 import { StackCalls } from './api/stack-calls.js';
 import type { ClusterFollower } from './cluster/follower.js';
 import { healthChecks } from './health-checks.js';
@@ -76,6 +77,7 @@ export class Servers {
       follower,
       stacks: new StackCalls(follower, store, clock),
       networks: new NetworkCalls(follower, store, clock),
+      trace: new TraceCalls(follower, clients, clock),
       nodes: new NodeCalls({ follower, store, clock, hub, ca: pki.ca, joinAddress }),
       images: new ImageCalls(follower, clients),
       logs: new LogCalls(follower, clients, clock),

@@ -7,7 +7,7 @@ import { WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { silentLog } from '#base/log.js';
 import { diff } from '#overlay/diff.js';
-import { describeFault, faultsBetween } from '#overlay/faults.js';
+import { describeFault, faultsBetween, type Fault } from '#overlay/faults.js';
 import type { KernelState } from '#overlay/kernel-state.js';
 import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import type { Operation } from '#overlay/operation.js';
@@ -59,6 +59,11 @@ export class KernelReconciler {
   /** Reads everything, and puts right what is not as the last `set` said. Does nothing before the first `set`. */
   repair(): Promise<RepairResult> {
     return this.#enqueue(() => this.#repair());
+  }
+
+  /** Reads everything, and says what is not as the last `set` said. Changes nothing. */
+  faults(): Promise<Fault[]> {
+    return this.#enqueue(async () => (this.#desired ? faultsBetween(this.#desired, await this.#kernel.observe(this.#desired)) : []));
   }
 
   /** Removes everything of ours from the node's namespace, and the tasks' namespaces. Sysctls stay as they are. */

@@ -36,7 +36,7 @@ const NSFS_MAGIC = 0x6e_73_66_73;
 const RETRY = { initialMs: 200, maxMs: 5_000 };
 
 /** libs/linux `KernelReconciler`. */
-export type KernelPort = Pick<KernelReconciler, 'set' | 'repair'>;
+export type KernelPort = Pick<KernelReconciler, 'set' | 'repair' | 'faults'>;
 
 export interface NetworkLoopOptions {
   kernel: KernelPort;

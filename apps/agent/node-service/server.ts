@@ -1,14 +1,15 @@
 /** The agent's listener: what controllers ask of a node. mTLS, controllers only, on the underlay address. */
-import { NodeService, type NodeServer } from '#rpc/gen/weft/v1/api.js';
+import { NodeService, type NodeServer, type ProbeRequest } from '#rpc/gen/weft/v1/api.js';
 import { bidi, serverStream, startServer, unary, type Role } from '#rpc/server.js';
 import type { Identity } from '#trust/identity.js';
+import { checkKernel, probe, type CheckDeps } from './check.js';
 import { execInTask, type ExecCallDeps } from './exec.js';
 import { listImages, loadImage, prepareImages, type ImageCallDeps } from './images.js';
 import { readLogs, type LogCallDeps } from './logs.js';
 
 const ONLY_CONTROLLERS: readonly Role[] = ['controller'];
 
-export type NodeServiceDeps = ImageCallDeps & LogCallDeps & ExecCallDeps;
+export type NodeServiceDeps = ImageCallDeps & LogCallDeps & ExecCallDeps & CheckDeps;
 
 export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
   return {
@@ -17,6 +18,8 @@ export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
     prepareImages: serverStream(ONLY_CONTROLLERS, (request) => prepareImages(deps, request)),
     logs: serverStream(ONLY_CONTROLLERS, (request, _peer, signal) => readLogs(deps, request, signal)),
     exec: bidi(ONLY_CONTROLLERS, (requests, _peer, signal) => execInTask(deps, requests, signal)),
+    checkKernel: unary(ONLY_CONTROLLERS, () => checkKernel(deps)),
+    probe: unary(ONLY_CONTROLLERS, (request: ProbeRequest) => probe(deps, request)),
   };
 }
 

@@ -10,6 +10,7 @@ import type { NetworkCalls } from './network-calls.js';
 import { networkRows } from './network-rows.js';
 import type { NodeCalls } from './node-calls.js';
 import { endedRows, nodeRows, stackSummaries, taskRows } from './rows.js';
+import type { TraceCalls } from './trace-calls.js';
 import type { StackCalls } from './stack-calls.js';
 
 export interface ApiCalls {
@@ -17,6 +18,7 @@ export interface ApiCalls {
   stacks: StackCalls;
   nodes: NodeCalls;
   networks: NetworkCalls;
+  trace: TraceCalls;
   images: ImageCalls;
   logs: LogCalls;
   exec: ExecCalls;
@@ -24,7 +26,16 @@ export interface ApiCalls {
 
 const ADMIN: readonly Role[] = ['admin'];
 
-export function apiImplementation({ follower, stacks, nodes, networks, images, logs, exec }: ApiCalls): UntypedServiceImplementation {
+export function apiImplementation({
+  follower,
+  stacks,
+  nodes,
+  networks,
+  trace,
+  images,
+  logs,
+  exec,
+}: ApiCalls): UntypedServiceImplementation {
   return {
     getCluster: unary<m.GetClusterRequest, m.GetClusterResponse>(ADMIN, nodes.cluster),
     planStack: unary<m.PlanStackRequest, m.PlanStackResponse>(ADMIN, stacks.plan),
@@ -52,6 +63,8 @@ export function apiImplementation({ follower, stacks, nodes, networks, images, l
     connectNetwork: unary<m.ConnectNetworkRequest, m.ConnectNetworkResponse>(ADMIN, networks.connect),
     disconnectNetwork: unary<m.DisconnectNetworkRequest, m.DisconnectNetworkResponse>(ADMIN, networks.disconnect),
     checkNetworks: unary<m.CheckNetworksRequest, m.CheckNetworksResponse>(ADMIN, networks.check),
+    traceNetwork: unary<m.TraceNetworkRequest, m.TraceNetworkResponse>(ADMIN, trace.trace),
+    diagnoseNetworks: unary<m.DiagnoseNetworksRequest, m.DiagnoseNetworksResponse>(ADMIN, trace.diagnose),
     listImages: unary<m.ListImagesRequest, m.ListImagesResponse>(ADMIN, images.list),
     loadImage: bidi<m.LoadImageRequest, m.ImageProgress>(ADMIN, (requests, _peer, signal) => images.load(requests, signal)),
     prepareImages: serverStream<m.PrepareImagesRequest, m.ImageProgress>(ADMIN, (request, _peer, signal) =>

@@ -16,6 +16,7 @@ import {
 } from '../render/networks.js';
 import { connectCommand, disconnectCommand } from './network-connect.js';
 import { createCommand, rmCommand, updateCommand } from './network-verbs.js';
+import { doctorCommand, traceCommand } from './network-trace.js';
 import { json, listing, table } from '../render/table.js';
 import { print, say, type Shell } from '../shell.js';
 
@@ -29,7 +30,9 @@ export function networkCommand(shell: Shell): Command {
     .addCommand(rmCommand(shell))
     .addCommand(connectCommand(shell))
     .addCommand(disconnectCommand(shell))
-    .addCommand(fsckCommand(shell));
+    .addCommand(fsckCommand(shell))
+    .addCommand(traceCommand(shell))
+    .addCommand(doctorCommand(shell));
 }
 
 async function listNetworks({ api, target }: Connection, stack: string): Promise<NetworkRow[]> {
