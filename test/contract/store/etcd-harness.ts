@@ -12,6 +12,7 @@ import type { Store } from '#store/store.js';
 import type { Harness } from './harness.js';
 import { FAST } from './harness.js';
 import { eventually } from './recorder.js';
+import { freezeProcess } from '../../fixtures/freeze-process.js';
 
 /** A heartbeat of 50 ms and elections of 500 ms let etcd grant leases of 1 s (its minimum is 1.5 elections). */
 const QUICK_ETCD = ['--heartbeat-interval=50', '--election-timeout=500'];
@@ -57,7 +58,7 @@ export async function etcdHarness(): Promise<Harness> {
     restart: async () => {
       etcd = await start();
     },
-    freeze: async () => void process.kill(etcd.pid, 'SIGSTOP'),
+    freeze: () => freezeProcess(etcd.pid),
     thaw: async () => void process.kill(etcd.pid, 'SIGCONT'),
     compact: () => compact(etcd.endpoints[0] ?? ''),
     empty: async ({ sameIdentity = false } = {}) => {
