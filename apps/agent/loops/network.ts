@@ -19,6 +19,7 @@ import { nodeKernel } from '#overlay/node-kernel.js';
 import { portKey } from '#overlay/node-ports.js';
 import { describe } from '#overlay/operation.js';
 import { isEncrypted, tunnelTrouble, type TunnelKeys } from '#overlay/tunnels.js';
+import { backendsOf, losesBackend } from '../backends.js';
 import type { DesiredStore } from '../desired-store.js';
 import { RepairRecord } from '../repair-record.js';
 import { RepairTimer, type RepairTimerOptions } from '../repair-timer.js';
@@ -93,6 +94,8 @@ export class NetworkLoop implements TaskNetwork {
   #timer: NodeJS.Timeout | undefined;
   #delayMs = 0;
   #lastTookMs = 0;
+  /** What the last set led clients to. */
+  #backends: ReadonlySet<string> = new Set();
   #lastSetAt = -Infinity;
   #lastWiredAt = -Infinity;
   #desired: KernelState | undefined;
@@ -135,10 +138,12 @@ export class NetworkLoop implements TaskNetwork {
 
   /**
    * New tasks are wired at once. Other changes (a name's backends, say) may come many a second while a stack starts; gathered
-   * for as long as the last set took, they leave half of the time to the containers.
+   * for as long as the last set took, they leave half of the time to the containers. A backend that goes is taken out at
+   * once: its task ends after the drain time, wherever clients are.
    */
   #patienceMs(): number {
     const { store, host, clock } = this.#o;
+    if (losesBackend(this.#backends, backendsOf(store.byKind))) return COALESCE_MS;
     const isAwaited = store.byKind.tasks.some((t) => t.nodeId === host.nodeId && !this.#finished.has(t.id));
     if (isAwaited) return COALESCE_MS;
     const least = clock.monotonic() - this.#lastWiredAt < STARTING_MS ? STARTING_PATIENCE_MS : COALESCE_MS;
@@ -244,6 +249,7 @@ export class NetworkLoop implements TaskNetwork {
         refusedPorts: new Set(taken.keys()),
       });
       const { failed, operations } = await kernel.set(this.#desired);
+      this.#backends = backendsOf(view);
       this.#lastSetAt = clock.monotonic();
       this.#lastTookMs = this.#lastSetAt - began;
       if (operations.some(({ op }) => op === 'addNamespace')) this.#lastWiredAt = this.#lastSetAt;
