@@ -87,7 +87,7 @@ function checkLanguage(text: string): void {
 /** Processor time, and generous: a slow machine is no hang, a quadratic loop over a large file is. */
 const MAX_CPU_MS = 20_000;
 /** FUZZ_RUNS=100000 for a long run. */
-const RUNS = Number(process.env['FUZZ_RUNS'] ?? 150);
+const RUNS = Number(process.env['FUZZ_RUNS'] ?? 300);
 /** jest's own patience, for machines where much else runs. */
 const TIMEOUT_MS = 120_000;
 

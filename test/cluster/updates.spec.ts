@@ -121,9 +121,8 @@ it('replaces a task that becomes unhealthy, and remembers it', async () => {
   await cluster.ctl('down', '-p', 'order');
 }, 90_000);
 
-it.each([['stop-first']])(
-  // None lost is the aim, and not reached: the drain is a fixed time, and a busy node programs a change later than that.
-  'an update, %s, goes through under load; what it loses is printed',
+it.each([['start-first'], ['stop-first']])(
+  'an update, %s, loses no request',
   async (order) => {
     cluster.write('site.yaml', site(`one-${order}`, `order: ${order}, monitor: 500ms`));
     await cluster.ctl('up', '-f', 'site.yaml');
@@ -137,10 +136,9 @@ it.each([['stop-first']])(
       expect({ code, stderr }).toMatchObject({ code: 0 });
     }
     const { asked, failures } = await load.stop();
-    const lost = Object.values(failures).reduce((sum, n) => sum + n, 0);
+    expect(failures).toEqual({});
     expect(asked).toBeGreaterThan(1_000);
-    expect(lost / asked).toBeLessThan(0.01);
-    process.stderr.write(`${order}: ${asked} requests, ${round} updates, ${lost} lost ${JSON.stringify(failures)}\n`);
+    process.stderr.write(`${order}: ${asked} requests, ${round} updates, none lost\n`);
   },
   240_000,
 );
