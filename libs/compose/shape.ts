@@ -172,7 +172,14 @@ export function describeShape(shape: Shape): string {
   }
 }
 
-const plural = (what: string): string => (/^an? /.test(what) ? what.replace(/^an? /, '').replace(/^(\w+)( of .*)?.*$/, '$1s$2') : what);
+/** "a secret of a build" → "secrets of a build". What comes after a comma, "or" and "like" is left out. */
+const plural = (what: string): string =>
+  /^an? /.test(what)
+    ? what
+        .replace(/^an? /, '')
+        .replace(/(,| or | like ).*/, '')
+        .replace(/^(.*?)( (?:of|for|to) .*)?$/, '$1s$2')
+    : what;
 
 export interface KeyRow {
   /** `services.*.ports[].target`. */
