@@ -26,8 +26,8 @@ const addressesOf = ({ ipv4, ipv6 }: { ipv4: string; ipv6?: string }): string[] 
 
 const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);
 
-/** Of a network that the node only brings connections to, nobody here can ask. */
-const isAsked = (n: NetworkView): boolean => n.nodeAddress !== undefined;
+/** Of a network that the node only brings connections to, nobody here can ask. In the site's LAN a node has no address of ours, and is asked by a wire. */
+const isAsked = (n: NetworkView): boolean => isChildNetwork(n) || n.nodeAddress !== undefined;
 
 function networkNames(n: NetworkView, view: ViewByKind, tasks: ViewByKind['tasks']): NetworkNamesConfig {
   const records = view.names.filter((r) => r.networkId === n.id).sort((a, b) => (a.name < b.name ? -1 : 1));

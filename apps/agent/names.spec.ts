@@ -65,6 +65,17 @@ describe('what the name server is told', () => {
     ]);
   });
 
+  it('has networks that somebody here can ask on: by their gateway, or by the wire of a task in the LAN of the site', () => {
+    const { nodeAddress: _, ...only } = network;
+    const broughtTo = { ...only, id: 'abcdef02' };
+    const lan = { ...only, id: 'abcdef03', driver: 'macvlan' as const };
+    const { networks } = namesConfig({ ...view, networks: [network, broughtTo, lan] }, NODE_ID, []);
+    expect(networks.map((n) => [n.id, n.listen.address])).toEqual([
+      [network.id, '10.1.0.1'],
+      [lan.id, '169.254.76.1'],
+    ]);
+  });
+
   it('does not depend on the order of the view', () => {
     const other = { ...view, names: [...view.names].reverse(), endpoints: [...view.endpoints].reverse() };
     expect(namesConfig(other, NODE_ID, ['192.0.2.53'])).toEqual(config);

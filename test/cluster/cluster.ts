@@ -133,6 +133,12 @@ export class TestCluster {
     return sh('nsenter', `--net=/run/netns/${this.netns(node)}`, '--', ...argv);
   }
 
+  /** Pulls a node's cable out of the LAN of the nodes, or puts it in. */
+  cable(node: string, to: 'down' | 'up'): void {
+    const { code, stderr } = sh('ip', '-n', `weftdev-${this.name}-lan`, 'link', 'set', node, to);
+    if (code !== 0) throw new Error(stderr);
+  }
+
   /** Runs in a task's network namespace (the host's programs, the task's network). */
   inTask(taskId: string, ...argv: string[]): Outcome {
     return sh('nsenter', `--net=/run/netns/${this.taskNetns(taskId)}`, '--', ...argv);

@@ -7,7 +7,7 @@ import { flagsOf, listingOptions, type CommonFlags } from '../options.js';
 import { projectOptions, type ProjectFlags } from '../project-options.js';
 import { findProjectName } from '../project.js';
 import { listing } from '../render/table.js';
-import { byPlace, endedTaskRow, taskColumns, taskRow } from '../render/tasks.js';
+import { byPlace, endedTaskRow, networkCalled, taskColumns, taskRow } from '../render/tasks.js';
 import { print, type Shell } from '../shell.js';
 
 interface PsFlags extends ProjectFlags, CommonFlags {
@@ -33,14 +33,14 @@ export async function ps(shell: Shell, services: readonly string[], flags: PsFla
   await withApi(shell, flags.context, async ({ api, target }) => {
     const [{ tasks, ended }, { networks }, { stacks }] = await Promise.all([
       callUnary(api, 'listTasks', { stack }, { target }),
-      callUnary(api, 'listNetworks', { stack }, { target }),
+      callUnary(api, 'listNetworks', { stack: '' }, { target }),
       callUnary(api, 'listStacks', {}, { target }),
     ]);
     if (stack !== '' && tasks.length === 0 && !stacks.some((s) => s.name === stack)) {
       throw new WeftError('NOT_FOUND', { what: `there is no stack "${stack}"`, hint: 'List the stacks with `ctl ls`.' });
     }
-    const keys = new Map(networks.map((row) => [row.network?.id ?? '', row.network?.key ?? '']));
-    const rows = [...tasks.map((row) => taskRow(row, keys)), ...(flags.all ? ended.map(endedTaskRow) : [])]
+    const called = networkCalled(networks.flatMap((row) => row.network ?? []));
+    const rows = [...tasks.map((row) => taskRow(row, called)), ...(flags.all ? ended.map(endedTaskRow) : [])]
       .filter((row) => (flags.all || row.desired === 'run') && (services.length === 0 || services.includes(row.service)))
       .sort(byPlace);
     print(shell, listing(rows, taskColumns(shell.clock.now(), stack === ''), flags.format, shell.stdout.columns));

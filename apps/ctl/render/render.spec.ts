@@ -1,10 +1,12 @@
 import { PassThrough } from 'node:stream';
 import { WeftError } from '#base/errors.js';
+import { Network } from '#rpc/gen/weft/v1/types.js';
 import { liveLines } from '../live-lines.js';
 import type { Output } from '../shell.js';
 import { errorText } from './error.js';
 import { bytes, count, span } from './quantity.js';
 import { json, listing, table } from './table.js';
+import { networkCalled } from './tasks.js';
 
 describe('tables', () => {
   const columns = [
@@ -41,6 +43,14 @@ describe('tables', () => {
     expect(listing([{ name: 'a', n: 1 }], columns, 'json')).toBe('[\n  {\n    "name": "a",\n    "n": 1\n  }\n]\n');
     expect(json([])).toBe('[]\n');
   });
+});
+
+it('a network is called as the stack calls it: by its key, or by its name if it belongs to nobody or to another', () => {
+  const network = (id: string, name: string, stack: string, key: string) => ({ ...Network.fromPartial({}), id, name, stack, key });
+  const called = networkCalled([network('a', 'shop_front', 'shop', 'front'), network('b', 'shared', '', 'network')]);
+  expect([called('a', 'shop'), called('a', 'other'), called('b', 'shop'), called('c', 'shop')]).toEqual([
+    ...['front', 'shop_front', 'shared', 'c'],
+  ]);
 });
 
 it.each([

@@ -1,6 +1,6 @@
 /** Tasks as rows. */
 import type { EndedTask, TaskRow } from '#rpc/gen/weft/v1/api.js';
-import type { Port } from '#rpc/gen/weft/v1/types.js';
+import type { Network, Port } from '#rpc/gen/weft/v1/types.js';
 import { count, span } from './quantity.js';
 import type { Column } from './table.js';
 
@@ -9,8 +9,17 @@ export type TaskListRow = ReturnType<typeof taskRow>;
 /** `8080->80/tcp`. */
 const portText = (p: Port): string => `${p.hostIp ? `${p.hostIp}:` : ''}${p.published}->${p.target}/${p.protocol}`;
 
-/** @param networks network id → its key in the stack's file */
-export function taskRow(row: TaskRow, networks: ReadonlyMap<string, string>) {
+/** What a stack calls a network: by its key in the stack's file; by its name if it is not the stack's own. */
+export function networkCalled(networks: readonly Network[]): (id: string, stack: string) => string {
+  const known = new Map(networks.map((n) => [n.id, n]));
+  return (id, stack) => {
+    const network = known.get(id);
+    return (network?.stack === stack ? network.key : network?.name) ?? id;
+  };
+}
+
+/** @param called what a stack calls a network */
+export function taskRow(row: TaskRow, called: (networkId: string, stack: string) => string) {
   const { task, status } = row;
   const endpoints = task?.endpoints ?? [];
   return {
@@ -32,7 +41,7 @@ export function taskRow(row: TaskRow, networks: ReadonlyMap<string, string>) {
     exitCode: status?.exitCode ?? null,
     /** The first one; with their networks in `addresses`. */
     address: endpoints[0]?.ipv4 ?? '',
-    addresses: endpoints.map((e) => `${networks.get(e.networkId) ?? e.networkId}=${e.ipv4}`).join(','),
+    addresses: endpoints.map((e) => `${called(e.networkId, task?.stack ?? '')}=${e.ipv4}`).join(','),
     ports: (task?.ports ?? []).map(portText).join(','),
     createdAt: task?.createdAt ?? 0,
     startedAt: status?.startedAt ?? null,

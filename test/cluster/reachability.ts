@@ -1,0 +1,345 @@
+/**
+ * Who reaches whom, all pairs. What should be is computed from the stack files and from where the tasks are, by the rules of
+ * the drivers; what is, is asked from inside every client, by name and by address.
+ */
+import { spawn } from 'node:child_process';
+import { parse } from 'yaml';
+import type { TaskLine, TestCluster } from './cluster.js';
+
+/** Every server of these stacks listens on one of them. */
+const PORTS = [80, 81] as const;
+const NO_ANSWER = '';
+/** Whom nobody answers need not be waited for as long as whom somebody should. */
+const REFUSED_S = 1.5;
+const ANSWERED_S = 5;
+/** Clients that ask at a time; each asks everybody at once. */
+const AT_ONCE = 5;
+
+type Mode = 'networks' | 'bridge' | 'host' | 'none' | 'service';
+
+interface ServiceFacts {
+  stack: string;
+  mode: Mode;
+  /** Of mode `service`: whose network it has. */
+  of: string;
+  networks: string[];
+  /** Where its server listens. */
+  port: number;
+  published: number[];
+  links: string[];
+}
+
+interface NetworkFacts {
+  driver: string;
+  internal: boolean;
+  external: boolean;
+}
+
+export interface World {
+  services: Map<string, ServiceFacts>;
+  /** By key; the default bridge is `bridge`. */
+  networks: Map<string, NetworkFacts>;
+  tasks: Place[];
+  nodes: { name: string; address: string }[];
+}
+
+/** A task, and its further addresses. */
+export interface Place extends TaskLine {
+  /** Network key → IPv6 address. */
+  six: Record<string, string>;
+}
+
+/** One question. */
+interface Cell {
+  /** A service's first task, or `outside`: the developer's shell, in the LAN of the nodes. */
+  client: string;
+  host: string;
+  port: number;
+  /** Who answers (`service` by name, a task's name by address), and ` itself` behind it if the client is seen as who it is. */
+  expected: string;
+}
+
+/** `client → host:port` → the cell. */
+export type Cells = Map<string, Cell>;
+
+interface FileService {
+  networks?: string[];
+  network_mode?: string;
+  entrypoint?: string[];
+  command?: string[];
+  ports?: string[];
+  links?: string[];
+}
+interface File {
+  name: string;
+  services: Record<string, FileService>;
+  networks: Record<string, { driver?: string; internal?: boolean; external?: boolean }>;
+}
+
+export function readWorld(files: readonly string[], tasks: Place[], nodes: World['nodes']): World {
+  const stacks = files.map((text) => parse(text) as File);
+  const services = stacks.flatMap((f) => Object.entries(f.services).map(([name, s]) => [name, factsOf(f.name, s)] as const));
+  const networks = stacks.flatMap((f) => Object.entries(f.networks));
+  return {
+    services: new Map(services),
+    networks: new Map([
+      ...networks.map(([key, n]): [string, NetworkFacts] => [
+        key,
+        { driver: n.driver ?? 'overlay', internal: n.internal ?? false, external: n.external ?? false },
+      ]),
+      ['bridge', { driver: 'bridge', internal: false, external: false }],
+    ]),
+    tasks,
+    nodes,
+  };
+}
+
+function factsOf(stack: string, s: FileService): ServiceFacts {
+  const [mode = '', of = ''] = (s.network_mode ?? 'networks').split(':');
+  const argv = [...(s.entrypoint ?? []), ...(s.command ?? [])];
+  const port = argv[argv.indexOf('-p') + 1]?.replace('[::]:', '');
+  return {
+    stack,
+    mode: mode as Mode,
+    of,
+    networks: mode === 'bridge' ? ['bridge'] : (s.networks ?? []),
+    port: argv.includes('-p') ? Number(port) : 80,
+    published: (s.ports ?? []).map((p) => Number(p.split(':')[0])),
+    links: s.links ?? [],
+  };
+}
+
+/** The tasks of these stacks with all their addresses. */
+export async function placesOf(cluster: TestCluster, stacks: readonly string[]): Promise<Place[]> {
+  const tasks = (await Promise.all(stacks.map((s) => cluster.tasks(s)))).flat();
+  return tasks.map((task): Place => ({ ...task, six: Object.hasOwn(task.addresses, 'six') ? { six: sixOf(cluster, task) } : {} }));
+}
+
+interface IpAddress {
+  addr_info: { family: string; scope: string; local: string }[];
+}
+function sixOf(cluster: TestCluster, task: TaskLine): string {
+  const { stdout } = cluster.inTask(task.id, 'ip', '-j', '-6', 'addr', 'show', 'scope', 'global');
+  const all = (JSON.parse(stdout || '[]') as IpAddress[]).flatMap((l) => l.addr_info ?? []);
+  return all.find((a) => a.family === 'inet6' && a.scope === 'global')?.local ?? '';
+}
+
+// ---- what should be
+
+/** Where packets of a client begin. */
+type Space = { kind: 'task'; task: Place } | { kind: 'host'; node: string } | { kind: 'none' } | { kind: 'outside' };
+
+function spaceOf(world: World, client: string): Space {
+  if (client === 'outside') return { kind: 'outside' };
+  const { mode, of } = serviceOf(world, client);
+  const task = firstOf(world, mode === 'service' ? of : client);
+  if (mode === 'host') return { kind: 'host', node: task.node };
+  return mode === 'none' ? { kind: 'none' } : { kind: 'task', task };
+}
+
+function serviceOf(world: World, name: string): ServiceFacts {
+  const found = world.services.get(name);
+  if (!found) throw new Error(`no service ${name}`);
+  return found;
+}
+function firstOf(world: World, service: string): Place {
+  const found = world.tasks.find((t) => t.service === service);
+  if (!found) throw new Error(`no task of ${service}`);
+  return found;
+}
+
+const networksOf = (world: World, task: Place): string[] => serviceOf(world, task.service).networks;
+const isOn = (world: World, node: string, network: string): boolean =>
+  world.tasks.some((t) => t.node === node && networksOf(world, t).includes(network));
+
+/** How a client is seen by a task at its address on a network: as `itself`, as somebody, or not at all. */
+function seenOn(world: World, from: Space, to: Place, network: string, family: 4 | 6): string | undefined {
+  const { driver } = world.networks.get(network) ?? {};
+  if (from.kind === 'none') return undefined;
+  if (from.kind === 'outside') return driver === 'macvlan' ? '' : undefined;
+  if (from.kind === 'host') {
+    if (driver === 'macvlan') return '';
+    if (driver === 'bridge') return from.node === to.node ? '' : undefined;
+    // A node is on the networks of its tasks, and has a way to tasks that publish.
+    const publishes = family === 4 && serviceOf(world, to.service).published.length > 0;
+    return isOn(world, from.node, network) || publishes ? '' : undefined;
+  }
+  if (from.task.id === to.id) return ' itself';
+  if (networksOf(world, from.task).includes(network)) return driver === 'bridge' && from.task.node !== to.node ? undefined : ' itself';
+  // To the site's LAN as to anywhere outside; but a node is kept apart from what stands on its own device.
+  return driver === 'macvlan' && goesOut(world, from.task) && from.task.node !== to.node ? '' : undefined;
+}
+
+/** By its node, with the node's address. */
+const goesOut = (world: World, task: Place): boolean =>
+  networksOf(world, task).some((key) => {
+    const n = world.networks.get(key);
+    return n !== undefined && !n.internal && n.driver !== 'macvlan';
+  });
+
+/** Whether the address that a node has in the LAN is reached. */
+function reachesNode(world: World, from: Space, node: string): boolean {
+  if (from.kind !== 'task') return from.kind !== 'none';
+  if (goesOut(world, from.task)) return true;
+  return inLan(world, from) !== '' && from.task.node !== node;
+}
+
+/** What stands in the LAN of the nodes comes to a node with its own address. */
+const inLan = (world: World, from: Space): string =>
+  from.kind === 'task' && networksOf(world, from.task).every((key) => world.networks.get(key)?.driver === 'macvlan') ? ' itself' : '';
+
+/** Who listens in the namespace that a task owns. */
+function listener(world: World, owner: Place, port: number): string | undefined {
+  const there = [...world.services].find(
+    ([name, s]) => s.port === port && (name === owner.service || (s.mode === 'service' && s.of === owner.service)),
+  );
+  return there?.[0];
+}
+
+const hostTasks = (world: World): Place[] => world.tasks.filter((t) => serviceOf(world, t.service).mode === 'host');
+
+export function expectedCells(world: World): Cells {
+  const cells: Cells = new Map();
+  const add = (cell: Cell): void => void cells.set(`${cell.client} → ${cell.host}:${cell.port}`, cell);
+  for (const client of [...world.services.keys(), 'outside']) {
+    const from = spaceOf(world, client);
+    for (const port of PORTS) {
+      if (client !== 'outside')
+        for (const target of world.services.keys())
+          add({ client, host: target, port, expected: byName(world, client, from, target, port) });
+      for (const to of world.tasks)
+        for (const at of addressesOf(to)) add({ client, ...at, port, expected: byAddress(world, from, to, at, port) });
+      for (const node of world.nodes) {
+        const there = hostTasks(world).find((t) => t.node === node.name && serviceOf(world, t.service).port === port);
+        const expected = there && reachesNode(world, from, node.name) ? node.name : NO_ANSWER;
+        add({ client, host: node.address, port, expected });
+      }
+    }
+    for (const [name, { published }] of world.services)
+      for (const port of published)
+        for (const node of world.nodes)
+          add({
+            client,
+            host: node.address,
+            port,
+            expected: reachesNode(world, from, node.name) ? `${name}${inLan(world, from)}` : NO_ANSWER,
+          });
+  }
+  return cells;
+}
+
+interface At {
+  host: string;
+  network: string;
+  family: 4 | 6;
+}
+
+const addressesOf = (task: Place): At[] => [
+  ...Object.entries(task.addresses).flatMap(([network, host]): At[] => (host ? [{ network, host, family: 4 }] : [])),
+  ...Object.entries(task.six).map(([network, host]): At => ({ network, host: `[${host}]`, family: 6 })),
+];
+
+function byAddress(world: World, from: Space, to: Place, at: At, port: number): string {
+  const who = listener(world, to, port);
+  const seen = seenOn(world, from, to, at.network, at.family);
+  if (who === undefined || seen === undefined) return NO_ANSWER;
+  return `${to.name}${seen}`;
+}
+
+function byName(world: World, client: string, from: Space, target: string, port: number): string {
+  const facts = serviceOf(world, target);
+  const asks = serviceOf(world, client);
+  if (from.kind !== 'task') return NO_ANSWER;
+  const to = world.tasks.find((t) => t.service === target);
+  if (asks.mode === 'bridge') {
+    const linked = asks.links.includes(target) && to !== undefined && facts.port === port && seenOn(world, from, to, 'bridge', 4);
+    return linked ? `${target}${linked}` : NO_ANSWER;
+  }
+  if (to === undefined) return NO_ANSWER;
+  if (facts.mode === 'host') return facts.port === port && findsHost(world, from, to) ? to.node : NO_ANSWER;
+  const shared = facts.networks.filter((key) => key !== 'bridge' && networksOf(world, from.task).includes(key));
+  const who = listener(world, to, port);
+  return shared.length > 0 && facts.mode === 'networks' && who !== undefined ? `${target} itself` : NO_ANSWER;
+}
+
+/** A task in the network of its node has its names on the networks of its stack; on internal ones by the node's address there. */
+function findsHost(world: World, from: Extract<Space, { kind: 'task' }>, to: Place): boolean {
+  const own = networksOf(world, from.task).filter((key) => !world.networks.get(key)?.external);
+  if (own.length === 0 || serviceOf(world, from.task.service).stack !== serviceOf(world, to.service).stack) return false;
+  const inside = own.filter((key) => world.networks.get(key)?.internal);
+  if (inside.length < own.length) return reachesNode(world, from, to.node);
+  return inside.some((key) => isOn(world, to.node, key));
+}
+
+// ---- what is
+
+/** Asks everything, every client at once what it has to ask. */
+export async function observedCells(cluster: TestCluster, world: World, cells: Cells): Promise<Map<string, string>> {
+  const byClient = new Map<string, [string, Cell][]>();
+  for (const [key, cell] of cells) byClient.set(cell.client, [...(byClient.get(cell.client) ?? []), [key, cell]]);
+  const seen = new Map<string, string>();
+  const queue = [...byClient];
+  const work = async (): Promise<void> => {
+    for (let next = queue.shift(); next; next = queue.shift()) {
+      const [client, asked] = next;
+      const answers = await ask(
+        entryOf(cluster, world, client),
+        asked.map(([, cell]) => cell),
+      );
+      asked.forEach(([key, cell], i) => seen.set(key, answerOf(world, cell, answers.get(i) ?? NO_ANSWER)));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return seen;
+}
+
+/** Into the container: its network, and its files with the resolver and hosts it was given. */
+function entryOf(cluster: TestCluster, world: World, client: string): string[] {
+  if (client === 'outside') return ['busybox', 'sh'];
+  return ['nsenter', '-t', String(cluster.pidOf(firstOf(world, client).id)), '-m', '-n', '--', '/bin/busybox', 'sh'];
+}
+
+function ask(entry: readonly string[], cells: readonly Cell[]): Promise<Map<number, string>> {
+  const lines = cells.map(({ host, port, expected }, i) => {
+    const limit = expected === NO_ANSWER ? REFUSED_S : ANSWERED_S;
+    return `{ r=$(timeout ${limit} busybox wget -qO- http://${host}:${port}/ 2>/dev/null); echo "${i} $r"; } &`;
+  });
+  return new Promise((resolve, reject) => {
+    const [file = '', ...args] = entry;
+    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'ignore'] });
+    const out: Buffer[] = [];
+    child.stdout.on('data', (b: Buffer) => out.push(b));
+    child.once('error', reject);
+    child.once('close', () => {
+      const answers = Buffer.concat(out).toString().trim().split('\n');
+      resolve(new Map(answers.map((a) => [Number(a.split(' ')[0]), a.slice(a.indexOf(' ') + 1)])));
+    });
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(`${lines.join('\n')}\nwait\n`);
+  });
+}
+
+/** `NAME saw ADDRESS` in the words of what is expected. */
+function answerOf(world: World, cell: Cell, said: string): string {
+  const [, name = '', address = ''] = /^(\S+) saw (\S+)$/.exec(said) ?? [];
+  if (name === '') return NO_ANSWER;
+  const from = spaceOf(world, cell.client);
+  const own = from.kind === 'task' ? [...Object.values(from.task.addresses), ...Object.values(from.task.six)] : [];
+  const service = world.tasks.find((t) => t.name === name)?.service ?? name;
+  // A node is met by several of its addresses, and not every one of them is behind a translation.
+  if (world.nodes.some((n) => n.name === name)) return name;
+  const byTask = world.tasks.some((t) => addressesOf(t).some((a) => a.host === cell.host));
+  return `${byTask ? name : service}${own.includes(address.replaceAll(/::ffff:|[[\]]/g, '')) ? ' itself' : ''}`;
+}
+
+/** `client → host:port: expected …, found …`, sorted. */
+export function differences(expected: Cells, observed: ReadonlyMap<string, string>): string[] {
+  return [...expected]
+    .filter(([key, cell]) => observed.get(key) !== cell.expected)
+    .map(([key, { expected: wish }]) => `${key}: expected ${wish || 'nothing'}, found ${observed.get(key) || 'nothing'}`)
+    .sort();
+}
+
+/** The cells that were not as expected. */
+export const onlyWrong = (expected: Cells, observed: ReadonlyMap<string, string>): Cells =>
+  new Map([...expected].filter(([key, cell]) => observed.get(key) !== cell.expected));
