@@ -181,6 +181,7 @@ function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, bel
     onTasks: async (ids) => {
       for (const id of ids) await mkdir(layout.taskDir(id), { recursive: true, mode: 0o755 });
     },
+    onTakenOut: () => late.hub?.beat(),
     onDrift: () => late.hub?.factsChanged(),
     events: parts.kernelEvents,
     clock: parts.clock,
@@ -239,6 +240,7 @@ function attach({ parts, store, board, believer, late }: Base, facts: FactsLoop)
     store,
     believer,
     board,
+    programmed: () => late.network?.programmedRevision ?? 0,
     facts: () => facts.current(),
     rotateKeys: () => late.tunnels?.rotate(),
     clock,

@@ -23,6 +23,8 @@ interface Rig {
   store: DesiredStore;
   may: { program: boolean };
   noted: string[];
+  /** How often it was said that backends were taken out. */
+  takenOut: { times: number };
   want(resources: Resource[]): void;
 }
 
@@ -31,12 +33,14 @@ async function withRig(use: (rig: Rig) => Promise<void>, kernel = new FakeKernel
     const store = await DesiredStore.open(dir, silentLog);
     const may = { program: true };
     const noted: string[] = [];
+    const takenOut = { times: 0 };
     const loop = new NetworkLoop({
       kernel: new KernelReconciler({ kernel }),
       store,
       host: { nodeId: NODE_ID, address: '192.0.2.1' },
       mayProgram: () => may.program,
       onTasks: async (ids) => void noted.push(...ids),
+      onTakenOut: () => void takenOut.times++,
       onDrift: () => undefined,
       clock: systemClock,
       log: silentLog,
@@ -45,7 +49,7 @@ async function withRig(use: (rig: Rig) => Promise<void>, kernel = new FakeKernel
     let revision = 1;
     const want = (r: Resource[]) => store.set(applySnapshot(makeSnapshot(++revision, [], { resources: r })));
     try {
-      await use({ loop, kernel, store, may, noted, want });
+      await use({ loop, kernel, store, may, noted, takenOut, want });
     } finally {
       await loop.stop();
       await store.flush();
@@ -64,6 +68,22 @@ describe('the network loop', () => {
       want([]);
       await until(() => kernel.state.namespaces[taskNamespace(task.id)] === undefined);
       await expect(loop.ready(task.id, 20)).rejects.toMatchObject({ code: 'KERNEL' });
+    }));
+
+  it('says so when the kernel leads nobody any more to a backend that left, and which view that was', () =>
+    withRig(async ({ loop, want, store, takenOut }) => {
+      const vip = (...backends: string[]): Resource => ({
+        kind: 'vip',
+        value: { networkId: network.id, service: 'web', ipv4: '10.1.0.200', backends },
+      });
+      expect(loop.programmedRevision).toBe(0);
+      want([...resources, vip('10.1.0.7', '10.1.0.8')]);
+      await loop.ready(task.id, 5_000);
+      expect(loop.programmedRevision).toBe(store.view.revision);
+      expect(takenOut.times).toBe(0);
+      want([...resources, vip('10.1.0.8')]);
+      await until(() => takenOut.times === 1);
+      expect(loop.programmedRevision).toBe(store.view.revision);
     }));
 
   it('touches nothing before a view is known, or while more may run than it knows', () =>

@@ -126,6 +126,18 @@ describe('the tasks loop', () => {
       expect(existsSync(join(rig.paths.taskDir(a.id), 'hosts'))).toBe(true);
     }));
 
+  it('sends the signal when the drain time is over and every node has taken the task out', () =>
+    withRig(async (rig) => {
+      rig.want(a);
+      await until(() => state(rig, a) === 'running');
+      const going: Task = { ...a, desired: 'stop', drainMs: 20 };
+      rig.want(going);
+      await until(() => rig.board.get(a.id)?.message === 'draining; not every node has taken it out yet');
+      expect(verbs(rig, a)).not.toContain('stop');
+      rig.want({ ...going, drained: true });
+      await until(() => state(rig, a) === 'stopped');
+    }));
+
   it('waits for the network, and says why when it does not come', () =>
     withRig(async (rig) => {
       let tries = 0;

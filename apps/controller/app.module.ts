@@ -60,9 +60,9 @@ const PROVIDERS: Provider[] = [
   },
   {
     provide: AGENT_HUB,
-    inject: [STORE, FOLLOWER, NODE_SESSIONS, LOG],
-    useFactory: ({ store }: OpenedStore, follower: ClusterFollower, sessions: NodeSessions, log: Log) =>
-      new AgentHub({ store, follower, sessions, log, clock }),
+    inject: [STORE, FOLLOWER, NODE_SESSIONS, PKI, LOG],
+    useFactory: ({ store }: OpenedStore, follower: ClusterFollower, sessions: NodeSessions, { identity }: Pki, log: Log) =>
+      new AgentHub({ store, follower, sessions, controllerId: identity.id, log, clock }),
   },
   {
     provide: RECORDER,

@@ -32,6 +32,8 @@ export const keys = {
   ended: (id: string) => `${ROOT}ended/${id}`,
   update: (stack: string, service: string) => `${ROOT}updates/${stack}/${service}`,
   taskStatus: (id: string) => `${ROOT}task-status/${id}`,
+  /** How far the nodes are that a controller holds the streams of. */
+  confirmation: (controllerId: string) => `${ROOT}confirmations/${controllerId}`,
   tombstone: (nodeId: string, taskId: string) => `${ROOT}tombstones/${nodeId}/${taskId}`,
 } as const;
 

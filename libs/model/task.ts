@@ -37,6 +37,8 @@ export const taskSchema = z.object({
   orphan: z.literal(true).optional(),
   /** With `stop`: milliseconds before the signal, in which what it began goes on and nothing new reaches it. */
   drainMs: z.number().int().min(0).optional(),
+  /** In views only: every node has taken the draining task out. */
+  drained: z.literal(true).optional(),
   createdAt: z.number(),
 });
 

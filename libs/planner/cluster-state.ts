@@ -1,5 +1,6 @@
 /** The cluster as a plan sees it: everything that is in etcd, decoded and indexed. Filled by ReadModel; read by everyone else. */
 import type { Cluster, ControllerRecord, Token } from '#model/cluster.js';
+import type { Confirmation } from '#model/confirmation.js';
 import type { Connection, Lease, Network, NodeAddress, Vip } from '#model/network.js';
 import type { Node, NodeFacts, NodeState } from '#model/node.js';
 import type { StackRecord } from '#model/stack.js';
@@ -44,6 +45,10 @@ export interface ClusterState {
   readonly updates: ReadonlyMap<string, UpdateRecord>;
   /** Node id → task id → tombstone. */
   readonly tombstones: ReadonlyMap<string, ReadonlyMap<string, Tombstone>>;
+  /** Controller id → how far its nodes are. */
+  readonly confirmations: ReadonlyMap<string, Confirmation>;
+  /** Ids of the tasks that were told to stop and drain first. */
+  readonly draining: ReadonlySet<string>;
   /** Keys whose value could not be read, and why. They are left alone. */
   readonly corrupt: ReadonlyMap<string, string>;
   /** The history of a slot, oldest first. */

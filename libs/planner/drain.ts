@@ -1,12 +1,16 @@
 /**
- * How long a task drains: told to stop, it leaves names, virtual addresses and publications at once, everywhere, and gets its
- * signal only when this time is over. Connections that were made before go on until the program ends them.
+ * How a task drains: told to stop, it leaves names, virtual addresses and publications at once, everywhere, and gets its
+ * signal when a time is over and every node has said that it leads nobody there any more. Connections that were made before
+ * go on until the program ends them.
  */
+import type { Confirmation } from '#model/confirmation.js';
+import { keys } from '#model/keys.js';
+import type { Node } from '#model/node.js';
 import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
 import { servesIn } from './serving.js';
 
-/** Far above the time in which all nodes hear of a change (p99 150 ms); little to wait for. */
+/** For what was on its way to the task when the last node took it out, and for answers in the making. */
 export const DEFAULT_DRAIN_MS = 500;
 
 /** Milliseconds; 0 for a task that nobody was sent to, and when its whole stack goes. */
@@ -14,4 +18,46 @@ export function drainOf(state: ClusterState, task: Task): number {
   const record = state.stacks.get(task.stack);
   if (!record || record.removing || task.endpoints.length === 0 || !servesIn(state, task)) return 0;
   return record.spec.services[task.service]?.drainMs ?? DEFAULT_DRAIN_MS;
+}
+
+/** Whether it was told to stop and drains first. */
+export const drains = (task: Task): boolean => task.desired === 'stop' && (task.drainMs ?? 0) > 0;
+
+/** The etcd revision a node must have reached to lead nobody to this draining task. */
+export const drainedAt = (state: ClusterState, task: Task): number => state.revisionOf(keys.task(task.id));
+
+/** How far a node has got: an etcd revision, 0 if it never said. */
+export function confirmedBy(state: ClusterState, { index }: Pick<Node, 'index'>): number {
+  let furthest = 0;
+  for (const { nodes } of state.confirmations.values()) furthest = Math.max(furthest, nodes[index] ?? 0);
+  return furthest;
+}
+
+/** Whether no node sends anything new to a draining task. A node that is not heard is not waited for: nobody could say when. */
+export function isDrained(state: ClusterState, task: Task): boolean {
+  const since = drainedAt(state, task);
+  for (const node of state.nodes.values()) if (state.sessions.has(node.id) && confirmedBy(state, node) < since) return false;
+  return true;
+}
+
+/**
+ * What a controller should write down of the nodes attached to it.
+ * @param confirmed node id → revision, of the nodes attached here
+ * @returns undefined if nobody who drains would learn anything from it
+ */
+export function confirmationOf(state: ClusterState, confirmed: Iterable<[nodeId: string, revision: number]>): Confirmation | undefined {
+  const waits = [...state.draining].flatMap((id) => {
+    const task = state.tasks.get(id);
+    return task ? [drainedAt(state, task)] : [];
+  });
+  const nodes: Confirmation['nodes'] = {};
+  let tells = false;
+  for (const [nodeId, revision] of confirmed) {
+    const node = state.nodes.get(nodeId);
+    if (!node || revision === 0) continue;
+    nodes[node.index] = revision;
+    const known = confirmedBy(state, node);
+    tells ||= waits.some((since) => known < since && since <= revision);
+  }
+  return tells ? { nodes } : undefined;
 }

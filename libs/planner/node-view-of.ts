@@ -10,6 +10,7 @@ import type { EndpointView, Member, Publication, Resource } from '#model/node-vi
 import { AGENT_PORT, VXLAN_PORT, WIREGUARD_PORT } from '#model/ports.js';
 import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
+import { drains, isDrained } from './drain.js';
 import { doorsOf, publicationsFor, publicationsOf } from './publications.js';
 import { isLost } from './serving.js';
 import { namesAndVips } from './names-of.js';
@@ -34,7 +35,7 @@ export class ViewMaker {
     const tasks = state.tasksOfNode(nodeId);
     const resources: Resource[] = [
       ...(this.#common ??= commonResources(state)),
-      ...tasks.map((value): Resource => ({ kind: 'task', value })),
+      ...tasks.map((task): Resource => ({ kind: 'task', value: withDrain(state, task) })),
     ];
     const networkIds = new Set(tasks.flatMap((t) => t.endpoints.map((e) => e.networkId)));
     for (const id of networkIds) {
@@ -72,6 +73,8 @@ export class ViewMaker {
 }
 
 export const viewOf = (state: ClusterState, nodeId: string): Resource[] => new ViewMaker(state).viewOf(nodeId);
+
+const withDrain = (state: ClusterState, task: Task): Task => (drains(task) && isDrained(state, task) ? { ...task, drained: true } : task);
 
 function nodeMember(state: ClusterState, { id, name, address, index }: Node): Member {
   const wireguard = state.facts.get(id)?.wireguard;

@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import { messageOf } from '#base/errors.js';
 import { clusterSchema, controllerRecordSchema, tokenSchema, type Cluster, type ControllerRecord, type Token } from '#model/cluster.js';
 import { decode } from '#model/codec.js';
+import { confirmationSchema, type Confirmation } from '#model/confirmation.js';
 import { splitKey } from '#model/keys.js';
 import {
   connectionSchema,
@@ -33,6 +34,7 @@ import {
 } from '#model/task.js';
 import { updateRecordSchema, type UpdateRecord } from '#model/update.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
+import { drains } from './drain.js';
 import { NestedMap, SetIndex } from './indexes.js';
 import { poolSchema, type Pool } from './pool.js';
 
@@ -89,6 +91,8 @@ export class ReadModel implements ClusterState {
   readonly updates = new Map<string, UpdateRecord>();
   readonly #endedBySlot = new SetIndex();
   readonly statuses = new Map<string, TaskStatus>();
+  readonly confirmations = new Map<string, Confirmation>();
+  readonly draining = new Set<string>();
   readonly corrupt = new Map<string, string>();
   readonly #leases = new NestedMap<Lease>();
   readonly #vips = new NestedMap<Vip>();
@@ -126,6 +130,7 @@ export class ReadModel implements ClusterState {
     this.#flat('networks', this.networks, networkSchema);
     this.#flat('task-status', this.statuses, taskStatusSchema);
     this.#flat('updates', this.updates, updateRecordSchema);
+    this.#flat('confirmations', this.confirmations, confirmationSchema);
     this.#collections.set('ended', {
       put: (rest, text, key) => this.#addEnded(rest, decode(endedTaskSchema, text, key)),
       drop: (rest) => this.#dropEnded(rest),
@@ -155,6 +160,7 @@ export class ReadModel implements ClusterState {
       drop: (rest) => this.#dropTask(rest),
       clear: () => {
         this.tasks.clear();
+        this.draining.clear();
         for (const index of [this.#byNode, this.#byService, this.#byNetwork]) index.clear();
       },
     });
@@ -267,6 +273,7 @@ export class ReadModel implements ClusterState {
 
   #addTask(task: Task): void {
     this.tasks.set(task.id, task);
+    if (drains(task)) this.draining.add(task.id);
     this.#byNode.add(task.nodeId, task.id);
     this.#byService.add(serviceKey(task.stack, task.service), task.id);
     for (const e of task.endpoints) this.#byNetwork.add(e.networkId, task.id);
@@ -276,6 +283,7 @@ export class ReadModel implements ClusterState {
     const task = this.tasks.get(id);
     if (!task) return;
     this.tasks.delete(id);
+    this.draining.delete(id);
     this.#byNode.delete(task.nodeId, id);
     this.#byService.delete(serviceKey(task.stack, task.service), id);
     for (const e of task.endpoints) this.#byNetwork.delete(e.networkId, id);

@@ -1,14 +1,16 @@
 /**
  * A load generator: `node load.mjs URL CONCURRENCY` asks again and again, each time with a new connection, until stdin
- * ends; then it prints one line of JSON: how many were asked and what went wrong.
+ * ends; then it prints one line of JSON: how many were asked and what went wrong. Meanwhile, now and then, how many were asked.
  */
 import { Agent, get } from 'node:http';
+import { clearInterval, setInterval } from 'node:timers';
 
 const [url = '', concurrency = '4'] = process.argv.slice(2);
 const agent = new Agent({ keepAlive: false });
 const failures = new Map();
 let asked = 0;
 let stopping = false;
+const telling = setInterval(() => console.log(JSON.stringify({ asked })), 200);
 process.stdin.on('end', () => (stopping = true)).resume();
 
 const ask = () =>
@@ -38,4 +40,5 @@ async function worker() {
 }
 
 await Promise.all(Array.from({ length: Number(concurrency) }, worker));
+clearInterval(telling);
 console.log(JSON.stringify({ asked, failures: Object.fromEntries(failures) }));

@@ -36,6 +36,8 @@ export interface HubOptions {
   store: DesiredStore;
   believer: Believer;
   board: StatusBoard;
+  /** Revision that the kernel was last made as, 0 for none. */
+  programmed?: () => number;
   /** The newest facts. */
   facts: () => NodeFacts;
   /** `ctl node rotate-keys`. */
@@ -47,6 +49,8 @@ export interface HubOptions {
 export interface Hub {
   /** New facts are there: send them soon. */
   factsChanged(): void;
+  /** The kernel was made as a newer view: somebody waits to hear so. */
+  beat(): void;
   isConnected(): boolean;
   stop(): Promise<void>;
 }
@@ -71,6 +75,7 @@ export function startHub(options: HubOptions): Hub {
   })();
   return {
     factsChanged: () => session?.sendFacts(),
+    beat: () => session?.beat(),
     isConnected: () => session?.isUp ?? false,
     stop: async () => {
       stopping.abort();
@@ -146,6 +151,12 @@ class Session {
     this.#send({ message: { $case: 'facts', value: factsToWire(this.#o.facts()) } });
   }
 
+  beat(): void {
+    const { store, programmed } = this.#o;
+    const value = { appliedRevision: store.view.revision, programmedRevision: programmed?.() ?? 0 };
+    this.#send({ message: { $case: 'heartbeat', value } });
+  }
+
   #hello(): AgentMessage {
     const { store, board, facts } = this.#o;
     const { revision, clusterId } = store.view;
@@ -155,10 +166,10 @@ class Session {
   }
 
   #startTimers(): void {
-    const { store, board } = this.#o;
+    const { board } = this.#o;
+    // A connection that takes nothing is not fed: the heartbeat says "alive now", an old one says nothing.
     this.#every(HEARTBEAT_MS, () => {
-      // A connection that takes nothing is not fed: the heartbeat says "alive now", an old one says nothing.
-      if (this.#inFlight === 0) this.#send({ message: { $case: 'heartbeat', value: { appliedRevision: store.view.revision } } });
+      if (this.#inFlight === 0) this.beat();
     });
     this.#every(ASK_AGAIN_MS, () => {
       if (this.#o.believer.quarantine !== undefined) this.#end.abort();

@@ -57,6 +57,8 @@ export interface NetworkLoopOptions {
   refusedPorts?: (view: ViewByKind) => Promise<ReadonlyMap<string, string>>;
   /** Called before namespaces are made, with the tasks they are for: what is made is on record first. */
   onTasks: (taskIds: readonly string[]) => Promise<void>;
+  /** Called when the kernel leads nobody any more to backends that left the view. */
+  onTakenOut?: () => void;
   /** Called after drift was found. */
   onDrift: () => void;
   /** News of the kernel; left out where it tells none. */
@@ -96,6 +98,7 @@ export class NetworkLoop implements TaskNetwork {
   #lastTookMs = 0;
   /** What the last set led clients to. */
   #backends: ReadonlySet<string> = new Set();
+  #programmed = 0;
   #lastSetAt = -Infinity;
   #lastWiredAt = -Infinity;
   #desired: KernelState | undefined;
@@ -116,6 +119,11 @@ export class NetworkLoop implements TaskNetwork {
       events,
       clock,
     });
+  }
+
+  /** Revision of the view that the kernel was last made as, wholly; 0 for none since the start. */
+  get programmedRevision(): number {
+    return this.#programmed;
   }
 
   start(): void {
@@ -234,6 +242,7 @@ export class NetworkLoop implements TaskNetwork {
     this.#dirty = false;
     if (!store.isKnown || !mayProgram()) return;
     const view = store.byKind;
+    const { revision } = store.view;
     const tasks = view.tasks.filter((t) => t.nodeId === host.nodeId).map((t) => t.id);
     try {
       await onTasks(tasks);
@@ -249,6 +258,7 @@ export class NetworkLoop implements TaskNetwork {
         refusedPorts: new Set(taken.keys()),
       });
       const { failed, operations } = await kernel.set(this.#desired);
+      const before = this.#backends;
       this.#backends = backendsOf(view);
       this.#lastSetAt = clock.monotonic();
       this.#lastTookMs = this.#lastSetAt - began;
@@ -261,6 +271,8 @@ export class NetworkLoop implements TaskNetwork {
       if (failed.length === 0) {
         this.#failures = 0;
         this.#lastError = undefined;
+        this.#programmed = revision;
+        if (losesBackend(before, this.#backends)) this.#o.onTakenOut?.();
         return;
       }
       this.#lastError = failed

@@ -32,6 +32,8 @@ import type { StatusBoard } from '../status-board.js';
 import type { TaskRunner } from '../task-runner.js';
 
 const FULL_PASS_MS = 10_000;
+/** A draining task gets its signal after this, in milliseconds, although a node that is heard has not taken it out. */
+const MOST_UNCONFIRMED_MS = 10_000;
 /** Before a removal that failed is tried again. */
 const HOLD_OFF_MS = 2_000;
 
@@ -338,13 +340,28 @@ export class TasksLoop {
     log.info({ task: task.name, id: task.id, exitCode, reason: task.stopReason }, 'stopped and removed');
   }
 
-  /** Every node was told at the same time that nothing new is to be sent to it: for a moment, what it began may end. */
+  /** Every node was told at the same time that nothing new is to be sent to it: what it began may end, and what is on its way arrive. */
   async #drain(task: Task): Promise<void> {
     if (!task.drainMs || this.#observed.get(task.id)?.state !== 'running') return;
     this.#say(task, 'running', 'draining');
-    await this.#o.clock.sleep(task.drainMs, this.#ending.signal).catch(() => undefined);
+    const { clock, store } = this.#o;
+    await clock.sleep(task.drainMs, this.#ending.signal).catch(() => undefined);
+    // Gone from the view: nothing will be said about it any more.
+    const isDrained = () => store.task(task.id)?.drained ?? !store.hasTask(task.id);
+    if (!isDrained()) {
+      this.#say(task, 'running', 'draining; not every node has taken it out yet');
+      await this.#until(isDrained, MOST_UNCONFIRMED_MS);
+    }
     // The agent ends; its successor begins the drain anew.
     if (this.#ending.signal.aborted) throw new WeftError('UNAVAILABLE', 'the agent is stopping');
+  }
+
+  /** Until the view says so, the agent ends, or the time is over. */
+  async #until(holds: () => boolean, mostMs: number): Promise<void> {
+    const done = new AbortController();
+    const stop = this.#o.store.onChange(() => holds() && done.abort());
+    await this.#o.clock.sleep(mostMs, AbortSignal.any([done.signal, this.#ending.signal])).catch(() => undefined);
+    await stop();
   }
 
   async #removeLeftover(containerId: string, name: string): Promise<void> {

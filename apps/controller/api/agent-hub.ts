@@ -11,10 +11,11 @@ import type { AgentMessage, HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
 import { bidi } from '#rpc/server.js';
 import type { Resource } from '#model/node-view.js';
 import type { Store } from '#store/store.js';
-import type { ClusterFollower } from '../cluster/follower.js';
+import type { Change, ClusterFollower } from '../cluster/follower.js';
 import { AgentStream } from './agent-stream.js';
 import { AgentUplink } from './agent-uplink.js';
 import type { NodeSessions } from './node-sessions.js';
+import { ConfirmationWriter } from './confirmation-writer.js';
 import { StatusWriter } from './status-writer.js';
 
 const HELLO_TIMEOUT_MS = 10_000;
@@ -25,6 +26,7 @@ export interface HubTools {
   follower: ClusterFollower;
   store: Store;
   sessions: NodeSessions;
+  controllerId: string;
   log: Log;
   clock: Clock;
 }
@@ -33,19 +35,20 @@ export class AgentHub {
   readonly #tools: HubTools;
   readonly #statuses: StatusWriter;
   readonly #streams = new Map<string, AgentStream>();
+  readonly #confirmations: ConfirmationWriter;
   readonly #unlisten: () => void;
   #views: { revision: number; storeId: string; maker: ViewMaker } | undefined;
 
   constructor(tools: HubTools) {
     this.#tools = tools;
     this.#statuses = new StatusWriter(tools.store, tools.follower, tools.log, tools.clock);
-    this.#unlisten = tools.follower.listen(() => {
-      for (const stream of this.#streams.values()) stream.mark();
-    });
+    this.#confirmations = new ConfirmationWriter({ ...tools, confirmed: () => this.#confirmed() });
+    this.#unlisten = tools.follower.listen((change) => this.#mark(change));
   }
 
   stop(): void {
     this.#unlisten();
+    this.#confirmations.stop();
     for (const stream of this.#streams.values()) stream.end();
   }
 
@@ -85,7 +88,13 @@ export class AgentHub {
         if (!follower.model.cluster) throw error;
       });
     await uplink.register(hello);
-    const stream = new AgentStream(nodeId, follower, clock, (id) => this.#viewOf(id));
+    const stream = new AgentStream(
+      nodeId,
+      follower,
+      clock,
+      (id) => this.#viewOf(id),
+      () => this.#confirmations.mark(),
+    );
     this.#streams.get(nodeId)?.end();
     this.#streams.set(nodeId, stream);
     log.info({ node: nodeId, revision: hello.revision }, 'an agent attached');
@@ -101,6 +110,18 @@ export class AgentHub {
       if (this.#streams.get(nodeId) === stream) this.#streams.delete(nodeId);
       log.info({ node: nodeId }, 'an agent detached');
     }
+  }
+
+  /** How far nodes are is told to those only who have a task that waits for it. */
+  #mark(change: Change): void {
+    const { model } = this.#tools.follower;
+    const isOnlyConfirmed = change.type === 'changed' && change.collections.size === 1 && change.collections.has('confirmations');
+    const waiting = isOnlyConfirmed ? new Set([...model.draining].map((id) => model.tasks.get(id)?.nodeId)) : undefined;
+    for (const [nodeId, stream] of this.#streams) if (!waiting || waiting.has(nodeId)) stream.mark();
+  }
+
+  *#confirmed(): Generator<[nodeId: string, revision: number]> {
+    for (const [nodeId, stream] of this.#streams) yield [nodeId, stream.confirmedRevision];
   }
 
   async #hello(inbox: AsyncIterator<AgentMessage>, signal: AbortSignal) {

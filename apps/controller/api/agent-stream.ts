@@ -17,24 +17,48 @@ export class AgentStream {
   readonly #follower: ClusterFollower;
   readonly #clock: Clock;
   readonly #viewOf: (nodeId: string) => Resource[];
+  readonly #onConfirmed: () => void;
   readonly #bell = new Bell();
   readonly #ended = new AbortController();
   #sent: { clusterId: string; storeId: string; revision: number; view: SentView } | undefined;
+  /** Revision of the first view on this stream, and of the last that was looked at, sent or not. */
+  #firstSent = Infinity;
+  #looked = 0;
+  #programmed = 0;
   #accept = false;
   #rotate = false;
   #sentAt = 0;
 
-  constructor(nodeId: string, follower: ClusterFollower, clock: Clock, viewOf: (nodeId: string) => Resource[]) {
+  /** @param onConfirmed called when `confirmedRevision` may have grown */
+  constructor(nodeId: string, follower: ClusterFollower, clock: Clock, viewOf: (nodeId: string) => Resource[], onConfirmed: () => void) {
     this.#nodeId = nodeId;
     this.#follower = follower;
     this.#clock = clock;
     this.#viewOf = viewOf;
+    this.#onConfirmed = onConfirmed;
     this.#bell.ring();
   }
 
   /** The newest revision that was sent on this stream. */
   get sentRevision(): number {
     return this.#sent?.revision ?? 0;
+  }
+
+  /** The agent says which revision its kernel was made as. */
+  programmed(revision: number): void {
+    if (revision === this.#programmed) return;
+    this.#programmed = revision;
+    this.#onConfirmed();
+  }
+
+  /**
+   * The revision up to which the agent's kernel is as its view says: if it has made the newest that was sent, then as far as
+   * nothing new had to be sent. 0 while it has not made anything that came on this stream: elsewhere it may have been told of
+   * another store.
+   */
+  get confirmedRevision(): number {
+    if (this.#programmed === this.sentRevision) return this.#looked;
+    return this.#programmed >= this.#firstSent && this.#programmed < this.sentRevision ? this.#programmed : 0;
   }
 
   get ended(): AbortSignal {
@@ -97,8 +121,11 @@ export class AgentStream {
       model.revision < before.revision;
     this.#accept = false;
     const difference = diffViews(anew ? new Map() : before.view, this.#viewOf(this.#nodeId));
+    this.#looked = model.revision;
+    this.#onConfirmed();
     if (!anew && difference.upserts.length === 0 && difference.removals.length === 0) return [];
     this.#sent = { clusterId, storeId: model.storeId, revision: model.revision, view: difference.sent };
+    if (anew) this.#firstSent = model.revision;
     const head = { clusterId, revision: model.revision };
     if (anew) {
       const snapshot = snapshotToWire({ ...head, resources: difference.upserts, tombstones: this.#tombstones() });

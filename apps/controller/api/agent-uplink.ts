@@ -80,6 +80,7 @@ export class AgentUplink {
       this.#facts = this.#checkFacts(message.value);
       await this.#writeFacts();
     } else if (message?.$case === 'heartbeat') {
+      stream.programmed(message.value.programmedRevision);
       await this.#ensureRecord();
       await this.#writeFacts();
       await this.#forgetTombstones(message.value.appliedRevision, stream);

@@ -123,7 +123,9 @@ export class FakeAgent {
   }
 
   async #beat(call: Bidi<AgentMessage, HubMessage>): Promise<void> {
-    await call.send({ message: { $case: 'heartbeat', value: { appliedRevision: this.view.revision } } }).catch(() => undefined);
+    const { revision } = this.view;
+    const value = { appliedRevision: revision, programmedRevision: revision };
+    await call.send({ message: { $case: 'heartbeat', value } }).catch(() => undefined);
   }
 
   #take({ message }: HubMessage): void {
