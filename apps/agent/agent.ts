@@ -18,6 +18,7 @@ import type { Runtime } from '#runtime/runtime.js';
 import { Believer } from './believer.js';
 import { DesiredStore } from './desired-store.js';
 import type { Membership } from './join.js';
+import { ImagePeers } from './image-peers.js';
 import type { Layout } from './layout.js';
 import { Ledger } from './ledger.js';
 import { startCleaning } from './loops/cleaning.js';
@@ -262,6 +263,7 @@ async function startTasks(
   const { clock, log } = parts;
   const runner = new TaskRunner({
     runtime,
+    peers: imagePeers(base, runtime),
     keeper,
     network,
     // Of this process: a container runtime may run in another namespace than its node (as on a simulated one).
@@ -283,6 +285,11 @@ async function startTasks(
   return loop;
 }
 
+function imagePeers({ parts }: Base, runtime: Runtime): ImagePeers {
+  const { identity, controllers } = parts.membership;
+  return new ImagePeers({ runtime, identity, controllers: () => controllers });
+}
+
 async function startServer(base: Base, { loop, keeper, runtime }: Machine & { loop: TasksLoop }): Promise<number> {
   const { options, layout, parts, stops, nodeId, store, ledger } = base;
   const { address, name } = options;
@@ -291,6 +298,7 @@ async function startServer(base: Base, { loop, keeper, runtime }: Machine & { lo
     { address, port: options.listenPort, identity },
     {
       runtime,
+      peers: imagePeers(base, runtime),
       nodeName: name,
       log: parts.log,
       taskName: (id) => store.task(id)?.name ?? ledger.get(id)?.name,

@@ -79,7 +79,9 @@ async function prepare(
   client: NodeClient,
   ...images: { reference: string; refresh?: boolean; auth?: typeof auth }[]
 ): Promise<ImageProgress[]> {
-  const request = { images: images.map(({ reference, refresh = false, auth }) => ({ reference, refresh, auth })) };
+  const request = {
+    images: images.map(({ reference, refresh = false, auth }) => ({ reference, refresh, auth, digest: '', offline: false })),
+  };
   const seen: ImageProgress[] = [];
   for await (const p of readStream(client.prepareImages(request))) seen.push(p);
   return seen;

@@ -8,6 +8,7 @@ import type { Runtime } from '#runtime/runtime.js';
 import { containerFiles, writeContainerFiles, type FilesPlace } from './container-files.js';
 import { containerSpec } from './container-spec.js';
 import { ensureImage } from './ensure-image.js';
+import type { ImagePeers } from './image-peers.js';
 import type { Layout } from './layout.js';
 import { prepareMounts } from './volumes.js';
 
@@ -31,6 +32,8 @@ export interface TaskNetwork {
 
 export interface RunnerDeps {
   runtime: Runtime;
+  /** Other nodes, to have images from. */
+  peers?: ImagePeers | undefined;
   keeper: Pick<LogKeeperVerbs, 'open' | 'close'>;
   network: TaskNetwork;
   /** Path of the namespace that the agent itself is in: the node's. */
@@ -44,6 +47,8 @@ export interface RunnerDeps {
   log: Log;
 }
 
+export type RunStep = 'preparing' | 'starting' | 'created';
+
 export class TaskRunner {
   readonly #d: RunnerDeps;
   /** What was written last into the files of each task. */
@@ -56,11 +61,11 @@ export class TaskRunner {
   /**
    * Makes and starts the container in its finished network; what is left of an earlier one goes first. It is made while its
    * network is still being finished (which is mostly waiting for the kernel), and started only after that.
-   * `isFirst`: there is no earlier one. `onStep` hears how far it is; 'created' comes before its process begins.
+   * `isFirst`: there is no earlier one. `onStep` hears how far it is; 'created' comes before its process begins. A message says what it waits for.
    * Resolves with how its health is to be checked.
    */
-  async run(task: Task, isFirst: boolean, onStep: (step: 'preparing' | 'starting' | 'created') => void): Promise<HealthProbe | undefined> {
-    const { runtime, keeper, layout, nodeName, placeOf, inTurn, clock, log } = this.#d;
+  async run(task: Task, isFirst: boolean, onStep: (step: RunStep, message?: string) => void): Promise<HealthProbe | undefined> {
+    const { runtime, peers, keeper, layout, nodeName, placeOf, inTurn, clock, log } = this.#d;
     const stdio = layout.stdio(task.id);
     onStep('preparing');
     const began = clock.monotonic();
@@ -69,7 +74,7 @@ export class TaskRunner {
     // Heard below; until then it must not count as unhandled.
     ready.catch(() => undefined);
     const [image, netnsPath, mounts] = await allSettledOrThrow([
-      ensureImage(runtime, task.container, nodeName),
+      ensureImage(runtime, task.container, nodeName, { peers, onWait: (message) => onStep('preparing', message) }),
       this.#namespace(task, 'made'),
       this.#mounts(task, place),
       keeper.open({ container: task.id, ...stdio, file: layout.logFile(task.id) }),

@@ -4,8 +4,8 @@ import { StopStack } from '#base/dispose.js';
 import type { Log } from '#base/log.js';
 import { startHealth } from '#nest-kit/health.js';
 import { AgentHubService } from '#rpc/gen/weft/v1/agent_hub.js';
-import { ApiService, JoinService } from '#rpc/gen/weft/v1/api.js';
-import { startServer } from '#rpc/server.js';
+import { ApiService, JoinService, type ImageTransfer } from '#rpc/gen/weft/v1/api.js';
+import { bidi, startServer } from '#rpc/server.js';
 import type { Store } from '#store/store.js';
 import type { AgentHub } from './api/agent-hub.js';
 import { apiImplementation } from './api/api-service.js';
@@ -18,6 +18,7 @@ import type { NodeClients } from './api/node-clients.js';
 import { NetworkCalls } from './api/network-calls.js';
 import { TraceCalls } from './api/trace-calls.js';
 import { StackCalls } from './api/stack-calls.js';
+import { TransferCalls } from './api/transfer-calls.js';
 import type { ClusterFollower } from './cluster/follower.js';
 import { healthChecks } from './health-checks.js';
 import type { ControllerOptions } from './options.js';
@@ -73,6 +74,8 @@ export class Servers {
   #services() {
     const { options, pki, store, follower, hub, clients, log, clock } = this.#tools;
     const joinAddress = () => `${options.advertise}:${options.joinPort}`;
+    const transfers = new TransferCalls(follower, clients);
+    const fetchImage = bidi<ImageTransfer, ImageTransfer>(['node'], (requests, peer, signal) => transfers.fetch(requests, peer.id, signal));
     const implementation = apiImplementation({
       follower,
       stacks: new StackCalls(follower, store, clock),
@@ -80,12 +83,13 @@ export class Servers {
       trace: new TraceCalls(follower, clients, clock),
       nodes: new NodeCalls({ follower, store, clock, hub, ca: pki.ca, joinAddress }),
       images: new ImageCalls(follower, clients),
+      transfers,
       logs: new LogCalls(follower, clients, clock),
       exec: new ExecCalls(follower, clients, log),
     });
     return [
       { definition: ApiService, implementation },
-      { definition: AgentHubService, implementation: { attach: hub.attach } },
+      { definition: AgentHubService, implementation: { attach: hub.attach, fetchImage } },
     ];
   }
 }

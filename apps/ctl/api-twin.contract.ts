@@ -1,8 +1,10 @@
 /** The API's in-memory twin for ctl's specs: a small cluster in which what is stored runs at once, unless its image is named "broken…". */
+import { pack } from 'tar-stream';
 import { WeftError } from '#base/errors.js';
 import type { Stack } from '#model/stack.js';
 import type * as api from '#rpc/gen/weft/v1/api.js';
 import { bidi, serverStream, unary } from '#rpc/server.js';
+import { blobsIn, offersOf, wantedMessage } from '#rpc/image-transfer.js';
 import { stackFromWire, stackToWire } from '#rpc/wire.js';
 
 export const DIGEST = `sha256:${'ab'.repeat(32)}`;
@@ -13,6 +15,8 @@ export class Twin {
   stacks = new Map<string, { stack: Stack; generation: number; removing: boolean }>();
   calls: { method: string; request: unknown }[] = [];
   loaded: Buffer[] = [];
+  /** Of images that were pushed, by digest. */
+  blobs = new Map<string, Buffer>();
   execInput: api.ExecRequest[] = [];
 
   note<T>(method: string, request: T): T {
@@ -200,6 +204,20 @@ export function handlers(twin: Twin) {
       const image = { name: 'docker.io/library/app:1', digest: DIGEST, sizeBytes: 5, platforms: [] };
       yield { node: 'node1', reference: 'app', message: 'loaded', doneBytes: 0, totalBytes: 0, image, error: undefined };
     }),
+    pushImages: bidi(admin, async function* (requests: AsyncIterable<api.ImageTransfer>): AsyncGenerator<api.ImageTransfer> {
+      const incoming = requests[Symbol.asyncIterator]();
+      const [offer] = offersOf((await incoming.next()).value);
+      const lacking = offer?.blobs.filter(({ digest }) => !twin.blobs.has(digest)) ?? [];
+      yield wantedMessage(lacking.map(({ digest }) => digest));
+      for await (const { digest, chunks } of blobsIn(incoming)) {
+        const pieces: Uint8Array[] = [];
+        for await (const piece of chunks) pieces.push(piece);
+        twin.blobs.set(digest, Buffer.concat(pieces));
+      }
+      const image = { name: offer?.name ?? '', digest: offer?.target.digest ?? '', sizeBytes: 5, platforms: [] };
+      const value = { node: 'node1', reference: '', message: 'loaded', doneBytes: 0, totalBytes: 0, image, error: undefined };
+      yield { part: { $case: 'progress', value } };
+    }),
     logs: serverStream(admin, async function* (r: api.LogsRequest) {
       twin.note('logs', r);
       const line = { taskId: 'a', taskName: 'shop-web-1', node: 'node1', at: 1_700_000_000_000, stream: 'stdout', text: 'hello' };
@@ -219,4 +237,17 @@ export function handlers(twin: Twin) {
       }
     }),
   };
+}
+
+/** A Docker archive of one layer. */
+export async function dockerArchive(name: string, layer: string): Promise<Buffer> {
+  const tar = pack();
+  const manifest = [{ Config: 'config.json', RepoTags: [name], Layers: ['layer.tar'] }];
+  tar.entry({ name: 'config.json' }, JSON.stringify({ os: 'linux', rootfs: { type: 'layers', diff_ids: [] }, config: { Cmd: [name] } }));
+  tar.entry({ name: 'layer.tar' }, layer);
+  tar.entry({ name: 'manifest.json' }, JSON.stringify(manifest));
+  tar.finalize();
+  const chunks: Buffer[] = [];
+  for await (const chunk of tar as unknown as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }

@@ -1,6 +1,7 @@
 /**
  * Commands, from argv to text and exit code, against a real gRPC server over mTLS whose API is an in-memory twin.
  */
+import { createHash } from 'node:crypto';
 import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,7 +14,7 @@ import { startServer, unary } from '#rpc/server.js';
 import { createCa, issue, signCsr, type Ca } from '#trust/ca.js';
 import { caDigest, saveIdentity } from '#trust/identity.js';
 import { makeToken } from '#trust/token.js';
-import { DIGEST, handlers, Twin } from './api-twin.contract.js';
+import { DIGEST, dockerArchive, handlers, Twin } from './api-twin.contract.js';
 import { saveContext, useContext } from './context.js';
 import { run } from './run.js';
 import type { Shell } from './shell.js';
@@ -164,13 +165,14 @@ describe('up', () => {
     );
     await chmod(join(dir, 'bin/docker-credential-mine'), 0o755);
     expect((await ctl('up -d --pull always')).code).toBe(0);
+    const always = { refresh: true, digest: '', offline: false };
     expect(twin.called('prepareImages')).toEqual([
       {
         method: 'prepareImages',
         request: {
           images: [
-            { reference: 'app:1', auth: { username: 'hub', password: 'get https://index.docker.io/v1/' }, refresh: true },
-            { reference: 'reg.local:5000/db', auth: { username: 'me', password: 'pa:ss' }, refresh: true },
+            { reference: 'app:1', auth: { username: 'hub', password: 'get https://index.docker.io/v1/' }, ...always },
+            { reference: 'reg.local:5000/db', auth: { username: 'me', password: 'pa:ss' }, ...always },
           ],
         },
       },
@@ -338,6 +340,28 @@ describe('image load', () => {
     });
     expect(await ctl('image load missing.tar')).toMatchObject({ code: 1, err: expect.stringContaining('there is no file missing.tar') });
     expect(await ctl('image load .')).toMatchObject({ code: 1, err: expect.stringContaining('. is not a file') });
+  });
+});
+
+describe('image push', () => {
+  it('sends what the nodes lack, in messages of bounded size, and nothing twice', async () => {
+    const layer = 'x'.repeat(600 * 1024);
+    await writeFile(join(dir, 'one.tar'), await dockerArchive('app:1', layer));
+    await writeFile(join(dir, 'two.tar'), await dockerArchive('app:2', layer));
+    const first = await ctl('image push one.tar');
+    expect(first).toMatchObject({ code: 0, out: expect.stringMatching(/^loaded docker.io\/library\/app:1 sha256:[0-9a-f]{64}\n$/) });
+    expect([...twin.blobs.values()].map(String)).toContain(layer);
+    for (const [digest, bytes] of twin.blobs) expect(digest).toBe(`sha256:${createHash('sha256').update(bytes).digest('hex')}`);
+    const again = await ctl('image push one.tar');
+    expect(again.err).toContain('one.tar: the nodes have all of it\n');
+    expect(twin.blobs.size).toBe(3);
+    expect((await ctl('image push two.tar')).code).toBe(0);
+    expect(twin.blobs.size).toBe(5);
+  });
+
+  it('tells what is wrong with it, before it speaks to the cluster', async () => {
+    expect(await ctl('image push -', 'garbage')).toMatchObject({ code: 1, out: '', err: expect.stringContaining('the archive') });
+    expect(await ctl('image push missing.tar')).toMatchObject({ code: 1, err: expect.stringContaining('there is no file missing.tar') });
   });
 });
 

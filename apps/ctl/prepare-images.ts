@@ -4,7 +4,7 @@ import { messageOf } from '#base/errors.js';
 import type { Stack } from '#model/stack.js';
 import { callUnary, readStream } from '#rpc/client.js';
 import { fromDetail } from '#rpc/errors.js';
-import type { ImageProgress, WantedImage } from '#rpc/gen/weft/v1/api.js';
+import type { ImageProgress, NodeImages, WantedImage } from '#rpc/gen/weft/v1/api.js';
 import { normalizeReference, parseReference } from '#runtime/reference.js';
 import type { Connection } from './connection.js';
 import { liveLines } from './live-lines.js';
@@ -17,7 +17,7 @@ export type PullPolicy = 'missing' | 'always' | 'never';
 /** The stack with a digest for each image. @throws IMAGE_UNKNOWN and whatever a node failed with, naming every node that did */
 export async function prepareImages(shell: Shell, connection: Connection, stack: Stack, policy: PullPolicy): Promise<Stack> {
   const references = [...new Set(Object.values(stack.services).map((service) => service.container.image))];
-  const digests = policy === 'never' ? await findOnNodes(connection, references) : await pull(shell, connection, references, policy);
+  const digests = policy === 'never' ? await findOnNodes(shell, connection, references) : await pull(shell, connection, references, policy);
   const services = Object.entries(stack.services).map(([key, service]) => {
     const imageDigest = digests.get(service.container.image);
     return [key, imageDigest === undefined ? service : { ...service, container: { ...service.container, imageDigest } }] as const;
@@ -26,7 +26,7 @@ export async function prepareImages(shell: Shell, connection: Connection, stack:
 }
 
 async function pull(shell: Shell, connection: Connection, references: readonly string[], policy: PullPolicy): Promise<Map<string, string>> {
-  const images = await Promise.all(references.map((reference) => wantedImage(shell, reference, policy === 'always')));
+  const images = await Promise.all(references.map((reference) => wantedImage(shell, reference, policy)));
   const digests = new Map<string, string>();
   const failures = new Map<string, WeftError>();
   const lines = liveLines(shell.stderr);
@@ -59,14 +59,16 @@ function imageFailure(failures: ReadonlyMap<string, WeftError>): WeftError {
   });
 }
 
-async function wantedImage(shell: Shell, reference: string, refresh: boolean): Promise<WantedImage> {
+async function wantedImage(shell: Shell, reference: string, policy: PullPolicy): Promise<WantedImage> {
+  const wanted = { reference, auth: undefined, refresh: policy === 'always', digest: '', offline: policy === 'never' };
+  if (wanted.offline) return wanted;
   const { registry } = parseReference(reference);
   const auth = await credentialsFor(registry, await loadDockerConfig(shell.env), shell.env).catch((error: unknown) => {
     // The image may be on the nodes already, or public: the login is only missed where it is needed.
     say(shell, `warning: no login for ${registry} is sent: ${messageOf(error)}`);
     return undefined;
   });
-  return { reference, auth, refresh };
+  return { ...wanted, auth };
 }
 
 function showProgress(lines: ReturnType<typeof liveLines>, p: ImageProgress): void {
@@ -76,31 +78,32 @@ function showProgress(lines: ReturnType<typeof liveLines>, p: ImageProgress): vo
   lines.set(`${p.node}/${p.reference}`, text + amount, amount === '' ? text : '');
 }
 
-/** Without asking any registry: what the nodes have. @throws IMAGE_UNKNOWN unless every node has it, one and the same */
-async function findOnNodes({ api, target }: Connection, references: readonly string[]): Promise<Map<string, string>> {
-  const { nodes } = await callUnary(api, 'listImages', {}, { target });
-  const digests = new Map<string, string>();
-  for (const reference of references) {
-    const { registry, repository, tag, digest } = parseReference(reference);
-    const name = tag === undefined ? undefined : normalizeReference(`${registry}/${repository}:${tag}`);
-    const found = nodes
-      .filter((n) => n.error === '')
-      .map((n) => ({ node: n.node, image: n.images.find((i) => (digest === undefined ? i.name === name : i.digest === digest)) }));
-    const lacking = found.filter((f) => !f.image).map((f) => f.node);
-    const known = new Set(found.flatMap((f) => f.image?.digest ?? []));
-    const [only] = known;
-    if (lacking.length > 0 || only === undefined) {
-      throw new WeftError('IMAGE_UNKNOWN', {
-        what: `the image ${reference} is not on every node`,
-        why: `it is missing on ${lacking.join(', ') || 'all nodes'}, and --pull never asks no registry`,
-      });
-    }
-    if (known.size > 1)
-      throw new WeftError('IMAGE_UNKNOWN', {
-        what: `the image ${reference} is not the same on every node`,
-        hint: 'Load it anew with `ctl image load`, or let it be pulled.',
-      });
-    digests.set(reference, only);
+/** Without asking any registry: what the nodes have. Those that lack it get it from the others. @throws IMAGE_UNKNOWN, unless it is one and the same */
+async function findOnNodes(shell: Shell, connection: Connection, references: readonly string[]): Promise<Map<string, string>> {
+  const { nodes } = await callUnary(connection.api, 'listImages', {}, { target: connection.target });
+  const seen = nodes.filter((n) => n.error === '');
+  const found = new Map(references.map((reference) => [reference, digestOn(seen, reference)]));
+  const lacked = references.filter((reference) => found.get(reference)?.lacking);
+  if (lacked.length > 0) await pull(shell, connection, lacked, 'never');
+  return new Map([...found].map(([reference, { digest }]) => [reference, digest]));
+}
+
+/** What a reference means on these nodes, and whether any of them lacks it. @throws IMAGE_UNKNOWN */
+function digestOn(nodes: readonly NodeImages[], reference: string): { digest: string; lacking: boolean } {
+  const { registry, repository, tag, digest } = parseReference(reference);
+  const name = tag === undefined ? undefined : normalizeReference(`${registry}/${repository}:${tag}`);
+  const images = nodes.map((n) => n.images.find((i) => (digest === undefined ? i.name === name : i.digest === digest)));
+  const [only, ...others] = new Set(images.flatMap((image) => image?.digest ?? []));
+  if (only === undefined) {
+    throw new WeftError('IMAGE_UNKNOWN', {
+      what: `the image ${reference} is on no node`,
+      why: `it is missing on ${nodes.map((n) => n.node).join(', ') || 'all nodes'}, and no registry is to be asked`,
+    });
   }
-  return digests;
+  if (others.length > 0)
+    throw new WeftError('IMAGE_UNKNOWN', {
+      what: `the image ${reference} is not the same on every node`,
+      hint: 'Load it anew with `ctl image load`, or let it be pulled.',
+    });
+  return { digest: only, lacking: images.includes(undefined) };
 }

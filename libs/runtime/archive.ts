@@ -1,5 +1,5 @@
 /**
- * Reads an image archive as it comes in: files go straight into the content store, a few documents are kept. Paths in the archive are only
+ * Reads an image archive as it comes in: files go straight into a store of blobs, a few documents are kept. Paths in the archive are only
  * ever compared with one another; nothing is written under them.
  */
 import { posix } from 'node:path';
@@ -8,8 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { extract } from 'tar-stream';
 import { WeftError, messageOf } from '#base/errors.js';
-import type { ContainerdClient } from './client.js';
-import { MAX_DOCUMENT_BYTES, writeBlob } from './content.js';
+import { MAX_DOCUMENT_BYTES } from './content.js';
 import type { BlobWritten } from './content.js';
 
 /** An image has some tens of files; this many is no image. */
@@ -18,6 +17,14 @@ const MAX_ENTRIES = 20_000;
 const KEPT = new Set(['manifest.json', 'index.json', 'oci-layout']);
 /** Parts of Docker's older archives that nothing refers to. */
 const IGNORED = /^(?:repositories|[0-9a-f]{64}\/(?:json|VERSION))$/;
+
+/** Where an archive's files go: containerd's content store on a node, a directory where `ctl` runs. */
+export interface BlobStore {
+  /** Takes a stream in and says what it was. @throws RUNTIME */
+  put(chunks: AsyncIterable<Uint8Array>): Promise<BlobWritten>;
+  /** A small one, whole; undefined if it is not there. @throws IMAGE_INVALID */
+  read(digest: string): Promise<Buffer | undefined>;
+}
 
 export interface ArchiveBlob extends BlobWritten {
   gzip: boolean;
@@ -31,7 +38,7 @@ export interface Archive {
 }
 
 /** @throws IMAGE_INVALID if it is no tar (plain or gzip), RUNTIME */
-export async function readArchive(client: ContainerdClient, lease: string, source: AsyncIterable<Uint8Array>): Promise<Archive> {
+export async function readArchive(store: BlobStore, source: AsyncIterable<Uint8Array>): Promise<Archive> {
   const documents = new Map<string, Buffer>();
   const blobs = new Map<string, ArchiveBlob>();
   const links = new Map<string, string>();
@@ -48,7 +55,7 @@ export async function readArchive(client: ContainerdClient, lease: string, sourc
       if ((type === 'symlink' || type === 'link') && linkname) {
         links.set(path, type === 'link' ? clean(linkname) : clean(posix.join(posix.dirname(path), linkname)));
       } else if (type === 'file' && KEPT.has(path)) documents.set(path, await collect(bytesOf(entry), path));
-      else if (type === 'file' && !IGNORED.test(path)) blobs.set(path, await store(client, lease, bytesOf(entry)));
+      else if (type === 'file' && !IGNORED.test(path)) blobs.set(path, await put(store, bytesOf(entry)));
       entry.resume();
     }
     await flow;
@@ -137,7 +144,7 @@ async function collect(entry: AsyncIterable<Buffer>, path: string): Promise<Buff
   return Buffer.concat(chunks);
 }
 
-async function store(client: ContainerdClient, lease: string, entry: AsyncIterable<Uint8Array>): Promise<ArchiveBlob> {
+async function put(store: BlobStore, entry: AsyncIterable<Uint8Array>): Promise<ArchiveBlob> {
   const { head, rest } = await peek(entry, 2);
-  return { ...(await writeBlob(client, rest, { lease })), gzip: head[0] === 0x1f && head[1] === 0x8b };
+  return { ...(await store.put(rest)), gzip: head[0] === 0x1f && head[1] === 0x8b };
 }

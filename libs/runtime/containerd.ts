@@ -16,7 +16,8 @@ import { ImageView } from './image-view.js';
 import { hostPlatform } from './image-config.js';
 import type { ImageContext } from './images.js';
 import { listImages, removeImage, resolveImage } from './images.js';
-import { importArchive } from './import.js';
+import { describeImage, importArchive, receiveImages } from './import.js';
+import { streamBlob } from './content.js';
 import { pullImage, resolveRemote } from './pull.js';
 import type { Runtime } from './runtime.js';
 import { ImageUserFiles } from './user-files.js';
@@ -82,6 +83,9 @@ function assemble(containers: ContainerContext, execs: ExecContext): Runtime {
     listImages: () => listImages(images),
     resolveImage: (reference) => resolveImage(images, reference),
     importImage: (archive) => importArchive(images, archive),
+    describeImage: (reference) => describeImage(images, reference),
+    readBlob: (digest) => streamBlob(client, digest),
+    receiveImages: (offers, bring) => receiveImages(images, offers, bring),
     resolveRemote: (reference, auth) => resolveRemote(reference, auth),
     pullImage: (reference, auth, onProgress) => pullImage(images, reference, auth, onProgress),
     removeImage: (name) => removeImage(images, name),

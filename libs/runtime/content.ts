@@ -35,23 +35,32 @@ export async function hasBlob(client: ContainerdClient, digest: string, lease?: 
   return true;
 }
 
+/** A blob's bytes as they are stored, not checked. @throws NOT_FOUND, RUNTIME */
+export async function* streamBlob(client: ContainerdClient, digest: string): AsyncGenerator<Buffer> {
+  const stream = client.stream(ContentService.read, { digest, offset: 0, size: 0 });
+  try {
+    for await (const { data } of stream as AsyncIterable<{ data: Buffer }>) yield data;
+  } catch (error) {
+    if (isNotFound(error)) throw new WeftError('NOT_FOUND', { what: `no blob ${digest} on this node`, cause: error });
+    throw containerdError(ContentService.read.path, error as ServiceError);
+  } finally {
+    stream.cancel();
+  }
+}
+
 /** A small blob, whole; its digest is checked. Undefined if it is not there. @throws IMAGE_INVALID if it is too large or damaged */
 export async function readBlob(client: ContainerdClient, digest: string): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let size = 0;
-  const stream = client.stream(ContentService.read, { digest, offset: 0, size: 0 });
   try {
-    for await (const { data } of stream as AsyncIterable<{ data: Buffer }>) {
+    for await (const data of streamBlob(client, digest)) {
       size += data.length;
       if (size > MAX_DOCUMENT_BYTES) throw new WeftError('IMAGE_INVALID', `${digest} is larger than a manifest or config may be`);
       chunks.push(data);
     }
   } catch (error) {
-    if (error instanceof WeftError) throw error;
-    if (isNotFound(error)) return undefined;
-    throw containerdError(ContentService.read.path, error as ServiceError);
-  } finally {
-    stream.cancel();
+    if (error instanceof WeftError && error.code === 'NOT_FOUND') return undefined;
+    throw error;
   }
   const bytes = Buffer.concat(chunks);
   if (digestOf(bytes) !== digest) throw new WeftError('IMAGE_INVALID', `the stored blob ${digest} is damaged`);
@@ -95,10 +104,10 @@ export async function writeBlob(
 
 /** Writes bytes that are at hand. */
 export async function writeDocument(client: ContainerdClient, bytes: Uint8Array, lease: string): Promise<BlobWritten> {
-  return writeBlob(client, one(bytes), { lease });
+  return writeBlob(client, oneChunk(bytes), { lease });
 }
 
-async function* one(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+export async function* oneChunk(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
   yield bytes;
 }
 

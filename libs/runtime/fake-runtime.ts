@@ -9,11 +9,13 @@ import { programOf } from './fake-programs.js';
 import type { FakeProgram } from './fake-programs.js';
 import { normalizeReference, parseReference, repositoryOf } from './reference.js';
 import type {
+  BringBlobs,
   ContainerInfo,
   ContainerSpec,
   ExecRequest,
   ExecSession,
   ImageInfo,
+  ImageOffer,
   PullProgress,
   RegistryAuth,
   Runtime,
@@ -40,6 +42,8 @@ export interface FakeRemoteImage {
 export class FakeRuntime implements Runtime {
   readonly #containers = new Map<string, FakeContainer>();
   readonly #images = new Map<string, ImageInfo>();
+  /** The parts of the images: for each a manifest, which is its name, and one layer for all. */
+  readonly #blobs = new Map<string, Buffer>();
   readonly #remote = new Map<string, FakeRemoteImage>();
   readonly #listeners = new Set<(event: RuntimeEvent) => void>();
   readonly #failures: { verb: string; error: Error }[] = [];
@@ -57,9 +61,9 @@ export class FakeRuntime implements Runtime {
 
   addImage(name: string, more: Pick<ImageInfo, 'healthcheck' | 'shell'> = {}): ImageInfo {
     const whole = normalizeReference(name);
-    const image = { name: whole, digest: fakeDigest(whole), sizeBytes: 1000, platforms: ['linux/amd64'], ...more };
-    this.#images.set(whole, image);
-    return image;
+    this.#blobs.set(fakeDigest(whole), Buffer.from(whole));
+    this.#blobs.set(digestOf(FAKE_LAYER), FAKE_LAYER);
+    return this.#keep(whole, fakeDigest(whole), more);
   }
 
   /** The next call of this verb fails. */
@@ -166,14 +170,46 @@ export class FakeRuntime implements Runtime {
   /** The fake's archives are a JSON list of names. */
   async importImage(archive: AsyncIterable<Uint8Array>): Promise<ImageInfo[]> {
     await this.#called('importImage');
-    const chunks: Uint8Array[] = [];
-    for await (const chunk of archive) chunks.push(chunk);
+    const bytes = await joined(archive);
     try {
-      const names = JSON.parse(Buffer.concat(chunks).toString()) as string[];
+      const names = JSON.parse(bytes.toString()) as string[];
       return names.map((name) => this.addImage(name));
     } catch (cause) {
       throw new WeftError('IMAGE_INVALID', { what: 'the archive is no image', cause });
     }
+  }
+
+  async describeImage(reference: string): Promise<ImageOffer | undefined> {
+    await this.#called('describeImage', reference);
+    const image = this.#find(reference);
+    if (!image) return undefined;
+    const target = { digest: image.digest, size: this.#blobs.get(image.digest)?.length ?? 0 };
+    const layer = { digest: digestOf(FAKE_LAYER), size: FAKE_LAYER.length };
+    return { name: image.name, target: { ...target, mediaType: 'fake' }, blobs: [target, layer] };
+  }
+
+  async *readBlob(digest: string): AsyncGenerator<Uint8Array> {
+    await this.#called('readBlob', digest);
+    const bytes = this.#blobs.get(digest);
+    if (!bytes) throw new WeftError('NOT_FOUND', `no blob ${digest} on this node`);
+    yield bytes;
+  }
+
+  async receiveImages(offers: readonly ImageOffer[], bring: BringBlobs): Promise<ImageInfo[]> {
+    await this.#called('receiveImages');
+    const all = new Map(offers.flatMap((offer) => offer.blobs).map((blob) => [blob.digest, blob]));
+    const lacking = [...all.values()].filter(({ digest }) => !this.#blobs.has(digest));
+    const brought = new Map<string, Buffer>();
+    for await (const { digest, chunks } of bring(lacking)) {
+      const bytes = await joined(chunks);
+      if (digestOf(bytes) !== digest || !lacking.some((blob) => blob.digest === digest))
+        throw new WeftError('IMAGE_INVALID', `the blob ${digest} is not what it should be`);
+      brought.set(digest, bytes);
+    }
+    const missing = lacking.find(({ digest }) => !brought.has(digest));
+    if (missing) throw new WeftError('IMAGE_INVALID', `the blob ${missing.digest} is missing`);
+    for (const [digest, bytes] of brought) this.#blobs.set(digest, bytes);
+    return offers.map(({ name, target }) => this.#keep(normalizeReference(name), target.digest));
   }
 
   async resolveRemote(reference: string, auth?: RegistryAuth): Promise<{ digest: string }> {
@@ -194,18 +230,29 @@ export class FakeRuntime implements Runtime {
     const { digest } = await this.resolveRemote(reference, auth);
     onProgress({ message: `${reference}: ready`, doneBytes: 1000, totalBytes: 1000 });
     const image = { ...this.addImage(reference), digest };
+    for (const name of this.#remote.keys()) if (fakeDigest(name) === digest) this.#blobs.set(digest, Buffer.from(name));
     this.#images.set(image.name, image);
     return image;
   }
 
   async removeImage(name: string): Promise<void> {
     await this.#called('removeImage', name);
-    this.#images.delete(this.#find(name)?.name ?? '');
+    const image = this.#find(name);
+    if (!image) return;
+    this.#images.delete(image.name);
+    if (![...this.#images.values()].some(({ digest }) => digest === image.digest)) this.#blobs.delete(image.digest);
+    if (this.#images.size === 0) this.#blobs.clear();
   }
 
   async close(): Promise<void> {
     this.#listeners.clear();
     await Promise.resolve();
+  }
+
+  #keep(name: string, digest: string, more: Pick<ImageInfo, 'healthcheck' | 'shell'> = {}): ImageInfo {
+    const image = { name, digest, sizeBytes: 1000, platforms: ['linux/amd64'], ...more };
+    this.#images.set(name, image);
+    return image;
   }
 
   #find(reference: string): ImageInfo | undefined {
@@ -228,6 +275,14 @@ export class FakeRuntime implements Runtime {
     const at = this.#failures.findIndex((failure) => failure.verb === verb);
     if (at >= 0) throw this.#failures.splice(at, 1)[0]?.error;
   }
+}
+
+const FAKE_LAYER = Buffer.from('the layer of every image');
+
+async function joined(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of source) chunks.push(chunk);
+  return Buffer.concat(chunks);
 }
 
 const fakeDigest = (name: string): string => digestOf(Buffer.from(name));

@@ -1,131 +1,66 @@
-/** Images from archives: `docker save` of any age (manifest.json), and OCI image layouts (index.json). */
-import { z } from 'zod';
+/** Images into containerd: from archives, and blob by blob from another place. */
 import { WeftError } from '#base/errors.js';
 import { readArchive } from './archive.js';
-import type { Archive, ArchiveBlob } from './archive.js';
-import type { ContainerdClient } from './client.js';
-import { readBlob, writeDocument } from './content.js';
-import { MEDIA, decodeImagePart, parseJson, parseManifest } from './image-config.js';
-import type { Descriptor } from './image-config.js';
-import { infoOf, nameImage, sealImage } from './images.js';
+import { namedTargets } from './archive-images.js';
+import { hasBlob, readBlob, writeBlob } from './content.js';
+import { findImage, infoOf, loadImage, nameImage, sealImage } from './images.js';
 import type { ImageContext } from './images.js';
+import type { Descriptor } from './image-config.js';
 import { withLease } from './lease.js';
-import { normalizeReference } from './reference.js';
-import type { ImageInfo } from './runtime.js';
-
-interface NamedTarget {
-  name: string;
-  target: Descriptor;
-}
-
-/** Docker and containerd write the whole name here; the OCI annotation often has only the tag. */
-const NAME_ANNOTATION = 'io.containerd.image.name';
-const REF_ANNOTATION = 'org.opencontainers.image.ref.name';
-
-const dockerArchive = z.array(
-  z.object({ Config: z.string(), RepoTags: z.array(z.string()).nullish(), Layers: z.array(z.string()).nullish() }),
-);
+import { isDigest, normalizeReference } from './reference.js';
+import type { BlobRef, BringBlobs, ImageInfo, ImageOffer } from './runtime.js';
 
 /** Imports, unpacks and names every image of the archive, or nothing. @throws IMAGE_INVALID, BAD_NAME, RUNTIME */
 export async function importArchive(ctx: ImageContext, source: AsyncIterable<Uint8Array>): Promise<ImageInfo[]> {
-  return withLease(ctx.client, async (lease) => {
-    const archive = await readArchive(ctx.client, lease, source);
-    const targets = await namedTargets(ctx.client, lease, archive);
-    const sealed = [];
-    for (const { name, target } of targets) sealed.push({ name, target, image: await sealImage(ctx, lease, target) });
-    for (const { name, target } of sealed) await nameImage(ctx, name, target);
-    return sealed.map(({ name, image }) => infoOf(name, image));
+  const { client } = ctx;
+  return withLease(client, async (lease) => {
+    const store = {
+      put: (chunks: AsyncIterable<Uint8Array>) => writeBlob(client, chunks, { lease }),
+      read: (digest: string) => readBlob(client, digest),
+    };
+    const archive = await readArchive(store, source);
+    return finish(ctx, lease, await namedTargets(store, archive));
   });
 }
 
-async function namedTargets(client: ContainerdClient, lease: string, archive: Archive): Promise<NamedTarget[]> {
-  const { documents } = archive;
-  const fromIndex = documents.has('index.json') ? await ociTargets(client, archive) : [];
-  const targets = fromIndex.length === 0 && documents.has('manifest.json') ? await dockerTargets(client, lease, archive) : fromIndex;
-  if (targets.length > 0) return targets;
-  if (documents.has('index.json') || documents.has('manifest.json')) {
-    throw new WeftError('IMAGE_INVALID', {
-      what: 'the archive has an image without a name',
-      why: 'neither RepoTags nor an annotation names it',
-      hint: 'Save it by its name: docker save NAME:TAG.',
-    });
-  }
-  throw new WeftError('IMAGE_INVALID', { what: 'the archive is no image', why: 'it has neither manifest.json nor index.json' });
+/** Nothing is named before everything is whole. */
+async function finish(ctx: ImageContext, lease: string, targets: readonly { name: string; target: Descriptor }[]): Promise<ImageInfo[]> {
+  const sealed = [];
+  for (const { name, target } of targets) sealed.push({ name, target, image: await sealImage(ctx, lease, target) });
+  for (const { name, target } of sealed) await nameImage(ctx, name, target);
+  return sealed.map(({ name, image }) => infoOf(name, image));
 }
 
-async function ociTargets(client: ContainerdClient, archive: Archive): Promise<NamedTarget[]> {
-  checkBlobNames(archive);
-  const top = parseManifest(archive.documents.get('index.json') as Buffer, 'index.json');
-  if (!('index' in top)) throw new WeftError('IMAGE_INVALID', 'index.json is not an index');
-  const targets: NamedTarget[] = [];
-  for (const descriptor of top.index.manifests) {
-    const name = nameOf(descriptor.annotations ?? {});
-    if (name)
-      targets.push({ name, target: { mediaType: await typeOf(client, descriptor), digest: descriptor.digest, size: descriptor.size } });
+/** As `Runtime.describeImage`. @throws BAD_NAME, RUNTIME */
+export async function describeImage(ctx: ImageContext, reference: string): Promise<ImageOffer | undefined> {
+  const found = await findImage(ctx, reference);
+  if (!found) return undefined;
+  try {
+    const { target, index, manifestDigest, manifest } = await loadImage(ctx, found.target);
+    const inner = index?.manifests.filter((entry) => entry.digest === manifestDigest) ?? [];
+    const parts = new Map([target, ...inner, manifest.config, ...manifest.layers].map(({ digest, size }) => [digest, { digest, size }]));
+    for (const digest of parts.keys()) if (!(await hasBlob(ctx.client, digest))) return undefined;
+    return { name: found.name, target, blobs: [...parts.values()] };
+  } catch (error) {
+    if (error instanceof WeftError && error.code === 'IMAGE_INVALID') return undefined;
+    throw error;
   }
-  return targets;
 }
 
-/** In an OCI layout a blob's path is its digest: a path that lies is a damaged archive. */
-function checkBlobNames(archive: Archive): void {
-  for (const [path, blob] of archive.paths()) {
-    const [, algorithm, hex] = /^blobs\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
-    if (hex !== undefined && algorithm === 'sha256' && blob.digest !== `sha256:${hex}`) {
-      throw new WeftError('IMAGE_INVALID', {
-        what: 'the archive is damaged',
-        why: `${path.slice(0, 100)} has the content of ${blob.digest}`,
-      });
+/** As `Runtime.receiveImages`. @throws IMAGE_INVALID, BAD_NAME, RUNTIME */
+export async function receiveImages(ctx: ImageContext, offers: readonly ImageOffer[], bring: BringBlobs): Promise<ImageInfo[]> {
+  const targets = offers.map(({ name, target }) => ({ name: normalizeReference(name), target }));
+  const odd = offers.flatMap(({ target, blobs }) => [target, ...blobs]).find(({ digest }) => !isDigest(digest));
+  if (odd) throw new WeftError('IMAGE_INVALID', `${JSON.stringify(odd.digest.slice(0, 80))} is no digest`);
+  return withLease(ctx.client, async (lease) => {
+    const lacking = new Map<string, BlobRef>();
+    for (const blob of offers.flatMap((offer) => offer.blobs))
+      if (!(await hasBlob(ctx.client, blob.digest, lease))) lacking.set(blob.digest, blob);
+    for await (const { digest, chunks } of bring([...lacking.values()])) {
+      const expected = lacking.get(digest);
+      if (!expected) throw new WeftError('IMAGE_INVALID', `the blob ${digest} was not asked for`);
+      await writeBlob(ctx.client, chunks, { lease, expected });
     }
-  }
-}
-
-/** The whole name, or a reference that is more than a tag. @throws BAD_NAME */
-function nameOf(annotations: Record<string, string>): string | undefined {
-  const whole = annotations[NAME_ANNOTATION];
-  if (whole) return normalizeReference(whole);
-  const ref = annotations[REF_ANNOTATION];
-  return ref && /[/:]/.test(ref) ? normalizeReference(ref) : undefined;
-}
-
-async function typeOf(client: ContainerdClient, descriptor: Descriptor): Promise<string> {
-  if (descriptor.mediaType) return descriptor.mediaType;
-  const bytes = await readBlob(client, descriptor.digest);
-  if (!bytes) throw new WeftError('IMAGE_INVALID', `the manifest ${descriptor.digest} is missing`);
-  return 'index' in parseManifest(bytes, 'the manifest') ? MEDIA.ociIndex : MEDIA.ociManifest;
-}
-
-async function dockerTargets(client: ContainerdClient, lease: string, archive: Archive): Promise<NamedTarget[]> {
-  const value = parseJson(archive.documents.get('manifest.json') as Buffer, 'manifest.json');
-  const targets: NamedTarget[] = [];
-  for (const item of decodeImagePart(dockerArchive, value, 'manifest.json')) {
-    const names = (item.RepoTags ?? []).map(normalizeReference);
-    if (names.length === 0) continue;
-    const config = need(archive, item.Config);
-    const layers = (item.Layers ?? []).map((path) => need(archive, path));
-    const target = await writeManifest(client, lease, config, layers);
-    targets.push(...names.map((name) => ({ name, target })));
-  }
-  return targets;
-}
-
-function need(archive: Archive, path: string): ArchiveBlob {
-  const blob = archive.blob(path);
-  if (!blob)
-    throw new WeftError('IMAGE_INVALID', {
-      what: 'the archive is incomplete',
-      why: `manifest.json names ${JSON.stringify(path.slice(0, 100))}, which is not in it`,
-    });
-  return blob;
-}
-
-/** The archive has no manifest of the registry's kind: make it. The same archive gives the same digest on every node. */
-async function writeManifest(client: ContainerdClient, lease: string, config: ArchiveBlob, layers: ArchiveBlob[]): Promise<Descriptor> {
-  const manifest = {
-    schemaVersion: 2,
-    mediaType: MEDIA.dockerManifest,
-    config: { mediaType: MEDIA.dockerConfig, size: config.size, digest: config.digest },
-    layers: layers.map((l) => ({ mediaType: l.gzip ? MEDIA.dockerLayerGzip : MEDIA.dockerLayer, size: l.size, digest: l.digest })),
-  };
-  const written = await writeDocument(client, Buffer.from(JSON.stringify(manifest)), lease);
-  return { mediaType: MEDIA.dockerManifest, ...written };
+    return finish(ctx, lease, targets);
+  });
 }

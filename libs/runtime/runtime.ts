@@ -93,6 +93,26 @@ export interface ImageInfo {
   shell?: string[];
 }
 
+/** A part of an image by what is in it: manifest, config or layer. */
+export interface BlobRef {
+  /** sha256:… */
+  digest: string;
+  /** Bytes. */
+  size: number;
+}
+
+/** An image as it travels from place to place: what it is called, and all that it is made of. */
+export interface ImageOffer {
+  name: string;
+  /** The manifest or index that the name stands for. */
+  target: BlobRef & { mediaType: string };
+  /** Each once, the target too. */
+  blobs: BlobRef[];
+}
+
+/** Brings the blobs that are lacking, in any order; called once, even when nothing is. */
+export type BringBlobs = (lacking: BlobRef[]) => AsyncIterable<{ digest: string; chunks: AsyncIterable<Uint8Array> }>;
+
 export interface RegistryAuth {
   username: string;
   password: string;
@@ -152,6 +172,15 @@ export interface Runtime {
   resolveImage(reference: string): Promise<ImageInfo | undefined>;
   /** Imports a Docker or OCI archive (tar, optionally gzipped); returns the images it named. @throws IMAGE_INVALID */
   importImage(archive: AsyncIterable<Uint8Array>): Promise<ImageInfo[]>;
+  /** What the image is made of, for another node to have it from here; undefined unless every part of it is here. @throws BAD_NAME */
+  describeImage(reference: string): Promise<ImageOffer | undefined>;
+  /** The bytes of a part. @throws NOT_FOUND, RUNTIME */
+  readBlob(digest: string): AsyncIterable<Uint8Array>;
+  /**
+   * Takes images over from elsewhere: asks for the blobs that are not here and for no others, checks each, unpacks and names.
+   * @throws IMAGE_INVALID when a blob is wrong or does not come (nothing is named then), BAD_NAME, RUNTIME
+   */
+  receiveImages(offers: readonly ImageOffer[], bring: BringBlobs): Promise<ImageInfo[]>;
   /** Asks the registry for the digest a reference stands for. @throws IMAGE_UNKNOWN, UNAUTHENTICATED */
   resolveRemote(reference: string, auth?: RegistryAuth): Promise<{ digest: string }>;
   /** Fetches, verifies and unpacks for this platform. @throws IMAGE_UNKNOWN, UNAUTHENTICATED, RUNTIME */

@@ -248,10 +248,10 @@ export class TasksLoop {
     const isFirstTry = this.#recall(task.id).attempts === 0;
     // A try that failed may have left anything.
     const isFirst = isFirstTry && this.#observed.get(task.id) === undefined;
-    const probe = await runner.run(task, isFirst, (step) => {
+    const probe = await runner.run(task, isFirst, (step, message) => {
       if (step === 'created') this.#created(task);
-      // Later tries leave what went wrong to be read, until it is right.
-      else if (isFirstTry) this.#say(task, step, '');
+      // Later tries leave what went wrong to be read, until it is right, or until there is something to wait for.
+      else if (isFirstTry || message) this.#say(task, step, message ?? '');
     });
     this.#remember(task, { ...afterStart(this.#recall(task.id), clock.now(), again), health: probe && 'starting' });
     if (probe) this.#health.begin(task.id, probe, clock.now());

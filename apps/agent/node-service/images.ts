@@ -1,11 +1,12 @@
 /** The image calls of the node service: list, load an archive, make images present. */
-import { asWeftError, WeftError } from '#base/errors.js';
+import { asWeftError, messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { toDetail } from '#rpc/errors.js';
 import type { ImageProgress, ListImagesResponse, LoadImageRequest, PrepareImagesRequest, WantedImage } from '#rpc/gen/weft/v1/api.js';
 import type { Image } from '#rpc/gen/weft/v1/types.js';
 import type { ImageInfo, PullProgress, Runtime } from '#runtime/runtime.js';
 import { repositoryOf } from '../ensure-image.js';
+import type { ImagePeers } from '../image-peers.js';
 import { Queue } from '#base/streams.js';
 
 /** A line of progress each so many bytes of an archive. */
@@ -13,11 +14,13 @@ const REPORT_EVERY_BYTES = 4 * 1024 * 1024;
 
 export interface ImageCallDeps {
   runtime: Runtime;
+  /** Other nodes, to have images from. */
+  peers?: ImagePeers;
   nodeName: string;
   log: Log;
 }
 
-const imageOf = (info: ImageInfo): Image => ({
+export const imageOf = (info: ImageInfo): Image => ({
   name: info.name,
   digest: info.digest,
   sizeBytes: info.sizeBytes,
@@ -28,7 +31,8 @@ export async function listImages({ runtime, nodeName }: ImageCallDeps): Promise<
   return { nodes: [{ node: nodeName, images: (await runtime.listImages()).map(imageOf), error: '' }] };
 }
 
-function progress(node: string, reference: string, fields: Partial<ImageProgress>): ImageProgress {
+/** A line about one image on this node. */
+export function progress(node: string, reference: string, fields: Partial<ImageProgress>): ImageProgress {
   return { node, reference, message: '', doneBytes: 0, totalBytes: 0, image: undefined, error: undefined, ...fields };
 }
 
@@ -80,9 +84,13 @@ export async function* prepareImages(deps: ImageCallDeps, request: PrepareImages
 
 async function prepareOne(deps: ImageCallDeps, wanted: WantedImage, onProgress: (p: Partial<ImageProgress>) => void): Promise<ImageInfo> {
   const { runtime, log } = deps;
-  const { reference, auth, refresh } = wanted;
+  const { reference, auth, refresh, offline } = wanted;
   const here = await findHere(runtime, reference);
   if (here && !refresh) return here;
+  const given = here ? undefined : await fromPeers(deps, wanted, onProgress);
+  if (given) return given;
+  if (here && offline) return here;
+  if (offline) throw new WeftError('IMAGE_UNKNOWN', { what: `no node has the image ${reference}`, why: 'and no registry is to be asked' });
   const report = (p: PullProgress) => onProgress({ message: p.message, doneBytes: p.doneBytes ?? 0, totalBytes: p.totalBytes ?? 0 });
   try {
     if (here && here.digest === (await runtime.resolveRemote(reference, auth)).digest) return here;
@@ -100,6 +108,21 @@ async function prepareOne(deps: ImageCallDeps, wanted: WantedImage, onProgress: 
       return here;
     }
     throw error;
+  }
+}
+
+/** What the controller saw on other nodes. undefined when there is none, or it cannot be had from them: a registry may have it. */
+async function fromPeers(
+  { peers, log }: ImageCallDeps,
+  { reference, digest }: WantedImage,
+  onProgress: (p: Partial<ImageProgress>) => void,
+): Promise<ImageInfo | undefined> {
+  if (!peers || digest === '') return undefined;
+  try {
+    return await peers.fetch(reference, digest, onProgress);
+  } catch (error) {
+    log.info({ image: reference, error: messageOf(error) }, 'no other node gave the image');
+    return undefined;
   }
 }
 

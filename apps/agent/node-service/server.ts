@@ -5,6 +5,7 @@ import type { Identity } from '#trust/identity.js';
 import { checkKernel, probe, type CheckDeps } from './check.js';
 import { execInTask, type ExecCallDeps } from './exec.js';
 import { listImages, loadImage, prepareImages, type ImageCallDeps } from './images.js';
+import { giveImage, takeImages } from './transfer.js';
 import { readLogs, type LogCallDeps } from './logs.js';
 
 const ONLY_CONTROLLERS: readonly Role[] = ['controller'];
@@ -16,6 +17,8 @@ export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
     listImages: unary(ONLY_CONTROLLERS, () => listImages(deps)),
     loadImage: bidi(ONLY_CONTROLLERS, (requests) => loadImage(deps, requests)),
     prepareImages: serverStream(ONLY_CONTROLLERS, (request) => prepareImages(deps, request)),
+    takeImages: bidi(ONLY_CONTROLLERS, (requests) => takeImages(deps, requests)),
+    giveImage: bidi(ONLY_CONTROLLERS, (requests) => giveImage(deps, requests)),
     logs: serverStream(ONLY_CONTROLLERS, (request, _peer, signal) => readLogs(deps, request, signal)),
     exec: bidi(ONLY_CONTROLLERS, (requests, _peer, signal) => execInTask(deps, requests, signal)),
     checkKernel: unary(ONLY_CONTROLLERS, () => checkKernel(deps)),

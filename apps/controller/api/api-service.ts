@@ -12,6 +12,7 @@ import type { NodeCalls } from './node-calls.js';
 import { endedRows, nodeRows, stackSummaries, taskRows } from './rows.js';
 import type { TraceCalls } from './trace-calls.js';
 import type { StackCalls } from './stack-calls.js';
+import type { TransferCalls } from './transfer-calls.js';
 
 export interface ApiCalls {
   follower: ClusterFollower;
@@ -20,6 +21,7 @@ export interface ApiCalls {
   networks: NetworkCalls;
   trace: TraceCalls;
   images: ImageCalls;
+  transfers: TransferCalls;
   logs: LogCalls;
   exec: ExecCalls;
 }
@@ -33,6 +35,7 @@ export function apiImplementation({
   networks,
   trace,
   images,
+  transfers,
   logs,
   exec,
 }: ApiCalls): UntypedServiceImplementation {
@@ -70,6 +73,7 @@ export function apiImplementation({
     prepareImages: serverStream<m.PrepareImagesRequest, m.ImageProgress>(ADMIN, (request, _peer, signal) =>
       images.prepare(request, signal),
     ),
+    pushImages: bidi<m.ImageTransfer, m.ImageTransfer>(ADMIN, (requests, _peer, signal) => transfers.push(requests, signal)),
     logs: serverStream<m.LogsRequest, m.LogsResponse>(ADMIN, (request, _peer, signal) => logs.read(request, signal)),
     exec: bidi<m.ExecRequest, m.ExecResponse>(ADMIN, (requests, _peer, signal) => exec.exec(requests, signal)),
   };

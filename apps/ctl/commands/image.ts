@@ -1,28 +1,27 @@
 /** `ctl image`: images on the nodes. */
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { basename, resolve } from 'node:path';
-import type { Readable } from 'node:stream';
 import { Command } from 'commander';
 import { messageOf, WeftError } from '#base/errors.js';
 import { callUnary, openBidi } from '#rpc/client.js';
-import { fromDetail } from '#rpc/errors.js';
-import type { ImageProgress, LoadImageRequest, NodeImages } from '#rpc/gen/weft/v1/api.js';
+import type { LoadImageRequest, NodeImages } from '#rpc/gen/weft/v1/api.js';
 import { withApi, type Connection } from '../connection.js';
-import { liveLines, type LiveLines } from '../live-lines.js';
+import { liveLines } from '../live-lines.js';
+import { CHUNK_BYTES, loadedOf, loadedText, newTally, note, openArchive, type Archive, type Loaded } from '../loaded-images.js';
 import { contextOption, flagsOf, listingOptions, type CommonFlags } from '../options.js';
 import { imageColumns, imageRows } from '../render/images.js';
 import { bytes } from '../render/quantity.js';
 import { json, listing } from '../render/table.js';
 import { print, say, type Shell } from '../shell.js';
+import { pushCommand } from './image-push.js';
 
-/** Bytes in one message: the protocol's limit (proto, LoadImage). */
-const CHUNK_BYTES = 256 * 1024;
 /** Nodes fetch and list images at their own pace. */
 const LIST_TIMEOUT_MS = 20_000;
 
 export function imageCommand(shell: Shell): Command {
-  return new Command('image').description('The images on the nodes.').addCommand(loadCommand(shell)).addCommand(lsCommand(shell));
+  return new Command('image')
+    .description('The images on the nodes.')
+    .addCommand(loadCommand(shell))
+    .addCommand(pushCommand(shell))
+    .addCommand(lsCommand(shell));
 }
 
 function lsCommand(shell: Shell): Command {
@@ -61,39 +60,17 @@ export async function loadImage(shell: Shell, archive: string, flags: CommonFlag
   try {
     await withApi(shell, flags.context, async (connection) => {
       const images = await send(shell, connection, { input, name, sizeBytes });
-      print(shell, flags.format === 'json' ? json(images) : images.map((image) => `loaded ${image.name} ${image.digest}\n`).join(''));
+      print(shell, flags.format === 'json' ? json(images) : loadedText(images));
     });
   } finally {
     input.destroy();
   }
 }
 
-interface Archive {
-  input: Readable;
-  name: string;
-  /** 0 when it is not known. */
-  sizeBytes: number;
-}
-
-async function openArchive(shell: Shell, archive: string): Promise<Archive> {
-  if (archive === '-') return { input: shell.stdin, name: 'standard input', sizeBytes: 0 };
-  const path = resolve(shell.cwd, archive);
-  const found = await stat(path).catch(() => undefined);
-  if (!found) throw new WeftError('NOT_FOUND', { what: `there is no file ${archive}`, hint: 'Make one with `docker save -o FILE IMAGE`.' });
-  if (!found.isFile()) throw new WeftError('IMAGE_INVALID', { what: `${archive} is not a file` });
-  return { input: createReadStream(path, { highWaterMark: CHUNK_BYTES }), name: basename(path), sizeBytes: found.size };
-}
-
-interface Loaded {
-  name: string;
-  digest: string;
-  sizeBytes: number;
-}
-
 async function send(shell: Shell, { api, target }: Connection, archive: Archive): Promise<Loaded[]> {
   const lines = liveLines(shell.stderr);
   const stream = openBidi(api.loadImage(), undefined, target);
-  const tally: Tally = { images: new Map(), failures: [], first: undefined };
+  const tally = newTally();
   let unreadable: unknown;
   const sending = sendChunks(archive, stream.send, (done) => {
     const of = archive.sizeBytes > 0 ? ` of ${bytes(archive.sizeBytes)}` : '';
@@ -116,34 +93,6 @@ async function send(shell: Shell, { api, target }: Connection, archive: Archive)
   }
   if (unreadable !== undefined) throw new WeftError('IMAGE_INVALID', { what: `cannot read ${archive.name}`, why: messageOf(unreadable) });
   return loadedOf(tally, archive.name);
-}
-
-interface Tally {
-  images: Map<string, Loaded>;
-  /** `node: why` */
-  failures: string[];
-  first: WeftError | undefined;
-}
-
-function note(tally: Tally, lines: LiveLines, { node, message, image, error }: ImageProgress): void {
-  if (error) {
-    tally.first ??= fromDetail(error);
-    tally.failures.push(`${node || 'the cluster'}: ${fromDetail(error).message}`);
-  }
-  if (image) tally.images.set(image.name, { name: image.name, digest: image.digest, sizeBytes: image.sizeBytes });
-  if (node === '') return;
-  const text = `${node}: ${image ? `${image.name} ` : ''}${message}`;
-  lines.set(node, text, image || error ? text : '');
-}
-
-function loadedOf({ images, failures, first }: Tally, archive: string): Loaded[] {
-  if (first)
-    throw new WeftError(first.code, { what: `${archive} is not loaded on every node`, why: failures.join('\n'), hint: first.hint });
-  if (images.size > 0) return [...images.values()];
-  throw new WeftError('IMAGE_INVALID', {
-    what: `${archive} holds no image with a name`,
-    hint: 'Save it by name: `docker save -o FILE NAME:TAG`.',
-  });
 }
 
 async function sendChunks(

@@ -133,7 +133,8 @@ describe('calls that go to the agents', () => {
   const prepare = async (reference: string, password?: string): Promise<ImageProgress[]> => {
     const out: ImageProgress[] = [];
     const auth = password === undefined ? undefined : { username: 'u', password };
-    for await (const p of readStream(api.prepareImages({ images: [{ reference, auth, refresh: false }] }))) out.push(p);
+    for await (const p of readStream(api.prepareImages({ images: [{ reference, auth, refresh: false, digest: '', offline: false }] })))
+      out.push(p);
     return out;
   };
 

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import type { ContainerInfo, ContainerSpec, ExecSession, Runtime, RuntimeEvent } from '#runtime/runtime.js';
 import { until } from './containerd-process.js';
+import { describeTransfer } from './transfer-cases.js';
 
 export interface Subject {
   runtime: Runtime;
@@ -230,6 +231,8 @@ export function describeRuntime(name: string, make: () => Promise<Subject>): voi
       await expect(exec(id, ['true'])).rejects.toMatchObject({ code: 'RUNTIME' });
     });
   });
+
+  describeTransfer(name, () => subject);
 
   describe(`${name}: images`, () => {
     test('imported, found by any name that means it, removed', async () => {

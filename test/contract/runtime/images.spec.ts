@@ -4,7 +4,10 @@ import { execFileSync } from 'node:child_process';
 import { gzipSync } from 'node:zlib';
 import { makeBusyboxArchive, makeBusyboxImage, tarOf } from './busybox-archive.js';
 import type { ArchiveOptions, Entry } from './busybox-archive.js';
+import type { BlobRef } from '#runtime/runtime.js';
+import { spoolArchive } from '#runtime/spool.js';
 import { RealHarness, chunked } from './real-harness.js';
+import { courier, take } from './transfer-cases.js';
 
 /** Each case starts real processes, on a machine that may be busy. */
 jest.setTimeout(60_000);
@@ -63,6 +66,42 @@ describe('archives that are images', () => {
     expect(String((await session.stdout.toArray())[0])).toBe('old');
     await h.runtime.remove(id);
   });
+
+  test('of an image that shares layers with one that is here, only the new layer travels; and it runs', async () => {
+    const make = (name: string, text: string) =>
+      makeBusyboxArchive({ name, format: 'docker', files: { 'etc/base': 'base' }, layers: [{ 'etc/mark': text }] });
+    await load(await make('layers:2', 'two'));
+    const { offer, kept } = await take(h.runtime, 'layers:2');
+    await h.runtime.removeImage('layers:2');
+    await load(await make('layers:1', 'one'));
+    const asked: BlobRef[] = [];
+    await h.runtime.receiveImages([offer], courier(kept, asked));
+    expect(asked.length).toBe(offer.blobs.length - 1);
+    expect(Math.max(...asked.map(({ size }) => size))).toBeLessThan(20_000);
+    expect(Math.max(...offer.blobs.map(({ size }) => size))).toBeGreaterThan(1_000_000);
+    expect((await h.sh('cat /etc/base /etc/mark', { image: 'layers:2' })).stdout).toBe('basetwo');
+  });
+
+  test.each(['docker', 'oci', 'both'] as const)(
+    'an archive (%s) taken apart without containerd is what containerd makes of it',
+    async (format) => {
+      const archive = await makeBusyboxArchive({ name: `spool/${format}:1`, format, files: { 'etc/mark': format }, gzipLayers: true });
+      const [info] = await load(archive);
+      const { offer } = await take(h.runtime, `spool/${format}:1`);
+      await h.runtime.removeImage(`spool/${format}:1`);
+      const spool = await spoolArchive(chunked(archive));
+      try {
+        expect(spool.offers).toEqual([offer]);
+        const bring = async function* (lacking: BlobRef[]) {
+          for (const { digest } of lacking) yield await Promise.resolve({ digest, chunks: spool.open(digest) });
+        };
+        expect(await h.runtime.receiveImages(spool.offers, bring)).toEqual([info]);
+      } finally {
+        await spool.remove();
+      }
+      expect((await h.sh('cat /etc/mark', { image: `spool/${format}:1` })).stdout).toBe(format);
+    },
+  );
 
   test('several images, links between layers, and paths that would lead out', async () => {
     const image = await makeBusyboxImage({ name: '' });
