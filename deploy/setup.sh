@@ -42,19 +42,11 @@ if [ -n "$missing" ]; then
   rm -f "$log"
 fi
 
-# Which lock file was installed is known by its content: a node_modules kept from an earlier run may be the younger file and lack a package.
-installed=node_modules/.weft-package-lock.json
-if ! cmp -s package-lock.json "$installed"; then
-  echo 'Installing npm packages (from package-lock.json)'
-  # Not `npm ci`: it refuses a lock file that lacks entries for other platforms' optional binaries, which some mirrors do not carry.
-  npm install --no-save --no-audit --no-fund --loglevel=error --include=dev 2>&1 | { grep -v EBADENGINE || true; } ||
-    fail 'the npm packages could not be installed' 'npm install failed' 'Run it by hand to see what it says.'
-  cp package-lock.json "$installed"
-fi
+bash deploy/packages.sh
 
 # Build when a source is newer than the last build.
 stamp=dist/.built
-if [ ! -e "$stamp" ] || [ -n "$(find apps libs proto deploy/bundle.mjs package.json tsconfig.json tsconfig.build.json -newer "$stamp" -not -path '*/gen/*' -type f -print -quit)" ]; then
+if [ ! -e "$stamp" ] || [ -n "$(find apps libs proto deploy/bundle.mjs deploy/write-keys.mjs package.json tsconfig.json tsconfig.build.json -newer "$stamp" -not -path '*/gen/*' -type f -print -quit)" ]; then
   echo 'Building'
   npm run -s build
   touch "$stamp"

@@ -45,6 +45,19 @@ it.each(TAKEN)('%j', (text) => {
   if (!compare(text)) throw new Error('left to the full parser');
 });
 
+it.each([
+  ['a bracket that closes nothing', 'a: b\nc: d\n}\n'],
+  ['a bracket in the comment of a list', '#a: {\n  b: c,\n  d: e\n}\n'],
+  ['a bracket left of the key', ' a: {\n  b: c\n}\n'],
+  ['a bracket in a text', 'a: ["${\n}"]\n'],
+  ['an indented mark of a document', '  ---\na'],
+  ['a key with a question mark', '- ? a\n- b\n'],
+  ['an indentation that is said', 'a: |1\n  '],
+  ['a tab before a tag', 'a:\n  - \t!override b'],
+  ['an anchor that ends at a bracket', 'a: &x{ b: 1 }\n'],
+  ['nothing in a list of brackets', 'a: [\n  !reset\n]\n'],
+])('is right about %s, or leaves it', (_, text) => void compare(text));
+
 const PIECES = [
   ...[
     'a',

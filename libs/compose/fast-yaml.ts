@@ -1,479 +1,309 @@
 /**
- * A fast reader for the YAML that compose files are written in: block maps and lists, flow collections, all scalar styles,
- * comments, anchors, aliases, merge keys, `!reset` and `!override`. Whatever else stands in a text, errors too, it leaves to
- * the full parser (full-yaml.ts): it returns a tree only where both would return the same one, which a property test checks.
- * Large files are read some ten times faster, which is most of the time that a file takes.
+ * The quick way from YAML to a tree: the events of js-yaml's parser, which say where in the text everything stands. What it
+ * does not know for sure, errors too, it leaves to the full parser (full-yaml.ts), which takes many times as long and finds
+ * all errors of a text: a tree is returned only where both return the same one, places and all, which a property test checks.
  */
-import { Cursor, Leave } from './fast-yaml-cursor.js';
-import { blockText, fold, plainValue, unescape } from './fast-yaml-scalars.js';
+import {
+  COLLECTION_STYLE,
+  EVENT_ID,
+  getScalarValue,
+  parseEvents,
+  SCALAR_STYLE,
+  type AliasEvent,
+  type Event,
+  type MappingEvent,
+  type ScalarEvent,
+  type SequenceEvent,
+} from 'js-yaml';
 import type { Position } from './issue.js';
-import { mergeInto, type Entry, type MergeBudget, type MergeTag, type ScalarValue, type Value } from './tree.js';
+import { Places } from './places.js';
+import { plainValue } from './plain-value.js';
+import {
+  mergeInto,
+  type Entry,
+  type ListValue,
+  type MapValue,
+  type MergeBudget,
+  type MergeTag,
+  type ScalarValue,
+  type Value,
+} from './tree.js';
 
 const MAX_DEPTH = 60;
+/** Rare, and the two parsers are not of one mind about them: tabs before text, directives, several documents, odd line ends. */
+const ODD = /^\uFEFF|^%|^\.\.\.|^\t|\n[ ]*\t|\n%|\n\.\.\.|\n---|^ +---|\r(?!\n)|[\u2028\u2029\u0085\0]/;
+const MERGE_TAGS: Readonly<Record<string, MergeTag>> = { '!reset': 'reset', '!override': 'override' };
+
+/** The text is for the full parser. */
+class Leave extends Error {}
 
 /** undefined: not for this reader. */
 export function readFast(text: string, file: string): Value | undefined {
-  // What is rare anywhere in a file is not worth a rule: tabs before text, directives, documents, odd line ends.
-  if (/^\uFEFF|^%|^\.\.\.|^\t|\n[ ]*\t|\n%|\n\.\.\.|\n---|\r(?!\n)|[\u2028\u2029\u0085\0]/.test(text)) return undefined;
+  if (ODD.test(text)) return undefined;
+  const plain = tryEvents(text);
+  const parsed = plain ? text : deepBrackets(text);
+  const events = plain ?? tryEvents(parsed);
+  if (!events) return undefined;
   try {
-    return new Reader(text, file).document();
+    return new TreeBuilder(text, parsed, file).build(events);
   } catch (error) {
     if (error instanceof Leave) return undefined;
     throw error;
   }
 }
 
-interface Properties {
-  anchor?: string;
-  tag?: MergeTag;
+/** undefined for whatever js-yaml finds wrong: the full parser says it better. */
+function tryEvents(text: string): Event[] | undefined {
+  try {
+    return parseEvents(text, { maxDepth: MAX_DEPTH });
+  } catch {
+    return undefined;
+  }
 }
 
-class Reader extends Cursor {
-  /** Of what the flow collection being read is in. */
-  #flowIndent = 0;
-  #flowDepth = 0;
+/**
+ * By the letter of YAML a closing bracket is deeper than the key whose value it ends, and js-yaml insists. Everybody else
+ * takes it in the key's column, too, where formatters put it: here it then stands behind the line before, at the same offset.
+ */
+function deepBrackets(text: string): string {
+  const columns: number[] = [];
+  return text.replace(
+    /(^|\n)( *)([\]}])?((?:- +)*)(.*)/g,
+    (line, _, indent: string, closing: string | undefined, dashes: string, rest: string) => {
+      const isInKeysColumn = closing !== undefined && columns.pop() === indent.length;
+      if (/[[{] *\r?$/.test(rest)) columns.push(indent.length + dashes.length);
+      return isInKeysColumn ? ` ${line.slice(1)}` : line;
+    },
+  );
+}
+
+interface ListFrame {
+  value: ListValue;
+  anchor?: string;
+  isFlow: boolean;
+}
+interface MapFrame {
+  value: MapValue;
+  anchor?: string;
+  isFlow: boolean;
+  own: Map<string, Entry>;
+  merges: Entry[];
+  /** That was read, and waits for its value. */
+  key?: { key: string; at: Position };
+}
+
+class TreeBuilder {
+  readonly #text: string;
+  /** What the events are of: the text, but for brackets that were moved. */
+  readonly #parsed: string;
+  readonly #places: Places;
   /** undefined while the anchored value is being read. */
   readonly #anchors = new Map<string, Value | undefined>();
   readonly #budget: MergeBudget = { merged: 0 };
+  /** Collections that are open, outermost first. */
+  readonly #open: (ListFrame | MapFrame)[] = [];
+  /** Behind what was read last. */
+  #end = 0;
+  #root: Value | undefined;
 
-  document(): Value {
-    if (/^---[ \t]*(\r?\n|$)/.test(this.text)) {
-      this.at = 3;
-      this.toLineEnd();
-    } else if (this.text.startsWith('---')) throw new Leave();
-    this.nextContent();
-    if (this.at >= this.text.length) throw new Leave();
-    const value = this.#block(-1, 0);
-    this.nextContent();
-    if (this.at < this.text.length) throw new Leave();
-    return value;
+  constructor(text: string, parsed: string, file: string) {
+    this.#text = text;
+    this.#parsed = parsed;
+    this.#places = new Places(text, file);
   }
 
-  /** A value that begins here, at the first character of its line's text or after "- ". @param indent of what it is in */
-  #block(indent: number, depth: number): Value {
-    if (depth > MAX_DEPTH || this.column <= indent) throw new Leave();
-    if (this.#isDash()) return this.#list(this.column, depth);
-    if (this.#keyAhead()) return this.#map(this.column, depth);
-    return this.#inline(indent, depth);
+  build(events: readonly Event[]): Value {
+    // The first opens the document, the last closes it: more of them, and directives, are rare.
+    const [document] = events;
+    if (document?.type !== EVENT_ID.DOCUMENT || document.directives.length > 0) throw new Leave();
+    for (const event of events.slice(1, -1)) this.#take(event);
+    if (!this.#root || this.#open.length > 0) throw new Leave();
+    return this.#root;
   }
 
-  #isDash(): boolean {
-    return this.text[this.at] === '-' && (this.text[this.at + 1] === ' ' || this.isLineEnd(this.at + 1));
-  }
-
-  #list(column: number, depth: number): Value {
-    const at = this.place();
-    const items: Value[] = [];
-    while (this.at < this.text.length && this.column === column && this.#isDash()) {
-      this.at++;
-      this.skipSpaces();
-      items.push(this.#afterIndicator(column, depth));
-      this.nextContent();
-    }
-    if (this.at < this.text.length && this.column > column) throw new Leave();
-    return { kind: 'list', at, items };
-  }
-
-  /** What follows "- ". */
-  #afterIndicator(column: number, depth: number): Value {
-    const c = this.text[this.at];
-    if (c === '&' || c === '!') return this.#withProperties(column, depth, false);
-    if (!this.isLineEnd() && c !== '#') return this.#block(column, depth + 1);
-    return this.#nested(column, depth, false);
-  }
-
-  /** A value on the lines below, or none. @param sameColumn whether a list may stand in the column of its key */
-  #nested(column: number, depth: number, sameColumn: boolean): Value {
-    const at = this.place();
-    this.toLineEnd();
-    this.nextContent();
-    if (this.at < this.text.length) {
-      if (this.column > column) return this.#block(column, depth + 1);
-      if (sameColumn && this.column === column && this.#isDash()) return this.#list(column, depth + 1);
-    }
-    return { kind: 'scalar', at, value: null, text: '' };
-  }
-
-  #map(column: number, depth: number): Value {
-    const at = this.place();
-    const own = new Map<string, Entry>();
-    const merges: Entry[] = [];
-    while (this.at < this.text.length && this.column === column) {
-      if (this.#isDash()) throw new Leave();
-      const keyAt = this.place();
-      const key = this.#key();
-      const value = this.#value(column, depth);
-      if (key === '<<') merges.push({ key, at: keyAt, value });
-      else if (own.has(key)) throw new Leave();
-      else own.set(key, { key, at: keyAt, value });
-      this.nextContent();
-    }
-    if (this.at < this.text.length && this.column > column) throw new Leave();
-    for (const merge of merges) if (mergeInto(this.#budget, own, merge)) throw new Leave();
-    return { kind: 'map', at, entries: [...own.values()] };
-  }
-
-  /** Whether the text up to ": " on this line is a key. */
-  #keyAhead(): boolean {
-    const c = this.text[this.at];
-    if (c === '"' || c === "'") {
-      const end = this.#closingQuote(this.at);
-      let i = end + 1;
-      while (this.text[i] === ' ') i++;
-      return this.text[i] === ':' && (this.text[i + 1] === ' ' || this.isLineEnd(i + 1));
-    }
-    return this.#plainKeyEnd() >= 0;
-  }
-
-  /** Where the ":" after a plain key stands; −1 where none is on this line. */
-  #plainKeyEnd(): number {
-    if ('[{&*!|>%@`?,]}#'.includes(this.text[this.at] ?? '#')) return -1;
-    for (let i = this.at; !this.isLineEnd(i); i++) {
-      const c = this.text[i];
-      if (c === ':' && (this.text[i + 1] === ' ' || this.isLineEnd(i + 1))) return i;
-      if (c === '#' && this.text[i - 1] === ' ') return -1;
-      if (c === '\t') throw new Leave();
-    }
-    return -1;
-  }
-
-  #key(): string {
-    const c = this.text[this.at];
-    let key: string;
-    if (c === '"' || c === "'") {
-      const end = this.#closingQuote(this.at);
-      key = this.#quotedText(this.at, end);
-      this.at = end + 1;
-      this.skipSpaces();
-      if (this.text[this.at] !== ':' || !(this.text[this.at + 1] === ' ' || this.isLineEnd(this.at + 1))) throw new Leave();
-    } else {
-      const end = this.#plainKeyEnd();
-      if (end <= this.at || (c === '-' && this.text[this.at + 1] === ' ')) throw new Leave();
-      key = this.text.slice(this.at, end).trimEnd();
-      if (key === '' || (key !== '<<' && plainValue(key) === null)) throw new Leave();
-      this.at = end;
-    }
-    this.at++;
-    this.skipSpaces();
-    return key;
-  }
-
-  /** What follows "key: ". */
-  #value(column: number, depth: number): Value {
-    const c = this.text[this.at];
-    if (c === '&' || c === '!') return this.#withProperties(column, depth, true);
-    if (this.isLineEnd() || c === '#') return this.#nested(column, depth, true);
-    if (this.#isDash() || this.#keyAhead()) throw new Leave();
-    return this.#inline(column, depth);
-  }
-
-  /** Anchor and tag, then a value. */
-  #withProperties(column: number, depth: number, sameColumn: boolean): Value {
-    const found: Properties = {};
-    for (let c = this.text[this.at]; c === '&' || c === '!'; c = this.text[this.at]) {
-      const end = this.#wordEnd();
-      const word = this.text.slice(this.at + 1, end);
-      if (c === '&' && found.anchor === undefined && /^[\w.-]+$/.test(word)) found.anchor = word;
-      else if (c === '!' && found.tag === undefined && (word === 'reset' || word === 'override')) found.tag = word;
-      else throw new Leave();
-      this.at = end;
-      if (this.text[end] !== ' ' && !this.isLineEnd()) throw new Leave();
-      this.skipSpaces();
-    }
-    if (found.anchor !== undefined) this.#anchors.set(found.anchor, undefined);
-    const c = this.text[this.at];
-    if (c === '*') throw new Leave();
-    let value: Value;
-    if (this.isLineEnd() || c === '#') value = this.#nested(column, depth, sameColumn);
-    else if (this.#isDash() || this.#keyAhead()) throw new Leave();
-    else value = this.#inline(column, depth);
-    if (found.tag) value.tag = found.tag;
-    if (found.anchor !== undefined) this.#anchors.set(found.anchor, value);
-    return value;
-  }
-
-  #wordEnd(): number {
-    let i = this.at + 1;
-    while (!this.isLineEnd(i) && !' \t,[]{}'.includes(this.text[i] ?? '')) i++;
-    return i;
-  }
-
-  /** A scalar, an alias or a flow collection that begins here, and ends its line. */
-  #inline(indent: number, depth: number): Value {
-    const c = this.text[this.at] ?? '';
-    if (c === '|' || c === '>') return this.#blockScalar(indent, c === '>');
-    if ('"\'[{*'.includes(c)) {
-      this.#flowIndent = indent;
-      this.#flowDepth = 0;
-      const value = this.#flowValue(depth);
-      this.toLineEnd();
-      return value;
-    }
-    return this.#plainBlock(indent);
-  }
-
-  /** A plain scalar outside of flow collections: to the end of the line, and on over deeper lines. */
-  #plainBlock(indent: number): Value {
-    const at = this.place();
-    this.#checkPlainStart(false);
-    const start = this.at;
-    const first = this.#plainLine();
-    const lines = [first.text];
-    let { end } = first;
-    // A comment ends the scalar.
-    for (let open = !first.comment; open;) {
-      const mark = { at: this.at, line: this.line, lineStart: this.lineStart };
-      let empty = 0;
-      if (this.at >= this.text.length) break;
-      this.newLine();
-      for (this.skipSpaces(); this.at < this.text.length && this.isLineEnd(); this.skipSpaces()) {
-        empty++;
-        this.newLine();
-      }
-      const c = this.text[this.at];
-      if (c === undefined || c === '#' || this.column <= indent) {
-        ({ at: this.at, line: this.line, lineStart: this.lineStart } = mark);
-        break;
-      }
-      if (this.#isDash() || '?:%'.includes(c) || this.#keyAhead()) throw new Leave();
-      const next = this.#plainLine();
-      open = !next.comment;
-      end = next.end;
-      lines.push(...Array.from({ length: empty }, () => ''), next.text);
-    }
-    const text = fold(lines);
-    if (text === undefined) throw new Leave();
-    if (lines.length > 1) return this.#several(at, text, start, end);
-    const value = plainValue(text);
-    return value === undefined ? { kind: 'scalar', at, value: text, text, offset: 0 } : { kind: 'scalar', at, value, text };
-  }
-
-  /** A text over several lines: where its "$" stand is looked up. */
-  #several(at: Position, text: string, start: number, end: number): ScalarValue {
-    const value = plainValue(text);
-    if (value !== undefined) return { kind: 'scalar', at, value, text };
-    return { kind: 'scalar', at, value: text, text, ...this.dollars(text, start, end) };
-  }
-
-  /** The rest of a line of plain text, without the comment that may follow. */
-  #plainLine(): { text: string; comment: boolean; end: number } {
-    const start = this.at;
-    let end = start;
-    let comment = false;
-    for (; !this.isLineEnd(this.at); this.at++) {
-      const c = this.text[this.at];
-      if (c === '\t') throw new Leave();
-      comment ||= c === '#' && this.text[this.at - 1] === ' ';
-      if (comment) continue;
-      if (c === ':' && (this.text[this.at + 1] === ' ' || this.isLineEnd(this.at + 1))) throw new Leave();
-      if (c !== ' ') end = this.at + 1;
-    }
-    return { text: this.text.slice(start, end), comment, end };
-  }
-
-  #checkPlainStart(flow: boolean): void {
-    const c = this.text[this.at] ?? '';
-    const next = this.text[this.at + 1] ?? ' ';
-    if (',[]{}#&*!|>\'"%@`'.includes(c)) throw new Leave();
-    if ('-?:'.includes(c) && (next === ' ' || next === '\n' || next === '\r' || (flow && ',[]{}'.includes(next)))) throw new Leave();
-  }
-
-  #blockScalar(indent: number, folded: boolean): Value {
-    const at = this.place();
-    this.at++;
-    const header = /^[+-]?(?=[ \r\n]|$)/.exec(this.text.slice(this.at, this.at + 2));
-    if (!header) throw new Leave();
-    this.at += header[0].length;
-    this.toLineEnd();
-    const start = this.at;
-    const { lines, end } = this.#blockLines(indent);
-    const text = blockText(lines, folded, header[0]);
-    if (text === undefined) throw new Leave();
-    return { kind: 'scalar', at, value: text, text, ...this.dollars(text, start, end) };
-  }
-
-  /** The lines of a block scalar, without their indent. Ends at the beginning of the line that is not of it. */
-  #blockLines(indent: number): { lines: string[]; end: number } {
-    const lines: string[] = [];
-    let inner: number | undefined;
-    while (this.at < this.text.length) {
-      const mark = { at: this.at, line: this.line, lineStart: this.lineStart };
-      this.newLine();
-      if (this.at >= this.text.length) break;
-      this.skipSpaces();
-      if (this.isLineEnd()) {
-        if (this.column > (inner ?? 0)) throw new Leave();
-        lines.push('');
-        continue;
-      }
-      if (this.text[this.at] === '\t') throw new Leave();
-      inner ??= this.column;
-      if (inner <= indent || this.column < inner) {
-        ({ at: this.at, line: this.line, lineStart: this.lineStart } = mark);
-        break;
-      }
-      const start = this.lineStart + inner;
-      while (!this.isLineEnd()) this.at++;
-      lines.push(this.text.slice(start, this.at));
-    }
-    return { lines, end: this.at };
-  }
-
-  /** A value within a flow collection, or one that begins a line of its own. */
-  #flowValue(depth: number): Value {
-    if (depth > MAX_DEPTH) throw new Leave();
-    switch (this.text[this.at]) {
-      case '[':
-        return this.#flowList(depth);
-      case '{':
-        return this.#flowMap(depth);
-      case '"':
-      case "'":
-        return this.#quoted();
-      case '*':
-        return this.#alias();
-      case '&':
-      case '!':
-        throw new Leave();
+  #take(event: Event): void {
+    switch (event.type) {
+      case EVENT_ID.SCALAR:
+        return this.#scalar(event);
+      case EVENT_ID.ALIAS:
+        return this.#add(this.#alias(event));
+      case EVENT_ID.MAPPING:
+        return this.#begin(event, { kind: 'map', at: this.#places.at(event.start), entries: [] });
+      case EVENT_ID.SEQUENCE:
+        return this.#begin(event, { kind: 'list', at: this.#places.at(event.start), items: [] });
+      case EVENT_ID.POP:
+        return this.#close();
       default:
-        return this.#plainFlow();
+        throw new Leave();
     }
   }
 
-  #alias(): Value {
-    const end = this.#wordEnd();
-    const found = this.#anchors.get(this.text.slice(this.at + 1, end));
+  #begin(event: MappingEvent | SequenceEvent, value: MapValue | ListValue): void {
+    const anchor = this.#properties(event, value);
+    this.#end = event.start;
+    const isFlow = event.style === COLLECTION_STYLE.FLOW;
+    this.#open.push(value.kind === 'list' ? { value, anchor, isFlow } : { value, anchor, isFlow, own: new Map(), merges: [] });
+  }
+
+  #close(): void {
+    const frame = this.#open.pop();
+    if (!frame) throw new Leave();
+    if ('own' in frame) {
+      if (frame.key) throw new Leave();
+      for (const merge of frame.merges) if (mergeInto(this.#budget, frame.own, merge)) throw new Leave();
+      frame.value.entries = [...frame.own.values()];
+    }
+    if (frame.anchor !== undefined) this.#anchors.set(frame.anchor, frame.value);
+    this.#add(frame.value);
+  }
+
+  /** Puts a value that is complete where it belongs. */
+  #add(value: Value): void {
+    const frame = this.#open.at(-1);
+    if (!frame) {
+      if (this.#root) throw new Leave();
+      this.#root = value;
+    } else if (!('own' in frame)) frame.value.items.push(value);
+    else if (!frame.key) throw new Leave();
+    else {
+      const entry = { ...frame.key, value };
+      frame.key = undefined;
+      if (entry.key === '<<') frame.merges.push(entry);
+      else if (frame.own.has(entry.key)) throw new Leave();
+      else frame.own.set(entry.key, entry);
+    }
+  }
+
+  /** Takes the tag over. @returns the anchor, which stands for nothing until the value is complete */
+  #properties(event: MappingEvent | SequenceEvent | ScalarEvent, value: Value): string | undefined {
+    this.#checkBlanks(event.anchorStart - 1, event.anchorEnd);
+    this.#checkBlanks(event.tagStart, event.tagEnd);
+    if (event.tagStart >= 0) {
+      const tag = MERGE_TAGS[this.#text.slice(event.tagStart, event.tagEnd)];
+      if (!tag) throw new Leave();
+      value.tag = tag;
+    }
+    if (event.anchorStart < 0) return undefined;
+    const anchor = this.#text.slice(event.anchorStart, event.anchorEnd);
+    this.#anchors.set(anchor, undefined);
+    return anchor;
+  }
+
+  /** Around an anchor or a tag; the two parsers are not of one mind about other characters there. */
+  #checkBlanks(start: number, end: number): void {
+    if (end >= 0 && !(this.#text[start - 1] === ' ' && ' \r\n'.includes(this.#text[end] ?? '\n'))) throw new Leave();
+  }
+
+  #alias(event: AliasEvent): Value {
+    const found = this.#anchors.get(this.#text.slice(event.anchorStart, event.anchorEnd));
     if (!found) throw new Leave();
-    this.at = end;
+    this.#end = event.anchorEnd;
     return found;
   }
 
-  /** Over blanks, line ends and comments. */
-  #flowSpace(): void {
-    for (;;) {
-      const c = this.text[this.at];
-      if (c === ' ' || c === '\t') this.at++;
-      else if (c === '\n' || c === '\r') {
-        this.newLine();
-        this.#checkFlowIndent();
-      } else if (c === '#' && /[\s]/.test(this.text[this.at - 1] ?? ' ')) while (!this.isLineEnd()) this.at++;
-      else return;
+  #scalar(event: ScalarEvent): void {
+    const frame = this.#open.at(-1);
+    // A file that is one word is no compose file; a bracket that was moved into a text was none.
+    if (!frame || !this.#isUnmoved(event)) throw new Leave();
+    if ('own' in frame && !frame.key) {
+      frame.key = this.#key(event);
+      return;
     }
+    const value = this.#scalarValue(event);
+    const anchor = this.#properties(event, value);
+    if (anchor !== undefined) this.#anchors.set(anchor, value);
+    this.#add(value);
   }
 
-  /** Lines of a flow collection are deeper than what it is in; only what closes the outermost may stand in the same column. */
-  #checkFlowIndent(): void {
-    this.skipSpaces();
-    const c = this.text[this.at] ?? '';
-    if (this.isLineEnd() || c === '#') return;
-    if (this.column < this.#flowIndent || (this.column === this.#flowIndent && (this.#flowDepth > 1 || !']}'.includes(c))))
-      throw new Leave();
+  #isUnmoved({ valueStart, valueEnd }: ScalarEvent): boolean {
+    return this.#parsed === this.#text || this.#parsed.slice(valueStart, valueEnd) === this.#text.slice(valueStart, valueEnd);
   }
 
-  #flowList(depth: number): Value {
-    const at = this.place();
-    const items: Value[] = [];
-    this.#flowDepth++;
-    this.at++;
-    for (this.#flowSpace(); this.text[this.at] !== ']'; this.#flowSpace()) {
-      items.push(this.#flowValue(depth + 1));
-      this.#flowSpace();
-      this.#separator(']');
-    }
-    this.at++;
-    this.#flowDepth--;
-    return { kind: 'list', at, items };
+  #key(event: ScalarEvent): { key: string; at: Position } {
+    const isPlain = event.style === SCALAR_STYLE.PLAIN;
+    const isQuoted = event.style === SCALAR_STYLE.SINGLE_QUOTED || event.style === SCALAR_STYLE.DOUBLE_QUOTED;
+    if (event.valueStart < 0 || event.anchorStart >= 0 || event.tagStart >= 0 || !(isPlain || isQuoted)) throw new Leave();
+    const key = getScalarValue(this.#text, event);
+    if (isPlain && plainValue(key) === null) throw new Leave();
+    const start = event.valueStart - (isQuoted ? 1 : 0);
+    if (/(?:^|\s)\?\s*$/.test(this.#text.slice(this.#end, start))) throw new Leave();
+    this.#end = event.valueEnd + (isQuoted ? 1 : 0);
+    return { key, at: this.#places.at(start) };
   }
 
-  /** A comma, or what closes the collection. */
-  #separator(close: string): void {
-    if (this.text[this.at] === ',') this.at++;
-    else if (this.text[this.at] !== close) throw new Leave();
-  }
-
-  #flowMap(depth: number): Value {
-    const at = this.place();
-    const own = new Map<string, Entry>();
-    const merges: Entry[] = [];
-    this.#flowDepth++;
-    this.at++;
-    for (this.#flowSpace(); this.text[this.at] !== '}'; this.#flowSpace()) {
-      const keyAt = this.place();
-      const quoted = this.text[this.at] === '"' || this.text[this.at] === "'";
-      const key = this.#flowValue(depth + 1);
-      if (key.kind !== 'scalar' || key.value === null) throw new Leave();
-      if (this.text[this.at] !== ':') throw new Leave();
-      const next = this.text[this.at + 1] ?? '';
-      if (!quoted && !' \r\n'.includes(next)) throw new Leave();
-      this.at++;
-      this.#flowSpace();
-      if (',}'.includes(this.text[this.at] ?? ',')) throw new Leave();
-      const value = this.#flowValue(depth + 1);
-      if (key.text === '<<') merges.push({ key: '<<', at: keyAt, value });
-      else if (own.has(key.text)) throw new Leave();
-      else own.set(key.text, { key: key.text, at: keyAt, value });
-      this.#flowSpace();
-      this.#separator('}');
-    }
-    this.at++;
-    this.#flowDepth--;
-    for (const merge of merges) if (mergeInto(this.#budget, own, merge)) throw new Leave();
-    return { kind: 'map', at, entries: [...own.values()] };
-  }
-
-  #plainFlow(): Value {
-    const at = this.place();
-    this.#checkPlainStart(true);
-    const start = this.at;
-    let end = start;
-    for (; ; this.at++) {
-      const c = this.text[this.at];
-      if (c === undefined || c === '\n' || c === '\r' || c === '\t') break;
-      if (',[]{}'.includes(c)) break;
-      if (c === ':' && /[\s,[\]{}]|^$/.test(this.text[this.at + 1] ?? '')) break;
-      if (c === '#' && this.text[this.at - 1] === ' ') break;
-      if (c !== ' ') end = this.at + 1;
-    }
-    const stop = this.text[this.at];
-    // Texts that go on over a line end are rare here; a list or map in the middle of a text is an error.
-    if (stop === undefined || '\t[{#'.includes(stop)) throw new Leave();
-    const text = this.text.slice(start, end);
-    if (stop === '\n' || stop === '\r') this.#flowSpace();
-    if (!',]}:'.includes(this.text[this.at] ?? '') || text === '') throw new Leave();
-    if ((stop === '\n' || stop === '\r') && this.text[this.at] === ':') throw new Leave();
-    const value = plainValue(text);
-    return value === undefined ? { kind: 'scalar', at, value: text, text, offset: 0 } : { kind: 'scalar', at, value, text };
-  }
-
-  /** @throws Leave for a text over several lines */
-  #closingQuote(start: number): number {
-    const quote = this.text[start];
-    for (let i = start + 1; !this.isLineEnd(i); i++) {
-      const c = this.text[i];
-      if (quote === '"' && c === '\\') i++;
-      else if (c === quote) {
-        if (quote === "'" && this.text[i + 1] === "'") i++;
-        else return i;
+  #scalarValue(event: ScalarEvent): ScalarValue {
+    const text = getScalarValue(this.#text, event);
+    switch (event.style) {
+      case SCALAR_STYLE.PLAIN:
+        return event.valueStart < 0 ? this.#nothing(event) : this.#plain(event, text);
+      case SCALAR_STYLE.SINGLE_QUOTED:
+      case SCALAR_STYLE.DOUBLE_QUOTED:
+        this.#end = event.valueEnd + 1;
+        return this.#written(event.valueStart - 1, 1, text);
+      default: {
+        const start = this.#blockHeader(event);
+        this.#end = event.valueEnd;
+        return this.#written(start, undefined, text);
       }
     }
+  }
+
+  #plain(event: ScalarEvent, text: string): ScalarValue {
+    this.#end = event.valueEnd;
+    const value = plainValue(text);
+    if (value !== undefined) return { kind: 'scalar', at: this.#places.at(event.valueStart), value, text };
+    return this.#written(event.valueStart, 0, text);
+  }
+
+  /** @param offset from there to the first character of the text, where the text stands as it is */
+  #written(start: number, offset: 0 | 1 | undefined, text: string): ScalarValue {
+    const scalar: ScalarValue = { kind: 'scalar', at: this.#places.at(start), value: text, text };
+    if (offset !== undefined && this.#text.startsWith(text, start + offset) && (offset === 0 || !text.includes('\n')))
+      scalar.offset = offset;
+    else if (text.includes('$')) {
+      const dollars = this.#dollars(start);
+      if (dollars.length === text.split('$').length - 1) scalar.dollars = dollars;
+    }
+    return scalar;
+  }
+
+  /** The places of every "$" up to where reading stands. */
+  #dollars(start: number): Position[] {
+    const found: Position[] = [];
+    for (let i = this.#text.indexOf('$', start); i >= 0 && i < this.#end; i = this.#text.indexOf('$', i + 1))
+      found.push(this.#places.at(i));
+    return found;
+  }
+
+  /** A value that is not there stands behind what says that there is one: ":", "-", an anchor or a tag. */
+  #nothing(event: ScalarEvent): ScalarValue {
+    if (this.#open.at(-1)?.isFlow) throw new Leave();
+    let at = Math.max(event.anchorEnd, event.tagEnd);
+    if (at < 0) at = this.#skip(this.#end, /[:\-?]/y) + 1;
+    while (this.#text[at] === ' ' || this.#text[at] === '\t') at++;
+    this.#end = at;
+    return { kind: 'scalar', at: this.#places.at(at), value: null, text: '' };
+  }
+
+  /** Where the "|" or ">" of a block scalar stands. */
+  #blockHeader(event: ScalarEvent): number {
+    const properties = Math.max(event.anchorEnd, event.tagEnd);
+    const start = this.#skip(Math.max(this.#end, properties), /[|>]/y);
+    // An indentation that is said is rare, and read in two ways.
+    if (/^.[+-]?\d/.test(this.#text.slice(start, start + 3))) throw new Leave();
+    return start;
+  }
+
+  /** The next place that fits, over blanks, comments, line ends, and what closes collections or opens values. */
+  #skip(from: number, wanted: RegExp): number {
+    for (let i = from; i < this.#text.length; i++) {
+      wanted.lastIndex = i;
+      if (wanted.test(this.#text)) return i;
+      const c = this.#text.charAt(i);
+      if (c === '#') i = this.#text.indexOf('\n', i);
+      else if (!' \t\r\n]},:-?'.includes(c)) throw new Leave();
+      if (i < 0) break;
+    }
     throw new Leave();
-  }
-
-  #quotedText(start: number, end: number): string {
-    const raw = this.text.slice(start + 1, end);
-    const text = this.text[start] === '"' ? unescape(raw) : raw.replaceAll("''", "'");
-    if (text === undefined) throw new Leave();
-    return text;
-  }
-
-  #quoted(): ScalarValue {
-    const at = this.place();
-    const start = this.at;
-    const end = this.#closingQuote(start);
-    const text = this.#quotedText(start, end);
-    this.at = end + 1;
-    if (text.length === end - start - 1 && !text.includes('\n') && this.text.startsWith(text, start + 1))
-      return { kind: 'scalar', at, value: text, text, offset: 1 };
-    return { kind: 'scalar', at, value: text, text, ...this.dollars(text, start, end + 1) };
   }
 }

@@ -17,7 +17,7 @@ import {
   type YAMLSeq,
 } from 'yaml';
 import { messageOf } from '#base/errors.js';
-import { plainValue } from './fast-yaml-scalars.js';
+import { plainValue } from './plain-value.js';
 import { ComposeErrors, joinPath, quote, type Position } from './issue.js';
 import {
   MAX_MERGED_ENTRIES,
