@@ -9,13 +9,16 @@ import { StopStack } from '#base/dispose.js';
 import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import type { LogKeeperVerbs } from '#logs/keeper-client.js';
-import type { Run } from '#linux/runner.js';
+import { run as runHere, type Run } from '#linux/runner.js';
 import type { SeenTunnel } from '#linux/wireguard.js';
 import type { ListeningPort } from '#model/node.js';
 import { WIREGUARD_FEATURE } from '#model/tunnel.js';
 import type { NameConfig } from '#dns/name-config.js';
 import type { Runtime } from '#runtime/runtime.js';
 import { Believer } from './believer.js';
+import { contentFetcher } from './contents/fetch-content.js';
+import { FileMounts } from './contents/file-mounts.js';
+import { ensureMemoryDir } from './contents/memory-dir.js';
 import { DesiredStore } from './desired-store.js';
 import type { Membership } from './join.js';
 import { ImagePeers } from './image-peers.js';
@@ -261,9 +264,17 @@ async function startTasks(
 ): Promise<TasksLoop> {
   const { options, layout, parts, stops, store, ledger, board, believer } = base;
   const { clock, log } = parts;
+  const { identity, controllers } = parts.membership;
+  const fileMounts = new FileMounts({
+    fetch: contentFetcher(() => controllers, identity),
+    configsDir: layout.configsDir,
+    secretsDir: layout.secrets,
+    openSecrets: (path) => ensureMemoryDir(path, parts.run ?? runHere),
+  });
   const runner = new TaskRunner({
     runtime,
     peers: imagePeers(base, runtime),
+    fileMounts,
     keeper,
     network,
     // Of this process: a container runtime may run in another namespace than its node (as on a simulated one).
@@ -281,7 +292,7 @@ async function startTasks(
   await loop.start(signal);
   stops.push('images', startImagesLoop({ runtime, store, usesFile: layout.imageUsesFile, root: options.containerdRoot, clock, log }));
   const isAlive = (id: string) => store.hasTask(id) || loop.container(id) !== undefined || loop.isBusy(id);
-  stops.push('cleaning', startCleaning({ ledger, layout, keeper, isAlive, clock, log }));
+  stops.push('cleaning', startCleaning({ ledger, layout, keeper, fileMounts, isAlive, clock, log }));
   return loop;
 }
 

@@ -22,6 +22,10 @@ export interface Layout {
   /** Files bind-mounted into the task's container. */
   taskDir(taskId: string): string;
   logFile(taskId: string): string;
+  /** Configs of a task. */
+  configsDir(taskId: string): string;
+  /** In memory: a directory for each task that has secrets. */
+  secrets: string;
   /** FIFOs of the container's output. */
   stdio(taskId: string): { stdout: string; stderr: string };
 }
@@ -46,6 +50,8 @@ export function layout(dataDir: string, runDir: string): Layout {
     logKeeperSocket: run('log-keeper.sock'),
     portProxySocket: run('port-proxy.sock'),
     taskDir: (id) => data('tasks', id),
+    configsDir: (id) => data('tasks', id, 'configs'),
+    secrets: run('secrets'),
     logFile: (id) => data('logs', id, 'container.log'),
     stdio: (id) => ({ stdout: run('stdio', `${id}.out`), stderr: run('stdio', `${id}.err`) }),
   };

@@ -6,6 +6,7 @@ import { namespaceOwner, type Task } from '#model/task.js';
 import type { LogKeeperVerbs } from '#logs/keeper-client.js';
 import type { Runtime } from '#runtime/runtime.js';
 import { containerFiles, writeContainerFiles, type FilesPlace } from './container-files.js';
+import type { FileMounts } from './contents/file-mounts.js';
 import { containerSpec } from './container-spec.js';
 import { ensureImage } from './ensure-image.js';
 import type { ImagePeers } from './image-peers.js';
@@ -39,6 +40,7 @@ export interface RunnerDeps {
   /** Path of the namespace that the agent itself is in: the node's. */
   nodeNetns: string;
   placeOf: (task: Task) => Promise<FilesPlace>;
+  fileMounts: Pick<FileMounts, 'prepare' | 'forget'>;
   layout: Layout;
   nodeName: string;
   /** Runs the part that costs CPU and disk when its turn has come. */
@@ -152,17 +154,19 @@ export class TaskRunner {
   }
 
   async #mounts(task: Task, place: FilesPlace) {
-    const { layout, nodeName } = this.#d;
+    const { layout, nodeName, fileMounts } = this.#d;
     const files = await this.#writeFiles(task, place);
-    return [...files, ...(await prepareMounts(task.container.mounts, layout.volumes, nodeName))];
+    const volumes = await prepareMounts(task.container.mounts, layout.volumes, nodeName);
+    return [...files, ...volumes, ...(await fileMounts.prepare(task))];
   }
 
   async #end(containerId: string, how: { signal?: string; graceMs: number }): Promise<number | undefined> {
-    const { runtime, keeper, inTurn, log } = this.#d;
+    const { runtime, keeper, fileMounts, inTurn, log } = this.#d;
     // Waiting for a process to obey costs nothing: no turn is needed for it.
     const exitCode = await runtime.stop(containerId, how);
     await inTurn(() => runtime.remove(containerId));
     this.#written.delete(containerId);
+    await fileMounts.forget(containerId);
     await keeper.close(containerId).catch((error: unknown) => log.warn({ containerId, error: String(error) }, 'could not close the log'));
     return exitCode;
   }

@@ -30,6 +30,9 @@ class FakeKeeper {
   close = async (container: string) => this.open_.delete(container);
 }
 
+/** For tasks without configs and secrets. */
+const NO_FILES = { prepare: () => Promise.resolve([]), forget: () => Promise.resolve(), sweep: () => Promise.resolve() };
+
 interface Rig {
   runtime: FakeRuntime;
   store: DesiredStore;
@@ -72,6 +75,7 @@ async function makeRig(dir: string, runtime: FakeRuntime): Promise<Rig> {
   const network = { ready: async (taskId: string) => `/run/netns/${taskId}` };
   const confirmed = { is: true };
   const runner = new TaskRunner({
+    fileMounts: NO_FILES,
     runtime,
     keeper,
     network: { made: async (id) => `/run/netns/${id}`, ready: (id) => network.ready(id) },
@@ -297,7 +301,8 @@ describe('sweeping', () => {
       }
       ledger.note(a.id, { name: 'a', restarts: 0 });
       ledger.note(b.id, { name: 'b', restarts: 0 });
-      const pass = () => sweep({ ledger, layout: paths, keeper, isAlive: (id) => id === b.id, clock, log: silentLog });
+      const pass = () =>
+        sweep({ ledger, layout: paths, keeper, fileMounts: NO_FILES, isAlive: (id) => id === b.id, clock, log: silentLog });
       expect(await pass()).toEqual([]);
       clock.set(clock.now() + 59_999);
       expect(await pass()).toEqual([]);

@@ -8,6 +8,7 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WeftError } from '#base/errors.js';
 import { createCa, issue, type Ca } from '#trust/ca.js';
+import { Keyring } from '#trust/keyring.js';
 import { loadIdentity, saveIdentity, type Identity } from '#trust/identity.js';
 
 export interface Pki {
@@ -16,6 +17,8 @@ export interface Pki {
   identity: Identity;
   /** For etcd: server and clients alike. Paths of PEM files. */
   etcd: { caFile: string; certFile: string; keyFile: string };
+  /** What secrets are sealed with: the same on every controller. */
+  keyring: Keyring;
   /** Notes that the cluster record was made once: an etcd without it has lost it. */
   markClusterMade(): Promise<void>;
   clusterWasMade(): Promise<boolean>;
@@ -80,6 +83,7 @@ export async function openPki(dataDir: string): Promise<Pki> {
     ca,
     identity,
     etcd: { caFile: join(etcdDir, 'ca.pem'), certFile: join(etcdDir, 'cert.pem'), keyFile: join(etcdDir, 'key.pem') },
+    keyring: await Keyring.open(join(dir, 'secret-keys.json')),
     markClusterMade: async () => {
       if ((await readOptional(marker)) === undefined)
         await writeSecret(marker, 'The record of this cluster has been written to etcd once.\n');

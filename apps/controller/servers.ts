@@ -3,13 +3,14 @@ import type { Clock } from '#base/clock.js';
 import { StopStack } from '#base/dispose.js';
 import type { Log } from '#base/log.js';
 import { startHealth } from '#nest-kit/health.js';
-import { AgentHubService } from '#rpc/gen/weft/v1/agent_hub.js';
+import { AgentHubService, type FetchContentRequest, type FetchContentResponse } from '#rpc/gen/weft/v1/agent_hub.js';
 import { ApiService, JoinService, type ImageTransfer } from '#rpc/gen/weft/v1/api.js';
-import { bidi, startServer } from '#rpc/server.js';
+import { bidi, serverStream, startServer } from '#rpc/server.js';
 import type { Store } from '#store/store.js';
 import type { AgentHub } from './api/agent-hub.js';
 import { apiImplementation } from './api/api-service.js';
 import { ExecCalls } from './api/exec-calls.js';
+import { FileCalls } from './api/file-calls.js';
 import { ImageCalls } from './api/image-calls.js';
 import { JoinCalls } from './api/join-service.js';
 import { LogCalls } from './api/log-calls.js';
@@ -20,6 +21,7 @@ import { TraceCalls } from './api/trace-calls.js';
 import { StackCalls } from './api/stack-calls.js';
 import { TransferCalls } from './api/transfer-calls.js';
 import type { ClusterFollower } from './cluster/follower.js';
+import { ContentStore } from './contents/content-store.js';
 import { healthChecks } from './health-checks.js';
 import type { ControllerOptions } from './options.js';
 import type { Pki } from './pki.js';
@@ -76,9 +78,15 @@ export class Servers {
     const joinAddress = () => `${options.advertise}:${options.joinPort}`;
     const transfers = new TransferCalls(follower, clients);
     const fetchImage = bidi<ImageTransfer, ImageTransfer>(['node'], (requests, peer, signal) => transfers.fetch(requests, peer.id, signal));
+    const contents = new ContentStore({ follower, store, keyring: pki.keyring, clock });
+    const files = new FileCalls(follower, store, contents, clock);
+    const fetchContent = serverStream<FetchContentRequest, FetchContentResponse>(['node'], (request, peer) =>
+      files.fetch(request, peer.id),
+    );
     const implementation = apiImplementation({
       follower,
       stacks: new StackCalls(follower, store, clock),
+      files,
       networks: new NetworkCalls(follower, store, clock),
       trace: new TraceCalls(follower, clients, clock),
       nodes: new NodeCalls({ follower, store, clock, hub, ca: pki.ca, joinAddress }),
@@ -89,7 +97,7 @@ export class Servers {
     });
     return [
       { definition: ApiService, implementation },
-      { definition: AgentHubService, implementation: { attach: hub.attach, fetchImage } },
+      { definition: AgentHubService, implementation: { attach: hub.attach, fetchImage, fetchContent } },
     ];
   }
 }

@@ -26,3 +26,10 @@ export function wholeNumber(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
   return Number(text);
 }
+
+/** `KEY=VALUE`, given again and again. */
+export function gatherPair(text: string, before: Record<string, string>): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at === 0) throw new InvalidArgumentError('It must be KEY or KEY=VALUE.');
+  return { ...before, [at < 0 ? text : text.slice(0, at)]: at < 0 ? '' : text.slice(at + 1) };
+}

@@ -47,6 +47,16 @@ const COMMANDS: readonly Entry[] = [
     summary: 'the networks of the cluster: ls, inspect',
     load: async () => (await import('./commands/network.js')).networkCommand,
   },
+  {
+    name: 'secret',
+    summary: 'secrets that stacks share: ls, create, rm',
+    load: async () => (await import('./commands/files.js')).secretCommand,
+  },
+  {
+    name: 'configs',
+    summary: 'configs that stacks share: ls, create, rm',
+    load: async () => (await import('./commands/files.js')).configsCommand,
+  },
   { name: 'image', summary: 'the images on the nodes: load, ls', load: async () => (await import('./commands/image.js')).imageCommand },
   {
     name: 'context',

@@ -1,5 +1,17 @@
 /** What is gathered while a file is read: values of the model, with the places that later checks need to name. */
-import type { Attachment, Link, MountWish, NetworkMode, NetworkWish, Port, RestartPolicy, Service, VolumeWish } from '#model/stack.js';
+import type {
+  Attachment,
+  FileMount,
+  FileWish,
+  Link,
+  MountWish,
+  NetworkMode,
+  NetworkWish,
+  Port,
+  RestartPolicy,
+  Service,
+  VolumeWish,
+} from '#model/stack.js';
 import type { Position } from './issue.js';
 import type { PlacedSubnet } from './read-ipam.js';
 
@@ -8,6 +20,8 @@ export interface ProjectDraft {
   name: string;
   networks: Map<string, { wish: NetworkWish; at: Position; subnets: readonly PlacedSubnet[] }>;
   volumes: Map<string, { wish: VolumeWish; at: Position }>;
+  /** By kind, then by key. */
+  files: Record<FileMount['kind'], Map<string, { wish: FileWish; source?: FileSource }>>;
   services: Map<string, Service>;
   /** Of every service, to find two that want one port of the node. */
   ports: PlacedPort[];
@@ -15,6 +29,17 @@ export interface ProjectDraft {
   statics: StaticAddress[];
   /** Of every service that has one. */
   networkModes: Map<string, PlacedMode>;
+}
+
+/** Where a config or secret comes from. The file system is the caller's: a file is named here, and not read. */
+export interface FileSource {
+  kind: FileMount['kind'];
+  /** In the stack. */
+  key: string;
+  /** An absolute path; or what the file is to hold. */
+  from: { file: string } | { text: string };
+  at: Position;
+  path: string;
 }
 
 /** The network mode of a service, and where it is said. */
@@ -53,6 +78,7 @@ export interface ServiceDraft {
   /** Of the service as a whole, not of its containers. */
   traits: Pick<Service, 'endpointMode' | 'affinity' | 'drainMs' | 'dnsTtlSeconds' | 'expose' | 'labels'>;
   mounts: { mount: MountWish; at: Position; path: string }[];
+  files: { file: FileMount; at: Position; path: string }[];
   replicas?: { count: number; at: Position };
   scale?: { count: number; at: Position };
   /** `restart`; what `deploy.restart_policy` says counts more. */

@@ -71,11 +71,11 @@ export const FILE_MOUNT = (what: string): ListShape =>
     object(
       what,
       {
-        source: [string, later],
-        target: [string, later],
-        uid: [laxText('a user id'), later],
-        gid: [laxText('a group id'), later],
-        mode: [mode, later],
+        source: [string, honoured],
+        target: [string, honoured],
+        uid: [laxText('a user id'), differs('numbers only')],
+        gid: [laxText('a group id'), differs('numbers only')],
+        mode: [mode, honoured],
       },
       { short: inKey('source'), required: ['source'], says: `the key of ${what.replace(/ of .*/, '')}, or a map` },
     ),

@@ -233,7 +233,7 @@ export const SERVICE = object('a service', {
   cpuset: [string, later],
   cpu_shares: [whole(), later],
   command: [COMMAND, honoured],
-  configs: [FILE_MOUNT('a config of a service'), later],
+  configs: [FILE_MOUNT('a config of a service'), honoured],
   container_name: [text('a name', { pattern: /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/ }), later],
   credential_spec: [
     object('credential_spec', { config: [string, WINDOWS], file: [string, WINDOWS], registry: [string, WINDOWS] }),
@@ -329,7 +329,7 @@ export const SERVICE = object('a service', {
   ],
   runtime: [string, later],
   scale: [whole(), honoured],
-  secrets: [FILE_MOUNT('a secret of a service'), later],
+  secrets: [FILE_MOUNT('a secret of a service'), honoured],
   security_opt: [STRINGS, later],
   shm_size: [bytes, later],
   stdin_open: [boolean, later],

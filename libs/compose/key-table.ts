@@ -71,16 +71,17 @@ export const VOLUME = object(
   { short: external, nullable: true },
 );
 
+const NO_PLUGINS = refused('there are no plugins that could hand out secrets');
 const content = {
-  name: [string, later],
-  file: [path(), later],
-  environment: [string, later],
-  content: [string, later],
-  external: [boolean, later],
-  labels: [PAIRS, later],
-  driver: [string, later],
-  driver_opts: [OPTIONS, later],
-  template_driver: [string, later],
+  name: [string, honoured],
+  file: [path(), honoured],
+  environment: [string, honoured],
+  content: [string, honoured],
+  external: [boolean, honoured],
+  labels: [PAIRS, honoured],
+  driver: [string, NO_PLUGINS],
+  driver_opts: [OPTIONS, NO_PLUGINS],
+  template_driver: [string, refused('files reach the containers as they are', 'use variables in "content"')],
 } as const;
 const { content: _, ...secretKeys } = content;
 const { driver: _driver, driver_opts: _options, ...configKeys } = content;
@@ -115,8 +116,8 @@ export const COMPOSE_FILE = object('a compose file', {
   models: [map('a model', MODEL, { keys: NAME }), MODELS],
   networks: [map('a network', NETWORK, { keys: NAME, notes: true }), honoured],
   volumes: [map('a volume', VOLUME, { keys: NAME, notes: true }), honoured],
-  secrets: [map('a secret', SECRET, { keys: NAME, notes: true }), later],
-  configs: [map('a config', CONFIG, { keys: NAME, notes: true }), later],
+  secrets: [map('a secret', SECRET, { keys: NAME, notes: true }), honoured],
+  configs: [map('a config', CONFIG, { keys: NAME, notes: true }), honoured],
 });
 
 export type Section = 'services' | 'networks' | 'volumes' | 'configs' | 'secrets' | 'models';

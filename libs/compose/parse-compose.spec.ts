@@ -130,7 +130,7 @@ volumes:
     image: busybox
     networks: [nowhere]
     privileged: true
-secrets: {}
+secrets: { key: { driver: vault } }
 `),
     ).toEqual([
       '3:5: services.web.imge: "imge" is not a key of a service',
@@ -138,7 +138,7 @@ secrets: {}
       '5:5: services.web.build: Weft does not support this key of Compose yet',
       '8:16: services.db.networks: the network "nowhere" is not declared',
       '9:5: services.db.privileged: Weft does not support this key of Compose yet',
-      '10:1: secrets: Weft does not support this key of Compose yet',
+      '10:19: secrets.key.driver: Weft refuses this key: there are no plugins that could hand out secrets',
     ]);
   });
 

@@ -2,12 +2,13 @@
 import { stackSchema, type Stack } from '#model/stack.js';
 import { failure, report, warningLines, type Context, type Field } from './context.js';
 import { checkStatics } from './check-statics.js';
-import type { ProjectDraft } from './draft.js';
+import type { FileSource, ProjectDraft } from './draft.js';
 import { joinPath, type Position } from './issue.js';
 import { COMPOSE_FILE } from './key-table.js';
 import { loadModel, type Model } from './load-model.js';
 import type { ModelInput } from './loading.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
+import { readFileWishes, usedFiles, usedSources } from './read-files.js';
 import { checkModes } from './read-modes.js';
 import { namedEntries, readNetworks, readVolumeWishes } from './read-networks.js';
 import { checkPortClashes } from './read-ports.js';
@@ -25,6 +26,8 @@ export interface ComposeResult {
   stack: Stack;
   /** One line each, with its place. */
   warnings: string[];
+  /** Of the configs and secrets that services use, and that are not external. */
+  sources: FileSource[];
 }
 
 /** A single file, by its text. @throws ComposeErrors (COMPOSE_INVALID) with every issue */
@@ -38,13 +41,15 @@ export function readStack(model: Model): ComposeResult {
   refuseByStanding(c, model.tree, COMPOSE_FILE);
   const project = readProject(c, { value: model.tree, path: '', at: model.tree.at }, model.name);
   if (c.issues.length > 0) throw failure(c);
-  return { stack: checked(c, model.tree, project), warnings: warningLines(c) };
+  return { stack: checked(c, model.tree, project), warnings: warningLines(c), sources: usedSources(project) };
 }
 
 interface TopLevel {
   services?: Field;
   networks?: Field;
   volumes?: Field;
+  configs?: Field;
+  secrets?: Field;
 }
 
 const TOP_LEVEL_KEYS: KeyTable<TopLevel> = {
@@ -54,6 +59,8 @@ const TOP_LEVEL_KEYS: KeyTable<TopLevel> = {
     services: (_, field, top) => void (top.services = field),
     networks: (_, field, top) => void (top.networks = field),
     volumes: (_, field, top) => void (top.volumes = field),
+    configs: (_, field, top) => void (top.configs = field),
+    secrets: (_, field, top) => void (top.secrets = field),
   },
 };
 
@@ -64,6 +71,7 @@ function readProject(c: Context, field: Field, name: string): ProjectDraft {
     name,
     networks: new Map(),
     volumes: new Map(),
+    files: { config: new Map(), secret: new Map() },
     services: new Map(),
     ports: [],
     statics: [],
@@ -71,6 +79,8 @@ function readProject(c: Context, field: Field, name: string): ProjectDraft {
   };
   if (top.networks) readNetworks(c, top.networks, project);
   if (top.volumes) readVolumeWishes(c, top.volumes, project);
+  if (top.configs) readFileWishes(c, top.configs, project, 'config');
+  if (top.secrets) readFileWishes(c, top.secrets, project, 'secret');
   if (top.services) for (const entry of namedEntries(c, top.services, 'service')) readService(c, entry, project);
   checkPortClashes(c, project.ports);
   checkStatics(c, project);
@@ -85,6 +95,7 @@ function checked(c: Context, tree: Value, project: ProjectDraft): Stack {
     services: Object.fromEntries(project.services),
     networks: Object.fromEntries([...project.networks].map(([key, { wish }]) => [key, wish])),
     volumes: Object.fromEntries([...project.volumes].map(([key, { wish }]) => [key, wish])),
+    ...usedFiles(project),
   });
   if (result.success) return result.data;
   for (const issue of result.error.issues) {

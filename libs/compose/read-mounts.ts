@@ -44,7 +44,7 @@ function add(draft: ServiceDraft, field: Field, mount: MountWish | undefined): v
 }
 
 /** The absolute, normalised path in the container. */
-function containerPath(c: Context, field: Field, path: string): string | undefined {
+export function containerPath(c: Context, field: Field, path: string): string | undefined {
   if (!/^\/[^\0\n\r]*$/.test(path) || path.length > MAX_PATH_LENGTH)
     return void reject(c, field, `expected an absolute path in the container, found ${quote(path)}`);
   if (path.split('/').includes('..')) return void reject(c, field, `a path in the container cannot contain "..", found ${quote(path)}`);
@@ -74,7 +74,7 @@ const TMPFS_KEYS: KeyTable<{ sizeBytes?: number; mode?: number }> = {
   shape: objectAt(MOUNT, 'tmpfs'),
   keys: {
     size: (c, field, tmpfs) => void (tmpfs.sizeBytes = readUnit(c, field, parseBytes, 'a size like 64m', 1)),
-    mode: (c, field, tmpfs) => void (tmpfs.mode = readMode(c, field)),
+    mode: (c, field, tmpfs) => void (tmpfs.mode = readPermissions(c, field)),
   },
 };
 
@@ -105,7 +105,7 @@ const MOUNT_KEYS: KeyTable<LongMount> = {
 };
 
 /** Octal, as YAML 1.2 writes it (0o1777) or as people do (1777, "01777"): a number of permission bits is never meant in decimal. */
-function readMode(c: Context, field: Field): number | undefined {
+export function readPermissions(c: Context, field: Field): number | undefined {
   return readUnit(
     c,
     field,

@@ -38,6 +38,7 @@ import {
   readUpdateConfig,
   restartOf,
 } from './read-lifecycle.js';
+import { checkFileTargets, readFileMounts } from './read-files.js';
 import { readVolumes, readTmpfs } from './read-mounts.js';
 import { checkMode, readExternalLinks, readLinks, readNetworkMode } from './read-modes.js';
 import { placeServiceMac, readAttachments, readServiceMac } from './read-networks.js';
@@ -129,6 +130,8 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
     ports: readPorts,
     volumes: readVolumes,
     tmpfs: readTmpfs,
+    configs: (c, field, service) => readFileMounts(c, field, service, 'config'),
+    secrets: (c, field, service) => readFileMounts(c, field, service, 'secret'),
     deploy: (c, field, service) => {
       if (!isNull(field.value)) readByTable(c, field, DEPLOY_KEYS, service);
     },
@@ -219,11 +222,21 @@ function readCapabilities(c: Context, field: Field): string[] {
 }
 
 export function readService(c: Context, entry: Field & { key: string }, project: ProjectDraft): void {
-  const draft: ServiceDraft = { project, name: entry.key, container: {}, networks: new Map(), ports: [], traits: {}, mounts: [] };
+  const draft: ServiceDraft = {
+    project,
+    name: entry.key,
+    container: {},
+    networks: new Map(),
+    ports: [],
+    traits: {},
+    mounts: [],
+    files: [],
+  };
   checkServiceName(c, entry, project);
   if (entry.value.kind !== 'map') return reject(c, entry, `expected a service, a map, found ${describe(entry.value)}`);
   readByTable(c, entry, SERVICE_KEYS, draft);
   checkJob(c, entry, draft);
+  checkFileTargets(c, draft);
   const replicas = draft.replicas?.count ?? draft.scale?.count ?? 1;
   checkTaskName(c, entry, project.name, replicas);
   checkMode(c, draft);
@@ -256,6 +269,7 @@ function finish(draft: ServiceDraft, replicas: number): Service {
       stopGraceMs: 10_000,
       ...wish,
       mounts: draft.mounts.map((m) => m.mount),
+      ...(draft.files.length > 0 ? { files: draft.files.map((f) => f.file) } : {}),
     },
     replicas,
     networks: Object.fromEntries(draft.networks),

@@ -1,5 +1,12 @@
-/** The layout of etcd: which key holds what. Everything lives under one root, so that one watch sees it all. */
+/**
+ * The layout of etcd: which key holds what. Everything lives under one root, so that one watch sees it all; but for the bytes
+ * of content, which nobody keeps in memory.
+ */
+import type { ContentKind, FileKind } from './content.js';
+
 export const ROOT = '/weft/v1/';
+const CHUNK_ROOT = '/weft/chunks/v1/';
+const CHUNK_DIGITS = 6;
 
 export const keys = {
   cluster: () => `${ROOT}cluster`,
@@ -34,7 +41,17 @@ export const keys = {
   taskStatus: (id: string) => `${ROOT}task-status/${id}`,
   /** How far the nodes are that a controller holds the streams of. */
   confirmation: (controllerId: string) => `${ROOT}confirmations/${controllerId}`,
+  content: (kind: ContentKind, id: string) => `${ROOT}contents/${kind}/${id}`,
+  namedContent: (kind: FileKind, name: string) => `${ROOT}named-contents/${kind}/${name}`,
+  /** Bumped by every `up` that refers to more content, and whenever content is deleted: neither happens unseen by the other. */
+  contentPool: () => `${ROOT}content-pool`,
   tombstone: (nodeId: string, taskId: string) => `${ROOT}tombstones/${nodeId}/${taskId}`,
+} as const;
+
+/** Where the bytes of one content are: base64, those of secrets sealed. */
+export const chunkKeys = {
+  of: (kind: ContentKind, id: string) => `${CHUNK_ROOT}${kind}/${id}/`,
+  chunk: (kind: ContentKind, id: string, index: number) => `${CHUNK_ROOT}${kind}/${id}/${String(index).padStart(CHUNK_DIGITS, '0')}`,
 } as const;
 
 /** The collection and the rest of a key: `/weft/v1/tasks/ab12` → ['tasks', 'ab12']; undefined for a key that is not ours. */

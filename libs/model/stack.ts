@@ -75,6 +75,25 @@ export const mountSchema = z.object({
   mode: z.number().int().min(0).max(0o7777).optional(),
 });
 
+/** Linux keeps 2^32 − 1 for "no change" (chown(2)). */
+const ownerSchema = z.number().int().min(0).max(0xffff_fffe);
+export const contentIdSchema = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** A config or secret as a file in the container. Compose Specification, `services.<name>.configs` and `.secrets`. */
+export const fileMountSchema = z.object({
+  kind: z.enum(['config', 'secret']),
+  /** Key in the stack's `configs` or `secrets`. */
+  source: globalNameSchema,
+  /** What its content is known by (libs/model/content.ts). Filled in by the API: a task always has it. */
+  contentId: contentIdSchema.optional(),
+  target: absolutePathSchema,
+  /** 0 if left out. */
+  uid: ownerSchema.optional(),
+  gid: ownerSchema.optional(),
+  /** Permission bits; 0444 if left out. */
+  mode: z.number().int().min(0).max(0o7777).optional(),
+});
+
 export const limitsSchema = z.object({
   memoryBytes: z.number().int().positive().optional(),
   /** Billionths of a CPU. */
@@ -143,6 +162,7 @@ export const containerWishSchema = z.object({
   workingDir: absolutePathSchema.optional(),
   labels: labelsSchema.default({}),
   mounts: z.array(mountSchema).default([]),
+  files: z.array(fileMountSchema).optional(),
   readOnlyRootfs: z.boolean().default(false),
   capAdd: z.array(z.string().regex(/^[A-Z_]+$/)).default([]),
   capDrop: z.array(z.string().regex(/^[A-Z_]+$/)).default([]),
@@ -317,11 +337,25 @@ export const networkWishSchema = z.object({
 
 export const volumeWishSchema = z.object({ key: serviceNameSchema, name: globalNameSchema, labels: labelsSchema.default({}) });
 
+/** Compose Specification, `configs.<key>` and `secrets.<key>`; never the content itself. */
+export const fileWishSchema = z.object({
+  key: globalNameSchema,
+  /** Name in the cluster. */
+  name: globalNameSchema,
+  /** Made by `ctl secret create` or `ctl configs create`; found by its name at `up`. */
+  external: z.boolean().optional(),
+  /** Filled in by ctl, once the cluster has the content; of external ones by the API. */
+  contentId: contentIdSchema.optional(),
+  labels: labelsSchema.default({}),
+});
+
 export const stackSchema = z.object({
   name: nameSchema,
   services: z.record(serviceNameSchema, serviceSchema),
   networks: z.record(serviceNameSchema, networkWishSchema).default({}),
   volumes: z.record(serviceNameSchema, volumeWishSchema).default({}),
+  configs: z.record(globalNameSchema, fileWishSchema).optional(),
+  secrets: z.record(globalNameSchema, fileWishSchema).optional(),
 });
 
 /** The stored form. */
@@ -344,6 +378,8 @@ export type Placement = z.infer<typeof placementSchema>;
 export type Dependency = z.infer<typeof dependencySchema>;
 export type Port = z.infer<typeof portSchema>;
 export type MountWish = z.infer<typeof mountSchema>;
+export type FileMount = z.infer<typeof fileMountSchema>;
+export type FileWish = z.infer<typeof fileWishSchema>;
 export type ContainerWish = z.infer<typeof containerWishSchema>;
 export type Attachment = z.infer<typeof attachmentSchema>;
 export type Service = z.infer<typeof serviceSchema>;

@@ -1,6 +1,7 @@
 /** The cluster as a plan sees it: everything that is in etcd, decoded and indexed. Filled by ReadModel; read by everyone else. */
 import type { Cluster, ControllerRecord, Token } from '#model/cluster.js';
 import type { Confirmation } from '#model/confirmation.js';
+import type { ContentRecord, NamedContent } from '#model/content.js';
 import type { Connection, Lease, Network, NodeAddress, Vip } from '#model/network.js';
 import type { Node, NodeFacts, NodeState } from '#model/node.js';
 import type { StackRecord } from '#model/stack.js';
@@ -49,6 +50,10 @@ export interface ClusterState {
   readonly confirmations: ReadonlyMap<string, Confirmation>;
   /** Ids of the tasks that were told to stop and drain first. */
   readonly draining: ReadonlySet<string>;
+  /** `kind/id` → what is known of a content. */
+  readonly contents: ReadonlyMap<string, ContentRecord>;
+  /** `kind/name` → config or secret of no stack. */
+  readonly namedContents: ReadonlyMap<string, NamedContent>;
   /** Keys whose value could not be read, and why. They are left alone. */
   readonly corrupt: ReadonlyMap<string, string>;
   /** The history of a slot, oldest first. */

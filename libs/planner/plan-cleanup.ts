@@ -5,6 +5,7 @@ import type { Network, Vip } from '#model/network.js';
 import { addressesOf, restingLease } from './allocate.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { forget, isOn, staleConnections } from './connections.js';
+import { nextContentAt, unusedContents } from './contents.js';
 import { usersOf } from './network-users.js';
 import { forgetHistory } from './slot-history.js';
 import type { Unit } from './transaction.js';
@@ -13,7 +14,13 @@ export function planCleanup(state: ClusterState, now: number): Unit[] {
   // Alone in its transaction: it deletes by prefix what the others write singly. The rest follows at the next tick.
   const networks = hasUnreadable(state, 'tasks') ? [] : unusedNetworks(state);
   if (networks.length > 0) return networks;
-  const always = [...restedLeases(state, now), ...orphans(state), ...forgetHistory(state), ...expiredTokens(state, now)];
+  const always = [
+    ...restedLeases(state, now),
+    ...orphans(state),
+    ...forgetHistory(state),
+    ...expiredTokens(state, now),
+    ...unusedContents(state, now),
+  ];
   // A task that cannot be read may use any network and address.
   if (hasUnreadable(state, 'tasks')) return always;
   return [...removedStacks(state), ...unusedConnections(state), ...unusedNodeAddresses(state, now), ...unusedVips(state, now), ...always];
@@ -22,9 +29,9 @@ export function planCleanup(state: ClusterState, now: number): Unit[] {
 const hasUnreadable = (state: ClusterState, collection: string): boolean =>
   [...state.corrupt.keys()].some((key) => splitKey(key)?.[0] === collection);
 
-/** When cleanup has something to do next, although nothing changes: the end of the first rest. Milliseconds from now. */
+/** When cleanup has something to do next, although nothing changes: the end of the first rest or grace. Milliseconds from now. */
 export function nextCleanupMs(state: ClusterState, now: number): number | undefined {
-  let next = Infinity;
+  let next = nextContentAt(state, now);
   for (const row of state.leases.values())
     for (const lease of row.values()) if (lease.restsUntil !== undefined) next = Math.min(next, lease.restsUntil);
   return next === Infinity ? undefined : Math.max(0, next - now);

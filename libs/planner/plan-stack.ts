@@ -9,11 +9,13 @@ import { checkDrivers } from './check-drivers.js';
 import { checkPorts, choosePorts } from './check-ports.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { connectionsOf, forget, keyOfConnection, saidAgain } from './connections.js';
+import { referTo, resolveFiles } from './contents.js';
 import { checkDependencies } from './dependencies.js';
 import { dropped, planNetworks, type NetworksPlan } from './plan-networks.js';
 import type { PlanStep } from './plan-step.js';
 import { mismatchOf, sift } from './node-filters.js';
 import { candidates } from './schedule.js';
+import { changedFiles } from './file-changes.js';
 import { isGlobal } from './service-slots.js';
 import { sameValue } from './spec-hash.js';
 import type { Compare, Write } from './transaction.js';
@@ -40,7 +42,7 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
   const record = state.stacks.get(wanted.name);
   const stackKey = keys.stack(wanted.name);
   if (!record && state.revisionOf(stackKey) > 0) throw new WeftError('CORRUPT', `stack ${wanted.name} is stored, but cannot be read`);
-  const stack = choosePorts(state, keepDigests(wanted, record));
+  const stack = resolveFiles(state, choosePorts(state, keepDigests(wanted, record)));
   checkReferences(stack);
   checkDependencies(stack);
   checkNodes(state, stack);
@@ -57,15 +59,22 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
   const previous = previousOf(stack, record);
   const next: StackRecord = { spec: stack, generation, createdAt: record?.createdAt ?? now, updatedAt: now, removing: false, previous };
   const ended = endedUpdates(state, stack);
+  const referring = referTo(state, stack, record);
   return {
     steps,
     baseGeneration: record?.generation ?? 0,
     generation,
     stack,
-    compares: [{ key: stackKey, modRevision: state.revisionOf(stackKey) }, ...networks.compares, ...forgotten.compares, ...moved.compares],
+    compares: [
+      { key: stackKey, modRevision: state.revisionOf(stackKey) },
+      ...networks.compares,
+      ...forgotten.compares,
+      ...moved.compares,
+      ...referring.compares,
+    ],
     writes:
       changed || networks.writes.length > 0 || ended.length > 0 || said.length > 0
-        ? [{ put: stackKey, value: encode(next) }, ...networks.writes, ...ended, ...forgotten.writes, ...moved.writes]
+        ? [{ put: stackKey, value: encode(next) }, ...networks.writes, ...ended, ...forgotten.writes, ...moved.writes, ...referring.writes]
         : [],
   };
 }
@@ -255,12 +264,13 @@ function changedKeys(before: Service['container'], after: Service['container']):
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof Service['container'])[];
   return names
     .filter((name) => !sameValue(before[name] ?? null, after[name] ?? null))
-    .map((name) =>
-      SHOWN.has(name)
-        ? `${name}: ${showValue(before[name])} → ${showValue(after[name])}`
-        : `${name} changed${whichKeys(before[name], after[name])}`,
-    );
+    .flatMap((name) => (name === 'files' ? changedFiles(before.files, after.files) : [showChange(before, after, name)]));
 }
+
+const showChange = (before: Service['container'], after: Service['container'], name: keyof Service['container']): string =>
+  SHOWN.has(name)
+    ? `${name}: ${showValue(before[name])} → ${showValue(after[name])}`
+    : `${name} changed${whichKeys(before[name], after[name])}`;
 
 function whichKeys(before: unknown, after: unknown): string {
   const isRecord = (v: unknown): v is Record<string, unknown> => typeof v === 'object' && v !== null && !Array.isArray(v);

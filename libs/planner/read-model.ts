@@ -7,6 +7,7 @@ import { messageOf } from '#base/errors.js';
 import { clusterSchema, controllerRecordSchema, tokenSchema, type Cluster, type ControllerRecord, type Token } from '#model/cluster.js';
 import { decode } from '#model/codec.js';
 import { confirmationSchema, type Confirmation } from '#model/confirmation.js';
+import { contentRecordSchema, namedContentSchema, type ContentRecord, type NamedContent } from '#model/content.js';
 import { splitKey } from '#model/keys.js';
 import {
   connectionSchema,
@@ -89,6 +90,10 @@ export class ReadModel implements ClusterState {
   readonly slots = new Map<string, string>();
   readonly ended = new Map<string, EndedTask>();
   readonly updates = new Map<string, UpdateRecord>();
+  readonly contents = new Map<string, ContentRecord>();
+  readonly namedContents = new Map<string, NamedContent>();
+  /** Only that it changes matters. */
+  readonly #contentPool = new Map<string, string>();
   readonly #endedBySlot = new SetIndex();
   readonly statuses = new Map<string, TaskStatus>();
   readonly confirmations = new Map<string, Confirmation>();
@@ -131,6 +136,9 @@ export class ReadModel implements ClusterState {
     this.#flat('task-status', this.statuses, taskStatusSchema);
     this.#flat('updates', this.updates, updateRecordSchema);
     this.#flat('confirmations', this.confirmations, confirmationSchema);
+    this.#flat('contents', this.contents, contentRecordSchema);
+    this.#flat('named-contents', this.namedContents, namedContentSchema);
+    this.#plain('content-pool', this.#contentPool);
     this.#collections.set('ended', {
       put: (rest, text, key) => this.#addEnded(rest, decode(endedTaskSchema, text, key)),
       drop: (rest) => this.#dropEnded(rest),

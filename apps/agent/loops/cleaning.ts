@@ -1,6 +1,6 @@
 /**
- * Sweeps up after tasks that are gone: their files and logs, a minute after the container was removed (so that a last
- * `ctl logs` still finds something). It only touches what the ledger says this agent made. Volumes are never touched.
+ * Sweeps up after tasks that are gone: their secrets at once; their files and logs a minute after the container was removed
+ * (so that a last `ctl logs` still finds something). It only touches what the ledger says this agent made. Volumes are never touched.
  */
 import { rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -10,6 +10,7 @@ import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import type { LogKeeperVerbs } from '#logs/keeper-client.js';
 import { removeContainerFiles } from '../container-files.js';
+import type { FileMounts } from '../contents/file-mounts.js';
 import type { Layout } from '../layout.js';
 import type { Ledger } from '../ledger.js';
 
@@ -20,6 +21,7 @@ export interface CleaningOptions {
   ledger: Ledger;
   layout: Layout;
   keeper: Pick<LogKeeperVerbs, 'close'>;
+  fileMounts: Pick<FileMounts, 'sweep'>;
   /** Whether a task still has a place here: in the view, as a container, or being worked on. */
   isAlive: (taskId: string) => boolean;
   clock: Clock;
@@ -34,7 +36,8 @@ export function startCleaning(options: CleaningOptions): Stop {
 }
 
 /** One pass; returns the ids it swept. */
-export async function sweep({ ledger, layout, keeper, isAlive, clock, log }: CleaningOptions): Promise<string[]> {
+export async function sweep({ ledger, layout, keeper, fileMounts, isAlive, clock, log }: CleaningOptions): Promise<string[]> {
+  await fileMounts.sweep(isAlive);
   const swept: string[] = [];
   for (const id of ledger.ids()) {
     const entry = ledger.get(id);

@@ -4,6 +4,7 @@ import type * as m from '#rpc/gen/weft/v1/api.js';
 import { bidi, serverStream, unary, type Role } from '#rpc/server.js';
 import type { ClusterFollower } from '../cluster/follower.js';
 import type { ExecCalls } from './exec-calls.js';
+import type { FileCalls } from './file-calls.js';
 import type { ImageCalls } from './image-calls.js';
 import type { LogCalls } from './log-calls.js';
 import type { NetworkCalls } from './network-calls.js';
@@ -20,6 +21,7 @@ export interface ApiCalls {
   nodes: NodeCalls;
   networks: NetworkCalls;
   trace: TraceCalls;
+  files: FileCalls;
   images: ImageCalls;
   transfers: TransferCalls;
   logs: LogCalls;
@@ -34,6 +36,7 @@ export function apiImplementation({
   nodes,
   networks,
   trace,
+  files,
   images,
   transfers,
   logs,
@@ -68,6 +71,10 @@ export function apiImplementation({
     checkNetworks: unary<m.CheckNetworksRequest, m.CheckNetworksResponse>(ADMIN, networks.check),
     traceNetwork: unary<m.TraceNetworkRequest, m.TraceNetworkResponse>(ADMIN, trace.trace),
     diagnoseNetworks: unary<m.DiagnoseNetworksRequest, m.DiagnoseNetworksResponse>(ADMIN, trace.diagnose),
+    storeFile: unary<m.StoreFileRequest, m.StoreFileResponse>(ADMIN, files.store),
+    listFiles: unary<m.ListFilesRequest, m.ListFilesResponse>(ADMIN, files.list),
+    createFile: unary<m.CreateFileRequest, m.CreateFileResponse>(ADMIN, files.create),
+    removeFile: unary<m.RemoveFileRequest, m.RemoveFileResponse>(ADMIN, files.remove),
     listImages: unary<m.ListImagesRequest, m.ListImagesResponse>(ADMIN, images.list),
     loadImage: bidi<m.LoadImageRequest, m.ImageProgress>(ADMIN, (requests, _peer, signal) => images.load(requests, signal)),
     prepareImages: serverStream<m.PrepareImagesRequest, m.ImageProgress>(ADMIN, (request, _peer, signal) =>

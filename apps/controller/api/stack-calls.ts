@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
+import { requireContents } from '#planner/contents.js';
 import { planRollback } from '#planner/plan-rollback.js';
 import { planRemoval, planStack, type StackPlan } from '#planner/plan-stack.js';
 import type {
@@ -58,6 +59,7 @@ export class StackCalls {
           why: `its generation is ${plan.baseGeneration}, the plan was made on ${request.baseGeneration}`,
         });
       }
+      requireContents(this.#follower.model, plan.stack);
       if (await this.#write(plan)) return { generation: plan.generation, steps: plan.steps };
     }
     throw new WeftError('CONFLICT', `stack ${wanted.name} could not be stored: too much else changed at the same time`);

@@ -1,5 +1,5 @@
 /** `ctl network create`, `update`, `rm`: networks of no stack, for stacks to use as external. */
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { WeftError } from '#base/errors.js';
 import { canonicalAddress, canonicalSubnet, familyOf, parseSubnet, subnetHas } from '#base/ip.js';
 import { networkOptionsOf } from '#compose/read-driver-opts.js';
@@ -8,7 +8,7 @@ import type { NetworkDriver, NetworkWish, SubnetWish } from '#model/stack.js';
 import { callUnary } from '#rpc/client.js';
 import { networkWishToWire } from '#rpc/wire.js';
 import { withApi } from '../connection.js';
-import { contextOption, flagsOf, type CommonFlags } from '../options.js';
+import { contextOption, flagsOf, gatherPair, type CommonFlags } from '../options.js';
 import { print, type Shell } from '../shell.js';
 
 interface CreateFlags extends CommonFlags {
@@ -25,12 +25,6 @@ interface CreateFlags extends CommonFlags {
 }
 
 const gather = (text: string, before: string[]): string[] => [...before, text];
-
-function gatherPair(text: string, before: Record<string, string>): Record<string, string> {
-  const at = text.indexOf('=');
-  if (at === 0) throw new InvalidArgumentError('It must be KEY or KEY=VALUE.');
-  return { ...before, [at < 0 ? text : text.slice(0, at)]: at < 0 ? '' : text.slice(at + 1) };
-}
 
 export function createCommand(shell: Shell): Command {
   const command = new Command('create')

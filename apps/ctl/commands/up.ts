@@ -14,6 +14,7 @@ import { loadProject, looksLikeFile } from '../project.js';
 import { changesNothing, planRows, planText } from '../render/plan.js';
 import { count } from '../render/quantity.js';
 import { json } from '../render/table.js';
+import { readFiles, sendFiles } from '../send-files.js';
 import { coloured, print, say, type Shell } from '../shell.js';
 import { watchUntilUp } from '../watch-up.js';
 
@@ -71,9 +72,12 @@ function withFile(flags: UpFlags, word: string | undefined): UpFlags {
 }
 
 export async function up(shell: Shell, flags: UpFlags): Promise<void> {
-  const { stack, warnings } = await loadProject(shell, flags);
+  const { stack: written, warnings, sources, file } = await loadProject(shell, flags);
   for (const warning of warnings) say(shell, `warning: ${warning}`);
+  const files = readFiles(sources, file);
   await withApi(shell, flags.context, async (connection) => {
+    // Nothing refers to them before the stack is stored.
+    const stack = await sendFiles(connection, written, files, flags.dryRun ?? false);
     // Planned before any image is fetched: what cannot work is told at once and has changed nothing.
     const first = await plan(connection, stack);
     if (flags.dryRun)

@@ -1,0 +1,113 @@
+import { ComposeErrors, formatIssue } from './issue.js';
+import { parseCompose, type ComposeResult } from './parse-compose.js';
+
+const parse = (text: string, env: Record<string, string> = {}): ComposeResult =>
+  parseCompose({ text, file: 'stack.yaml', env, projectDirectory: '/p', projectName: 'demo' });
+
+const linesOf = (text: string): string[] => {
+  try {
+    parse(text);
+  } catch (error) {
+    if (error instanceof ComposeErrors) return error.issues.map(formatIssue);
+    throw error;
+  }
+  return [];
+};
+
+const service = (keys: string): string => `services:\n  web:\n    image: busybox\n    ${keys}\n`;
+
+describe('configs and secrets', () => {
+  it('are mounted where Compose puts them, with the owner and mode that are asked for', () => {
+    const { stack } = parse(`${service(`configs: [plain, { source: nginx.conf, target: /etc/nginx.conf, uid: "101", gid: 102, mode: 0440 }]
+    secrets: [key, { source: key, target: other }, { source: key, target: /abs/key }]`)}
+configs: { plain: { content: text }, nginx.conf: { file: ./nginx.conf } }
+secrets: { key: { file: ./key } }`);
+    expect(stack.services['web']?.container.files).toEqual([
+      { kind: 'config', source: 'plain', target: '/plain' },
+      { kind: 'config', source: 'nginx.conf', target: '/etc/nginx.conf', uid: 101, gid: 102, mode: 0o440 },
+      { kind: 'secret', source: 'key', target: '/run/secrets/key' },
+      { kind: 'secret', source: 'key', target: '/run/secrets/other' },
+      { kind: 'secret', source: 'key', target: '/abs/key' },
+    ]);
+  });
+
+  it('come from a file, the environment or the compose file; the stack holds their names and nothing else', () => {
+    const { stack, sources } = parse(
+      `${service('configs: [a, b]\n    secrets: [c, d]')}
+configs: { a: { content: "x=$X" }, b: { environment: X, name: shared, labels: { tier: web } }, unused: { content: y } }
+secrets: { c: { file: c.txt }, d: { external: true, name: vault } }`,
+      { X: 'hidden' },
+    );
+    expect(sources.map(({ kind, key, from }) => ({ kind, key, from }))).toEqual([
+      { kind: 'config', key: 'a', from: { text: 'x=hidden' } },
+      { kind: 'config', key: 'b', from: { text: 'hidden' } },
+      { kind: 'secret', key: 'c', from: { file: '/p/c.txt' } },
+    ]);
+    expect(stack.configs).toEqual({
+      a: { key: 'a', name: 'demo_a', labels: {} },
+      b: { key: 'b', name: 'shared', labels: { tier: 'web' } },
+    });
+    expect(stack.secrets).toEqual({
+      c: { key: 'c', name: 'demo_c', labels: {} },
+      d: { key: 'd', name: 'vault', external: true, labels: {} },
+    });
+    expect(JSON.stringify(stack)).not.toContain('hidden');
+  });
+
+  it('know where they are said', () => {
+    const { sources } = parse(`${service('secrets: [c]')}secrets:\n  c:\n    file: ./c.txt\n`);
+    expect(sources).toEqual([
+      { kind: 'secret', key: 'c', from: { file: '/p/c.txt' }, at: { file: 'stack.yaml', line: 7, column: 11 }, path: 'secrets.c.file' },
+    ]);
+  });
+
+  it('that are in the files, and used by no service, change nothing', () => {
+    const plain = parse(service('labels: {}'));
+    const more = parse(`${service('labels: {}')}secrets: { c: { file: ./c } }`);
+    expect(more.stack).toEqual(plain.stack);
+    expect(more.sources).toEqual([]);
+  });
+
+  it.each([
+    [
+      `${service('secrets: [s]')}secrets: { s: { environment: NO } }`,
+      '5:30: secrets.s.environment: the variable "NO" is not set (set it in the environment or in an env file)',
+    ],
+    [
+      `${service('secrets: [s]')}secrets: { s: { external: true, file: x } }`,
+      '5:33: secrets.s.file: an external secret is in the cluster already (remove one of the two)',
+    ],
+    [
+      `${service('secrets: [{ source: s, uid: root }]')}secrets: { s: { file: x } }`,
+      '4:33: services.web.secrets[0].uid: expected the number of a user, found "root" (names are known in the container only)',
+    ],
+    [
+      `${service('secrets: [{ source: s, gid: 4294967295 }]')}secrets: { s: { file: x } }`,
+      '4:33: services.web.secrets[0].gid: expected the number of a group, found "4294967295" (names are known in the container only)',
+    ],
+    [
+      `${service('configs: [{ source: s, target: ../x }]')}configs: { s: { file: x } }`,
+      '4:15: services.web.configs[0]: a path in the container cannot contain "..", found "/../x"',
+    ],
+    [
+      `${service('configs: [{ source: s, mode: rw }]')}configs: { s: { file: x } }`,
+      expect.stringContaining('4:34: services.web.configs[0].mode'),
+    ],
+    [
+      `${service('configs: [s, { source: t, target: /s }]')}configs: { s: { file: x }, t: { file: y } }`,
+      '4:18: services.web.configs[1]: something is already mounted at "/s" by services.web.configs[0] at line 4',
+    ],
+    [
+      `${service('configs: [{ source: s, target: /d }]\n    tmpfs: [/d]')}configs: { s: { file: x } }`,
+      '4:15: services.web.configs[0]: something is already mounted at "/d" by services.web.tmpfs[0] at line 5',
+    ],
+    [
+      `${service('configs: [s]')}configs: { s: { file: x, template_driver: golang } }`,
+      expect.stringContaining('5:26: configs.s.template_driver: Weft refuses this key: files reach the containers as they are'),
+    ],
+    [`${service('configs: [s]')}configs: { s: { file: x, name: a b } }`, expect.stringContaining('5:32: configs.s.name: expected letters')],
+    [`${service('configs: [-s]')}configs: { -s: { file: x } }`, expect.stringContaining('5:12: configs.-s: expected letters')],
+  ])('%j is refused', (text, line) => {
+    expect(linesOf(text)).toEqual([typeof line === 'string' ? `stack.yaml:${line}` : line]);
+  });
+});

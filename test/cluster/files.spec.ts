@@ -1,0 +1,126 @@
+/** Configs, secrets and files from beside the compose file are in the containers as the file says; secrets are nowhere else. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { eventually, readQuietly, sh, TestCluster, type TaskLine } from './cluster.js';
+
+const SECRET = 'correct-horse-battery';
+const CHANGED = 'staple-of-the-stable';
+
+const VAULT = (config: string): string => `
+name: vault
+services:
+  web:
+    image: weft-demo
+    user: '1234:4321'
+    stop_grace_period: 1s
+    configs:
+      - { source: app, target: /etc/app.conf, uid: '1234', gid: '4321', mode: 0440 }
+      - plain
+    secrets:
+      - { source: key, uid: '1234', mode: 0400 }
+      - { source: shared, target: /etc/shared }
+  other: { image: weft-demo, stop_grace_period: 1s }
+configs:
+  app: { file: ./app.conf }
+  plain: { content: "${config}" }
+secrets:
+  key: { environment: KEY }
+  shared: { external: true }
+`;
+
+describe('files', () => {
+  const cluster = new TestCluster('files');
+  const tasks = (stack: string) => cluster.json<TaskLine[]>('ps', '-p', stack);
+  const inside = (stack: string, service: string, script: string) => cluster.ctl('exec', '-T', '-p', stack, service, 'sh', '-c', script);
+  const task = async (stack: string, service: string) => (await tasks(stack)).find((t) => t.service === service) as TaskLine;
+  const up = (key: string, ...more: string[]) => cluster.tryCtl(['up', '-f', 'vault.yaml', ...more], { env: { KEY: key } });
+  const secretsOf = (node: string) => join(cluster.runDir, node, 'secrets');
+
+  beforeAll(async () => {
+    await cluster.up(2);
+    cluster.write('app.conf', 'port 80\n');
+    cluster.write('vault.yaml', VAULT('made of $$X'));
+  }, 240_000);
+  afterAll(() => cluster.down(), 120_000);
+
+  it('of configs and secrets have content, owner, mode and place', async () => {
+    const missing = await up(SECRET);
+    expect(missing).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('there is no secret shared, which stack vault calls external'),
+    });
+    await cluster.tryCtl(['secret', 'create', 'shared', '-'], { input: 'of no stack' });
+    const { code, stderr, stdout } = await up(SECRET);
+    expect([code, stderr]).toEqual([0, expect.any(String)]);
+    expect(stdout + stderr).not.toContain(SECRET);
+    expect(await inside('vault', 'web', 'cat /etc/app.conf /plain /run/secrets/key /etc/shared')).toBe(
+      `port 80\nmade of $X${SECRET}of no stack`,
+    );
+    expect(await inside('vault', 'web', 'stat -c "%u %g %a" /etc/app.conf /plain /run/secrets/key /etc/shared')).toBe(
+      '1234 4321 440\n0 0 444\n1234 0 400\n0 0 444\n',
+    );
+    expect(await inside('vault', 'web', 'echo x > /run/secrets/key; echo x > /etc/app.conf; true 2>&1')).toBe('');
+    expect(await inside('vault', 'web', 'cat /run/secrets/key')).toBe(SECRET);
+  }, 120_000);
+
+  it('of secrets are in memory on the nodes that need them, for root alone, and gone with their task', async () => {
+    const web = await task('vault', 'web');
+    const [dir] = readdirSync(secretsOf(web.node)).map((id) => join(secretsOf(web.node), id));
+    expect(dir?.endsWith(web.id)).toBe(true);
+    expect(sh('stat', '-f', '-c', '%T', dir ?? '').stdout.trim()).toBe('tmpfs');
+    expect(sh('stat', '-c', '%a %U', secretsOf(web.node), dir ?? '').stdout).toBe('700 root\n700 root\n');
+    const away = ['node1', 'node2'].find((node) => node !== web.node) as string;
+    const other = await task('vault', 'other');
+    expect(other.node === away || readdirSync(secretsOf(web.node)).length === 1).toBe(true);
+    expect(sh('ls', secretsOf(away)).stdout).toBe('');
+  });
+
+  it('of secrets are in clear nowhere: no file of the cluster, no log, no plan, no listing', async () => {
+    // grep finds what is there to be found: the config, in the files of its task.
+    expect(sh('grep', '-rlF', 'port 80', cluster.libDir).stdout).toContain('/configs/');
+    for (const secret of [SECRET, Buffer.from(SECRET).toString('base64').slice(0, 20)])
+      expect(sh('grep', '-rlaF', secret, cluster.libDir)).toMatchObject({ code: 1, stdout: '' });
+    const listed = await cluster.json<{ name: string; stack: string }[]>('secret', 'ls');
+    expect(listed.map(({ name, stack }) => `${stack}/${name}`).sort()).toEqual(['/shared', 'vault/vault_key']);
+    const plan = await up(CHANGED, '--dry-run');
+    expect(plan.stdout).toContain('secret key changed (content)');
+    expect(plan.stdout + plan.stderr + JSON.stringify(listed)).not.toMatch(new RegExp(`${SECRET}|${CHANGED}`));
+    // The containers of this cluster know it as a file, not as an argument or a variable.
+    const pid = cluster.pidOf((await task('vault', 'web')).id);
+    expect(readQuietly(`/proc/${pid}/environ`)).not.toContain(SECRET);
+  }, 60_000);
+
+  it('are there again for a container that is made anew while no controller answers', async () => {
+    const { id } = await task('vault', 'web');
+    const [controller] = cluster.pids('controller/main.js');
+    process.kill(controller ?? 0, 'SIGSTOP');
+    try {
+      const before = cluster.pidOf(id);
+      process.kill(before, 'SIGKILL');
+      await eventually(30_000, () => {
+        const pid = cluster.pidOf(id);
+        expect(pid).not.toBe(before);
+        expect(readFileSync(`/proc/${pid}/root/run/secrets/key`, 'utf8')).toBe(SECRET);
+      });
+    } finally {
+      process.kill(controller ?? 0, 'SIGCONT');
+    }
+  }, 60_000);
+
+  it('that change roll the services that use them, and no others', async () => {
+    const before = { web: await task('vault', 'web'), other: await task('vault', 'other') };
+    expect(await up(SECRET)).toMatchObject({ code: 0, stderr: expect.stringContaining('nothing to change') });
+    cluster.write('app.conf', 'port 81\n');
+    expect(await up(CHANGED)).toMatchObject({ code: 0 });
+    const after = { web: await task('vault', 'web'), other: await task('vault', 'other') };
+    expect(after.web.id).not.toBe(before.web.id);
+    expect(after.other.id).toBe(before.other.id);
+    expect(await inside('vault', 'web', 'cat /etc/app.conf /run/secrets/key')).toBe(`port 81\n${CHANGED}`);
+    await eventually(10_000, () => expect(readdirSync(secretsOf(before.web.node))).not.toContain(before.web.id));
+    await cluster.ctl('rollback', 'vault', 'web');
+    await eventually(30_000, async () => expect(await inside('vault', 'web', 'cat /run/secrets/key')).toBe(SECRET));
+    await cluster.ctl('down', '-p', 'vault');
+    for (const node of ['node1', 'node2']) expect(sh('ls', secretsOf(node)).stdout).toBe('');
+    await cluster.ctl('secret', 'rm', 'shared');
+  }, 120_000);
+});
