@@ -8,7 +8,7 @@ import type { Stop } from '#base/dispose.js';
 import { isLossOf, type KernelEvent } from '#linux/kernel-events.js';
 import type { KernelState } from '#overlay/kernel-state.js';
 
-/** Without news, so often: for what the kernel does not tell of (nft in a task's namespace, sysctls). */
+/** Without news, so often: for what the kernel does not tell of (sysctls; nft in tasks' namespaces has its own rounds, task-rounds.ts). */
 const REPAIR_MS = 4_000;
 /** While much changes, looking for drift waits for a moment without changes; but not for long. */
 const QUIET_MS = 1_500;
@@ -67,7 +67,13 @@ export class RepairTimer {
     const isMaybeOurs = !event.isForeign && clock.monotonic() - changedAt() < SETTLE_MS;
     // What need not be there is nobody's loss: learnt neighbours come and go.
     const isOfInterest = event.isLoss && event.isNode && !event.isForeign ? isLossOf(event, desired()) : !isMaybeOurs;
-    if (!isOfInterest) return;
+    if (isOfInterest) this.soon();
+  }
+
+  /** Something is known to be wrong: looks as soon as its share of the time allows. */
+  soon(): void {
+    if (this.#isUrgent || this.#stopped) return;
+    const { clock } = this.#o;
     this.#isUrgent = true;
     const restMs = Math.min(NEWS_MOST_MS, this.#lookTookMs / NEWS_SHARE);
     this.#in(Math.max(GATHER_MS, this.#lookedAt + restMs - clock.monotonic()));

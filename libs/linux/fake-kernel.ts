@@ -28,6 +28,11 @@ export class FakeKernel implements Kernel {
     return Promise.resolve({ namespaces });
   }
 
+  tables(ns: string): ReturnType<Kernel['tables']> {
+    const { nft, vips } = this.state.namespaces[ns] ?? emptyNamespace();
+    return Promise.resolve(structuredClone({ nft, vips }));
+  }
+
   apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }> {
     const failed: Failure[] = [];
     for (const operation of operations) {

@@ -62,6 +62,11 @@ export class LinuxKernel implements Kernel {
     return { namespaces };
   }
 
+  async tables(ns: string): ReturnType<Kernel['tables']> {
+    const { texts, vips } = await this.#nft.observe(ns);
+    return { nft: texts, vips };
+  }
+
   async apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }> {
     // A namespace of that name is another one from here on.
     for (const o of operations) if (o.op === 'removeNamespace' || o.op === 'addNamespace') this.#nft.forget(o.ns);

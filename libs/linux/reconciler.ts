@@ -66,6 +66,17 @@ export class KernelReconciler {
     return this.#enqueue(async () => (this.#desired ? faultsBetween(this.#desired, await this.#kernel.observe(this.#desired)) : []));
   }
 
+  /**
+   * Which of these task namespaces have nft tables that are not as the last `set` said, for whose changes there is no news.
+   * Changes nothing.
+   */
+  glance(namespaces: readonly string[]): Promise<string[]> {
+    return this.#enqueue(async () => {
+      const found = await Promise.all(namespaces.map(async (ns) => ((await this.#areTablesRight(ns)) ? [] : [ns])));
+      return found.flat();
+    });
+  }
+
   /** Removes everything of ours from the node's namespace, and the tasks' namespaces. Sysctls stay as they are. */
   removeAll(): Promise<SetResult> {
     return this.#enqueue(() => {
@@ -111,6 +122,13 @@ export class KernelReconciler {
     const seen = await this.#kernel.observe(desired, { only: fresh });
     const part = Object.fromEntries(fresh.map((ns) => [ns, desired.namespaces[ns] ?? missingNamespace(ns)]));
     return diff({ namespaces: part }, seen);
+  }
+
+  async #areTablesRight(ns: string): Promise<boolean> {
+    const desired = this.#desired?.namespaces[ns];
+    if (!desired) return true;
+    const seen = { ...desired, ...(await this.#kernel.tables(ns)) };
+    return diff({ namespaces: { [ns]: desired } }, { namespaces: { [ns]: seen } }).length === 0;
   }
 
   async #repair(): Promise<RepairResult> {

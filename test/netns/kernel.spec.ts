@@ -70,6 +70,15 @@ describe.each(['fake', 'linux'])('kernel contract: %s', (kind) => {
     expect(await kernel.observe(wish)).toEqual(wish);
   });
 
+  it('tells of the tables of one namespace alone, and of none where there is no namespace', async () => {
+    const wish = stateOf(cluster, n1);
+    const web = taskNamespace(cluster.tasks[0]?.id ?? '');
+    const { nft, vips } = wish.namespaces[web] ?? { nft: {}, vips: {} };
+    expect(Object.keys(vips)).toEqual(['ip weft']);
+    expect(await kernel.tables(web)).toEqual({ nft, vips });
+    expect(await kernel.tables('weft-00000000')).toEqual({ nft: {}, vips: {} });
+  });
+
   it('goes from any of these wishes to any other', async () => {
     const changed = Object.assign(new ClusterModel(), cluster, {
       mtu: 1400,
@@ -195,6 +204,19 @@ describe('reconciling a real kernel', () => {
       'removeFdb',
       'removeNeighbour',
     ]);
+  });
+
+  it('sees at a glance, by one process a namespace, in which of them somebody changed the rules', async () => {
+    const all = [ns('web'), ns('side')];
+    spawned.length = 0;
+    expect(await r1.glance(all)).toEqual([]);
+    expect(spawned.map((argv) => argv.slice(-6).join(' '))).toEqual(Array(2).fill('nft -j list table ip weft'));
+    await lab.exec(ns('side'), ['nft', 'flush', 'map', 'ip', 'weft', 'vips']);
+    expect(await r1.glance(all)).toEqual([ns('side')]);
+    await lab.exec(ns('web'), ['nft', 'delete', 'chain', 'ip', 'weft', 'loopback_guard']);
+    expect(await r1.glance(all)).toEqual(all);
+    expect((await r1.repair()).failed).toEqual([]);
+    expect(await r1.glance(all)).toEqual([]);
   });
 
   it('starts as many processes for thirty endpoints as for one', async () => {

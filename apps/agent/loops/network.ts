@@ -24,6 +24,7 @@ import type { DesiredStore } from '../desired-store.js';
 import { RepairRecord } from '../repair-record.js';
 import { RepairTimer, type RepairTimerOptions } from '../repair-timer.js';
 import type { TaskNetwork } from '../task-runner.js';
+import { TaskRounds } from '../task-rounds.js';
 
 const COALESCE_MS = 10;
 const MOST_PATIENCE_MS = 500;
@@ -37,7 +38,7 @@ const NSFS_MAGIC = 0x6e_73_66_73;
 const RETRY = { initialMs: 200, maxMs: 5_000 };
 
 /** libs/linux `KernelReconciler`. */
-export type KernelPort = Pick<KernelReconciler, 'set' | 'repair' | 'faults'>;
+export type KernelPort = Pick<KernelReconciler, 'set' | 'repair' | 'faults' | 'glance'>;
 
 export interface NetworkLoopOptions {
   kernel: KernelPort;
@@ -103,6 +104,7 @@ export class NetworkLoop implements TaskNetwork {
   #lastWiredAt = -Infinity;
   #desired: KernelState | undefined;
   readonly #drift: RepairTimer;
+  readonly #rounds: TaskRounds;
   #running: Promise<void> | undefined;
   #dirty = false;
   #stopped = false;
@@ -119,6 +121,14 @@ export class NetworkLoop implements TaskNetwork {
       events,
       clock,
     });
+    this.#rounds = new TaskRounds({
+      namespaces: () => Object.keys(this.#desired?.namespaces ?? {}).filter((ns) => ns !== NODE_NAMESPACE),
+      glance: (namespaces) => options.kernel.glance(namespaces),
+      isBusy: () => this.#running !== undefined,
+      onWrong: () => this.#drift.soon(),
+      clock,
+      log: options.log,
+    });
   }
 
   /** Revision of the view that the kernel was last made as, wholly; 0 for none since the start. */
@@ -131,8 +141,10 @@ export class NetworkLoop implements TaskNetwork {
     this.#stops.push(
       this.#o.store.onChange(() => this.kick(this.#patienceMs())),
       () => this.#drift.stop(),
+      () => this.#rounds.stop(),
     );
     this.#drift.start();
+    this.#rounds.start();
     this.kick();
   }
 
