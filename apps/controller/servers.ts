@@ -9,6 +9,7 @@ import { bidi, serverStream, startServer } from '#rpc/server.js';
 import type { Store } from '#store/store.js';
 import type { AgentHub } from './api/agent-hub.js';
 import { apiImplementation } from './api/api-service.js';
+import { CopyCalls } from './api/copy-calls.js';
 import { ExecCalls } from './api/exec-calls.js';
 import { FileCalls } from './api/file-calls.js';
 import { ImageCalls } from './api/image-calls.js';
@@ -94,6 +95,7 @@ export class Servers {
       transfers,
       logs: new LogCalls(follower, clients, clock),
       exec: new ExecCalls(follower, clients, log),
+      copy: new CopyCalls(follower, clients, log),
     });
     return [
       { definition: ApiService, implementation },

@@ -6,6 +6,7 @@ import type * as api from '#rpc/gen/weft/v1/api.js';
 import { bidi, serverStream, unary } from '#rpc/server.js';
 import { blobsIn, offersOf, wantedMessage } from '#rpc/image-transfer.js';
 import { stackFromWire, stackToWire } from '#rpc/wire.js';
+import { copyHandlers } from './api-twin-copy.contract.js';
 
 export const DIGEST = `sha256:${'ab'.repeat(32)}`;
 export const hex = (n: number) => n.toString(16).padStart(16, '0');
@@ -18,6 +19,8 @@ export class Twin {
   /** Of images that were pushed, by digest. */
   blobs = new Map<string, Buffer>();
   execInput: api.ExecRequest[] = [];
+  /** Directory that stands for the root of every container. */
+  root = '';
 
   note<T>(method: string, request: T): T {
     this.calls.push({ method, request });
@@ -92,6 +95,7 @@ export function handlers(twin: Twin) {
     return found;
   };
   return {
+    ...copyHandlers(twin),
     getCluster: unary(admin, async () => ({ id: 'c1', leader: 'k1', version: '9.9' })),
     planStack: unary(admin, async (r: api.PlanStackRequest) => {
       const stack = stackFromWire(twin.note('planStack', r).stack);

@@ -2,96 +2,28 @@
  * Commands, from argv to text and exit code, against a real gRPC server over mTLS whose API is an in-memory twin.
  */
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
-import { text as readAll } from 'node:stream/consumers';
 import { WeftError } from '#base/errors.js';
 import type * as api from '#rpc/gen/weft/v1/api.js';
-import { ApiService, JoinService } from '#rpc/gen/weft/v1/api.js';
+import { JoinService } from '#rpc/gen/weft/v1/api.js';
 import { startServer, unary } from '#rpc/server.js';
-import { createCa, issue, signCsr, type Ca } from '#trust/ca.js';
+import { issue, signCsr, type Ca } from '#trust/ca.js';
 import { caDigest, saveIdentity } from '#trust/identity.js';
 import { makeToken } from '#trust/token.js';
-import { DIGEST, dockerArchive, handlers, Twin } from './api-twin.contract.js';
-import { saveContext, useContext } from './context.js';
-import { run } from './run.js';
-import type { Shell } from './shell.js';
+import { DIGEST, dockerArchive, type Twin } from './api-twin.contract.js';
+import { saveContext } from './context.js';
+import { SHOP, useRig, type CtlRig } from './rig.contract.js';
 
-/** Seconds of waiting pass in milliseconds. */
-const SPEED = 50;
-const fastClock = {
-  now: () => Date.now(),
-  monotonic: () => performance.now() * SPEED,
-  sleep: (ms: number, signal?: AbortSignal) =>
-    new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, ms / SPEED);
-      signal?.addEventListener('abort', () => (clearTimeout(timer), resolve()), { once: true });
-    }),
-};
-
+const kit = useRig();
 let dir: string;
 let twin: Twin;
 let ca: Ca;
-let stop: () => Promise<void>;
 let apiPort: number;
-
-beforeAll(async () => {
-  ca = await createCa('c1');
-});
-
-beforeEach(async () => {
-  dir = await mkdtemp(join(tmpdir(), `weft-ctl-${process.pid}-`));
-  twin = new Twin();
-  const identity = await issue(ca, { role: 'controller', id: 'k1', clusterId: 'c1' });
-  const server = await startServer({
-    address: '127.0.0.1',
-    port: 0,
-    identity,
-    services: [{ definition: ApiService, implementation: handlers(twin) }],
-  });
-  stop = server.stop;
-  apiPort = server.port;
-  const env = { WEFT_CONFIG_DIR: join(dir, 'config') };
-  await saveContext('test', { endpoints: [`127.0.0.1:${apiPort}`] }, await issue(ca, { role: 'admin', id: 'me', clusterId: 'c1' }), env);
-  await useContext('test', env);
-});
-
-afterEach(async () => {
-  await stop();
-  await rm(dir, { recursive: true });
-});
-
-interface Result {
-  code: number;
-  out: string;
-  err: string;
-}
-
-async function ctl(line: string | string[], input = '', env: Record<string, string> = {}): Promise<Result> {
-  const streams = { stdin: new PassThrough(), stdout: new PassThrough(), stderr: new PassThrough() };
-  streams.stdin.end(input);
-  let passedOn = 0;
-  const shell: Shell = {
-    ...streams,
-    env: { WEFT_CONFIG_DIR: join(dir, 'config'), HOME: dir, PATH: `${dir}/bin`, ...env },
-    cwd: dir,
-    clock: fastClock,
-    setExitCode: (code) => void (passedOn = code),
-    setRaw: () => undefined,
-    onSignal: () => () => undefined,
-  };
-  const texts = Promise.all([readAll(streams.stdout), readAll(streams.stderr)]);
-  const code = await run(typeof line === 'string' ? line.split(' ') : line, shell);
-  streams.stdout.end();
-  streams.stderr.end();
-  const [out, err] = await texts;
-  return { code: code || passedOn, out, err };
-}
+beforeEach(() => ({ dir, twin, ca, port: apiPort } = kit.rig));
+const ctl: CtlRig['ctl'] = (...args) => kit.rig.ctl(...args);
 
 const file = (name: string, text: string) => writeFile(join(dir, name), text);
-const SHOP = 'name: shop\nservices:\n  web: { image: "app:1", scale: 2, ports: ["8080:80"] }\n  db: { image: "reg.local:5000/db" }\n';
 
 describe('up', () => {
   beforeEach(() => file('compose.yaml', SHOP));

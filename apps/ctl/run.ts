@@ -33,6 +33,11 @@ const COMMANDS: readonly Entry[] = [
   { name: 'logs', summary: 'show what the tasks of a stack print', load: async () => (await import('./commands/logs.js')).logsCommand },
   { name: 'exec', summary: 'run a command in a running task', load: async () => (await import('./commands/exec.js')).execCommand },
   {
+    name: 'cp',
+    summary: 'copy files between the containers of a service and here',
+    load: async () => (await import('./commands/cp.js')).cpCommand,
+  },
+  {
     name: 'config',
     summary: 'check a compose file and print what Weft makes of it',
     load: async () => (await import('./commands/config.js')).configCommand,

@@ -5,7 +5,15 @@ import { WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { ContainerdClient, isAlreadyExists } from './client.js';
 import type { ContainerContext } from './containers.js';
-import { createContainer, listContainers, removeContainer, startContainer, stopContainer } from './containers.js';
+import {
+  createContainer,
+  killContainer,
+  listContainers,
+  openContainerRoot,
+  removeContainer,
+  startContainer,
+  stopContainer,
+} from './containers.js';
 import { watchEvents } from './events.js';
 import type { ExecContext } from './exec.js';
 import { execInContainer } from './exec.js';
@@ -73,6 +81,8 @@ function assemble(containers: ContainerContext, execs: ExecContext): Runtime {
     create: (spec) => createContainer(containers, spec),
     start: (id) => startContainer(containers, id),
     stop: (id, options) => stopContainer(containers, id, options),
+    kill: (id, signal) => killContainer(containers, id, signal),
+    openRoot: (id) => openContainerRoot(containers, id),
     remove: (id) => removeContainer(containers, id),
     exec: (request) => execInContainer(execs, request),
     events: (onEvent) => {

@@ -19,8 +19,9 @@ import { imageToRun } from './images.js';
 import type { ImageContext, LoadedImage } from './images.js';
 import { buildOciSpec } from './oci-spec.js';
 import type { OciSpec } from './oci-spec.js';
+import { openRoot } from './rootfs-files.js';
 import { runtimeFailure } from './runtime-failure.js';
-import type { ContainerInfo, ContainerSpec, ContainerState } from './runtime.js';
+import type { ContainerInfo, ContainerRoot, ContainerSpec, ContainerState } from './runtime.js';
 import { seedVolumes } from './seed-volumes.js';
 import { signalNumber } from './signals.js';
 import { waitForExit } from './wait.js';
@@ -199,6 +200,34 @@ export async function stopContainer(
   } finally {
     abort.abort();
   }
+}
+
+/** @throws NOT_FOUND if it does not run, BAD_VALUE, RUNTIME */
+export async function killContainer({ client }: ContainerContext, id: string, signal: string): Promise<void> {
+  const number = signalNumber(signal);
+  await runningTask(client, id);
+  await kill(client, id, number);
+}
+
+async function runningTask(client: ContainerdClient, id: string): Promise<Process> {
+  const task = await taskOf(client, id);
+  if (task?.status === Status.RUNNING || task?.status === Status.PAUSED) return task;
+  throw new WeftError('NOT_FOUND', { what: `the container ${id} does not run`, hint: 'Look at `ctl ps`.' });
+}
+
+/** The process is looked at again once its root is open: its number may have gone to another process meanwhile. @throws NOT_FOUND */
+export async function openContainerRoot({ client }: ContainerContext, id: string): Promise<ContainerRoot> {
+  const { pid } = await runningTask(client, id);
+  const root = await openRoot(`/proc/${pid}/root`).catch((cause: unknown) => {
+    throw new WeftError('NOT_FOUND', { what: `the container ${id} does not run any more`, cause });
+  });
+  try {
+    if ((await runningTask(client, id)).pid !== pid) throw new WeftError('CONFLICT', `the container ${id} was started again meanwhile`);
+  } catch (error) {
+    await root.close();
+    throw error;
+  }
+  return { path: `/proc/${process.pid}/fd/${root.fd}`, close: () => root.close() };
 }
 
 /** Waits for the end; undefined if the task is gone (or the wait is called off). */

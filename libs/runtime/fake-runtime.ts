@@ -11,6 +11,7 @@ import { normalizeReference, parseReference, repositoryOf } from './reference.js
 import type {
   BringBlobs,
   ContainerInfo,
+  ContainerRoot,
   ContainerSpec,
   ExecRequest,
   ExecSession,
@@ -49,6 +50,8 @@ export class FakeRuntime implements Runtime {
   readonly #failures: { verb: string; error: Error }[] = [];
   /** Verbs called, in order: `create web-1`. */
   readonly calls: string[] = [];
+  /** Container → a directory that stands for its root. */
+  readonly roots = new Map<string, string>();
   /** First word of an exec's command → what becomes of it instead. */
   readonly programs = new Map<string, Partial<FakeProgram>>();
 
@@ -131,6 +134,25 @@ export class FakeRuntime implements Runtime {
     const container = this.#containers.get(id);
     const signal = signalNumber(options.signal ?? container?.spec.stopSignal ?? 'SIGTERM');
     return container?.process?.stop(signal, options.graceMs);
+  }
+
+  async kill(id: string, signal: string): Promise<void> {
+    await this.#called('kill', id);
+    this.#running(id).signal(signalNumber(signal));
+  }
+
+  async openRoot(id: string): Promise<ContainerRoot> {
+    await this.#called('openRoot', id);
+    this.#running(id);
+    const path = this.roots.get(id);
+    if (path === undefined) throw new WeftError('RUNTIME', `the fake was given no files for ${id}`);
+    return { path, close: () => Promise.resolve() };
+  }
+
+  #running(id: string): FakeProcess {
+    const process = this.#containers.get(id)?.process;
+    if (process?.info().state === 'running') return process;
+    throw new WeftError('NOT_FOUND', `the container ${id} does not run`);
   }
 
   async remove(id: string): Promise<void> {
@@ -323,6 +345,12 @@ class FakeProcess {
     this.#end = { exitCode, exitedAt: Date.now() };
     this.#resolve(exitCode);
     this.#onExit(exitCode, this.#end.exitedAt);
+  }
+
+  signal(signal: number): void {
+    const handled = this.#program.onSignal[signal];
+    if (signal === SIGKILL) this.end(128 + SIGKILL);
+    else if (handled !== undefined) this.end(handled);
   }
 
   async stop(signal: number, graceMs: number): Promise<number> {

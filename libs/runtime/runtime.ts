@@ -142,6 +142,13 @@ export interface ExecSession {
   exited: Promise<number>;
 }
 
+/** The root directory of a container's process, its mounts included. */
+export interface ContainerRoot {
+  /** Good for this process until closed. */
+  path: string;
+  close(): Promise<void>;
+}
+
 export interface PullProgress {
   message: string;
   doneBytes?: number;
@@ -161,6 +168,10 @@ export interface Runtime {
   start(id: string): Promise<number>;
   /** Signal, then SIGKILL after `graceMs`; resolves with the exit code once the process is gone. Idempotent. */
   stop(id: string, options: { signal?: string; graceMs: number }): Promise<number | undefined>;
+  /** Sends a signal to the main process, and does no more. @throws NOT_FOUND if it does not run, BAD_VALUE, RUNTIME */
+  kill(id: string, signal: string): Promise<void>;
+  /** The files of a container that runs. What is below the root is the container's to change at any time: see rootfs-files.ts. @throws NOT_FOUND */
+  openRoot(id: string): Promise<ContainerRoot>;
   /** Removes runtime task, container and snapshot. Idempotent; kills what still runs. */
   remove(id: string): Promise<void>;
   exec(request: ExecRequest): Promise<ExecSession>;

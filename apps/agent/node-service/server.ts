@@ -3,6 +3,7 @@ import { NodeService, type NodeServer, type ProbeRequest } from '#rpc/gen/weft/v
 import { bidi, serverStream, startServer, unary, type Role } from '#rpc/server.js';
 import type { Identity } from '#trust/identity.js';
 import { checkKernel, probe, type CheckDeps } from './check.js';
+import { copyIn, copyOut, statPath, type CopyCallDeps } from './copy.js';
 import { execInTask, type ExecCallDeps } from './exec.js';
 import { listImages, loadImage, prepareImages, type ImageCallDeps } from './images.js';
 import { giveImage, takeImages } from './transfer.js';
@@ -10,7 +11,7 @@ import { readLogs, type LogCallDeps } from './logs.js';
 
 const ONLY_CONTROLLERS: readonly Role[] = ['controller'];
 
-export type NodeServiceDeps = ImageCallDeps & LogCallDeps & ExecCallDeps & CheckDeps;
+export type NodeServiceDeps = ImageCallDeps & LogCallDeps & ExecCallDeps & CopyCallDeps & CheckDeps;
 
 export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
   return {
@@ -21,6 +22,9 @@ export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
     giveImage: bidi(ONLY_CONTROLLERS, (requests) => giveImage(deps, requests)),
     logs: serverStream(ONLY_CONTROLLERS, (request, _peer, signal) => readLogs(deps, request, signal)),
     exec: bidi(ONLY_CONTROLLERS, (requests, _peer, signal) => execInTask(deps, requests, signal)),
+    statPath: unary(ONLY_CONTROLLERS, (request) => statPath(deps, request)),
+    copyOut: serverStream(ONLY_CONTROLLERS, (request) => copyOut(deps, request)),
+    copyIn: bidi(ONLY_CONTROLLERS, (requests) => copyIn(deps, requests)),
     checkKernel: unary(ONLY_CONTROLLERS, () => checkKernel(deps)),
     probe: unary(ONLY_CONTROLLERS, (request: ProbeRequest) => probe(deps, request)),
   };

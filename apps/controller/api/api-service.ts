@@ -3,6 +3,7 @@ import type { UntypedServiceImplementation } from '@grpc/grpc-js';
 import type * as m from '#rpc/gen/weft/v1/api.js';
 import { bidi, serverStream, unary, type Role } from '#rpc/server.js';
 import type { ClusterFollower } from '../cluster/follower.js';
+import type { CopyCalls } from './copy-calls.js';
 import type { ExecCalls } from './exec-calls.js';
 import type { FileCalls } from './file-calls.js';
 import type { ImageCalls } from './image-calls.js';
@@ -26,6 +27,7 @@ export interface ApiCalls {
   transfers: TransferCalls;
   logs: LogCalls;
   exec: ExecCalls;
+  copy: CopyCalls;
 }
 
 const ADMIN: readonly Role[] = ['admin'];
@@ -41,6 +43,7 @@ export function apiImplementation({
   transfers,
   logs,
   exec,
+  copy,
 }: ApiCalls): UntypedServiceImplementation {
   return {
     getCluster: unary<m.GetClusterRequest, m.GetClusterResponse>(ADMIN, nodes.cluster),
@@ -83,5 +86,8 @@ export function apiImplementation({
     pushImages: bidi<m.ImageTransfer, m.ImageTransfer>(ADMIN, (requests, _peer, signal) => transfers.push(requests, signal)),
     logs: serverStream<m.LogsRequest, m.LogsResponse>(ADMIN, (request, _peer, signal) => logs.read(request, signal)),
     exec: bidi<m.ExecRequest, m.ExecResponse>(ADMIN, (requests, _peer, signal) => exec.exec(requests, signal)),
+    statPath: unary<m.StatPathRequest, m.StatPathResponse>(ADMIN, copy.stat),
+    copyOut: serverStream<m.CopyOutRequest, m.CopyOutResponse>(ADMIN, (request, _peer, signal) => copy.out(request, signal)),
+    copyIn: bidi<m.CopyInRequest, m.CopyInResponse>(ADMIN, (requests, _peer, signal) => copy.in(requests, signal)),
   };
 }

@@ -2,11 +2,9 @@
 import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { openBidi, type Bidi } from '#rpc/client.js';
-import type { ExecRequest, ExecResponse, ExecStart } from '#rpc/gen/weft/v1/api.js';
-import type { Task } from '#model/task.js';
-import type { ClusterState } from '#planner/cluster-state.js';
+import type { ExecRequest, ExecResponse } from '#rpc/gen/weft/v1/api.js';
 import type { ClusterFollower } from '../cluster/follower.js';
-import { findTask, replicaOf } from './find-tasks.js';
+import { taskMeant } from './find-tasks.js';
 import type { NodeClients } from './node-clients.js';
 
 export class ExecCalls {
@@ -27,10 +25,8 @@ export class ExecCalls {
     const first = await inbox.next();
     const message = first.done ? undefined : first.value.message;
     if (message?.$case !== 'start') throw new WeftError('BAD_VALUE', 'the first message of an exec must be its start');
-    const task = whichTask(model, message.value);
-    const node = model.nodes.get(task.nodeId);
-    if (!node) throw new WeftError('NOT_FOUND', `the node of task ${task.name} is gone`);
-    const { client, target } = this.#clients.reach(node);
+    const task = taskMeant(model, message.value);
+    const { client, target } = this.#clients.ofTask(model, task);
     const call = openBidi<ExecRequest, ExecResponse>(client.exec(), signal, target);
     await call.send({ message: { $case: 'start', value: { ...message.value, task: task.id, stack: '', service: '' } } });
     void forward(inbox, call).catch((error: unknown) => this.#log.debug({ error: messageOf(error) }, 'the input of an exec broke off'));
@@ -38,11 +34,8 @@ export class ExecCalls {
   }
 }
 
-function whichTask(state: ClusterState, start: ExecStart): Task {
-  return start.task === '' ? replicaOf(state, start.stack, start.service, start.index) : findTask(state, start.task);
-}
-
-async function forward(inbox: AsyncIterator<ExecRequest>, call: Bidi<ExecRequest, ExecResponse>): Promise<void> {
+/** Passes on what the caller sends, at the pace of the node. */
+export async function forward<Req, Res>(inbox: AsyncIterator<Req>, call: Bidi<Req, Res>): Promise<void> {
   for (;;) {
     const next = await inbox.next();
     if (next.done) break;

@@ -47,3 +47,15 @@ export function replicaOf(state: ClusterState, stack: string, service: string, i
     hint: 'Look at `ctl ps`.',
   });
 }
+
+/** A task that a caller named: by name or id, or as a replica of a service. */
+export interface TaskMeant {
+  task: string;
+  stack: string;
+  service: string;
+  index: number;
+}
+
+/** @throws NOT_FOUND, BAD_VALUE */
+export const taskMeant = (state: ClusterState, { task, stack, service, index }: TaskMeant): Task =>
+  task === '' ? replicaOf(state, stack, service, index) : findTask(state, task);

@@ -2,6 +2,7 @@
 import { WeftError } from '#base/errors.js';
 import type { Node } from '#model/node.js';
 import { AGENT_PORT } from '#model/ports.js';
+import type { Task } from '#model/task.js';
 import type { ClusterState } from '#planner/cluster-state.js';
 import { candidates } from '#planner/schedule.js';
 import { connect } from '#rpc/client.js';
@@ -28,6 +29,13 @@ export class NodeClients {
     let client = this.#clients.get(target);
     if (!client) this.#clients.set(target, (client = connect(NodeClient, target, this.#identity, 'node')));
     return { node, client, target: `node ${node.name} (${target})` };
+  }
+
+  /** The node that a task is on. @throws NOT_FOUND */
+  ofTask(state: ClusterState, task: Task): Reach {
+    const node = state.nodes.get(task.nodeId);
+    if (!node) throw new WeftError('NOT_FOUND', `the node of task ${task.name} is gone`);
+    return this.reach(node);
   }
 
   /** @throws NO_NODES */

@@ -2,9 +2,11 @@
 import { jest } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { packTree } from '#runtime/pack-tree.js';
 import type { ContainerSpec } from '#runtime/runtime.js';
+import { unpackTree } from '#runtime/unpack-tree.js';
 import { makeBusyboxArchive } from './busybox-archive.js';
 import type { ArchiveOptions } from './busybox-archive.js';
 import { netnsOf } from './containerd-process.js';
@@ -40,6 +42,29 @@ test('a terminal joins them, and is one', async () => {
   const { stdout, stderr } = await h.sh('tty; echo oops >&2; echo $TERM', { tty: true });
   expect(stdout).toBe('/dev/pts/0\r\noops\r\nxterm\r\n');
   expect(stderr).toBe('');
+});
+
+test('files go in and out of a running container, its mounts included, and its links lead nowhere else', async () => {
+  const volume = join(h.containerd.directory, 'copied');
+  await mkdir(volume, { recursive: true });
+  const id = await h.run({ command: ['sleep', '100000'], mounts: [{ type: 'bind', source: volume, target: '/data' }] });
+  const root = await h.runtime.openRoot(id);
+  try {
+    await writeFile(join(root.path, 'tmp/here'), 'inside');
+    const pack = () => packTree({ root: root.path, path: '/tmp/here', follow: false, as: 'copy' });
+    expect(await unpackTree(pack(), { root: root.path, into: '/data', owner: { uid: 7, gid: 8 } })).toMatchObject({ entries: 1, bytes: 6 });
+    expect(await readFile(join(volume, 'copy'), 'utf8')).toBe('inside');
+    const { uid, gid } = await stat(join(volume, 'copy'));
+    expect([uid, gid]).toEqual([7, 8]);
+    await symlink(volume, join(root.path, 'outside'));
+    await symlink('/data', join(root.path, 'within'));
+    await expect(unpackTree(pack(), { root: root.path, into: '/outside' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await unpackTree(pack(), { root: root.path, into: '/within/new', makeParents: true });
+    expect(await readFile(join(volume, 'new/copy'), 'utf8')).toBe('inside');
+  } finally {
+    await root.close();
+    await h.runtime.remove(id);
+  }
 });
 
 describe('entrypoint and command', () => {

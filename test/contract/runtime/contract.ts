@@ -145,6 +145,19 @@ export function describeRuntime(name: string, make: () => Promise<Subject>): voi
       expect(await Promise.all([runtime.stop(id, { graceMs: 100 }), runtime.stop(id, { graceMs: 100 })])).toEqual([137, 137]);
     });
 
+    test('kill sends a signal and does no more', async () => {
+      const id = await run(['sh', '-c', TRAPS]);
+      await subject.ready(id);
+      await expect(runtime.kill(id, 'SIGNOTHING')).rejects.toMatchObject({ code: 'BAD_VALUE' });
+      expect(await find(id)).toMatchObject({ state: 'running' });
+      await runtime.kill(id, 'QUIT');
+      await stopped(id);
+      expect(await find(id)).toMatchObject({ exitCode: 6 });
+      await expect(runtime.kill(id, 'KILL')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      await expect(runtime.openRoot(id)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      await expect(runtime.kill('nothing', 'KILL')).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    });
+
     test('a signal that does not exist', async () => {
       const id = await run(FOREVER);
       await expect(runtime.stop(id, { signal: 'SIGNOTHING', graceMs: 100 })).rejects.toMatchObject({ code: 'BAD_VALUE' });

@@ -1,0 +1,33 @@
+/** Which tasks the words of a command mean. */
+import { WeftError } from '#base/errors.js';
+import { callUnary } from '#rpc/client.js';
+import type { TaskRow } from '#rpc/gen/weft/v1/api.js';
+import type { Connection } from './connection.js';
+
+export const isRunning = (row: TaskRow): boolean =>
+  row.task?.desired === 'run' && row.status?.state === 'running' && row.nodeState !== 'down';
+
+/**
+ * The running tasks of a service, or the one that is named by its task's name.
+ * @param index only this replica, counted from 1
+ * @throws NOT_FOUND when there is none
+ */
+export async function runningTasks({ api, target }: Connection, stack: string, who: string, index?: number): Promise<TaskRow[]> {
+  const { tasks } = await callUnary(api, 'listTasks', { stack }, { target });
+  const meant = tasks.filter((row) => row.task?.service === who || row.task?.name === who);
+  const chosen = meant.filter((row) => index === undefined || index === 0 || row.task?.slot === index);
+  const running = chosen.filter(isRunning);
+  if (running.length > 0) return running;
+  const services = [...new Set(tasks.map((row) => row.task?.service))].join(', ');
+  if (meant.length === 0)
+    throw new WeftError('NOT_FOUND', {
+      what: `stack ${stack} has no task of ${who}`,
+      why: services ? `it has tasks of ${services}` : 'it has none at all',
+    });
+  if (chosen.length === 0) throw new WeftError('NOT_FOUND', { what: `${who} has no task ${index}`, hint: 'Look at `ctl ps`.' });
+  throw new WeftError('NOT_FOUND', {
+    what: `no task of ${who} runs`,
+    why: chosen.map((row) => `${row.task?.name} is ${row.status?.state ?? 'pending'}`).join(', '),
+    hint: 'Look at `ctl ps`; start it with `ctl start`.',
+  });
+}
