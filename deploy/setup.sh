@@ -11,8 +11,8 @@ node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.ex
   fail 'Node.js 20.19 or newer is needed' "found: $(node --version 2>/dev/null || echo none)" 'Install it from nodejs.org or your distribution.'
 
 # command → Debian package that brings it (Ubuntu 24.04 has the same names)
-# wg configures the tunnels of encrypted networks; wireguard-go makes them where the kernel has no WireGuard.
-wanted='etcd:etcd-server etcdctl:etcd-client containerd:containerd runc:runc nft:nftables ip:iproute2 bridge:iproute2 conntrack:conntrack busybox:busybox-static nsenter:util-linux sysctl:procps wg:wireguard-tools'
+# tini is process 1 of containers with `init: true`. wg configures the tunnels of encrypted networks; wireguard-go makes them where the kernel has no WireGuard.
+wanted='etcd:etcd-server etcdctl:etcd-client containerd:containerd runc:runc nft:nftables ip:iproute2 bridge:iproute2 conntrack:conntrack busybox:busybox-static nsenter:util-linux sysctl:procps wg:wireguard-tools tini-static:tini'
 if [ "${1:-}" = --tests ]; then
   wanted="$wanted docker-registry:docker-registry htpasswd:apache2-utils dig:bind9-dnsutils tcpdump:tcpdump ping:iputils-ping iperf3:iperf3 dnsperf:dnsperf"
 fi

@@ -1,4 +1,5 @@
 /** From a task to what the runtime is asked for. Pure. */
+import { runtimeKeysSchema, type RuntimeKeys } from '#model/container-keys.js';
 import type { Task } from '#model/task.js';
 import type { ContainerSpec, Mount } from '#runtime/runtime.js';
 import { hostnameOf, type FilesPlace } from './container-files.js';
@@ -10,12 +11,13 @@ export interface Prepared {
   mounts: Mount[];
   netnsPath: string;
   place?: FilesPlace;
-  stdio: { stdout: string; stderr: string };
+  stdio: { stdin?: string; stdout: string; stderr: string };
 }
 
 export function containerSpec(task: Task, prepared: Prepared): ContainerSpec {
   const wish = task.container;
   return {
+    ...runtimeKeys(wish),
     id: task.id,
     image: prepared.image,
     command: wish.command,
@@ -38,8 +40,14 @@ export function containerSpec(task: Task, prepared: Prepared): ContainerSpec {
     readOnlyRootfs: wish.readOnlyRootfs,
     capAdd: wish.capAdd,
     capDrop: wish.capDrop,
-    limits: wish.limits,
+    limits: { ...wish.limits, memoryReservationBytes: task.reservations?.memoryBytes },
     stdio: prepared.stdio,
     stopSignal: wish.stopSignal,
   };
 }
+
+const RUNTIME_KEYS = Object.keys(runtimeKeysSchema.shape) as (keyof RuntimeKeys)[];
+
+/** What the wish says of the keys that the runtime takes as they stand. */
+const runtimeKeys = (wish: RuntimeKeys): RuntimeKeys =>
+  Object.fromEntries(RUNTIME_KEYS.filter((key) => wish[key] !== undefined).map((key) => [key, wish[key]]));

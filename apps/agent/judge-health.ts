@@ -5,6 +5,7 @@
  */
 import type { HealthProbe } from '#model/healthcheck.js';
 import type { TaskStatus } from '#model/task.js';
+import type { CommandResult } from './run-command.js';
 
 export interface Health {
   state: NonNullable<TaskStatus['health']>;
@@ -14,13 +15,10 @@ export interface Health {
   output: string;
 }
 
-/** How one check ended: with an exit code, or without one because it took too long or could not be run. */
-export type ProbeResult = { exitCode: number; output: string } | { error: string; output: string };
-
 export const newHealth = (state: Health['state'] = 'starting'): Health => ({ state, streak: 0, output: '' });
 
 /** @param sinceStartMs when the check began, counted from the start of the container */
-export function afterProbe(health: Health, result: ProbeResult, probe: HealthProbe, sinceStartMs: number): Health {
+export function afterProbe(health: Health, result: CommandResult, probe: HealthProbe, sinceStartMs: number): Health {
   const output = shortOutput(result.output);
   if ('exitCode' in result && result.exitCode === 0) return { state: 'healthy', streak: 0, output };
   const said = 'error' in result ? result.error : `exited with code ${result.exitCode}`;

@@ -27,7 +27,7 @@ export interface Layout {
   /** In memory: a directory for each task that has secrets. */
   secrets: string;
   /** FIFOs of the container's output. */
-  stdio(taskId: string): { stdout: string; stderr: string };
+  stdio(taskId: string): { stdin: string; stdout: string; stderr: string };
 }
 
 export function layout(dataDir: string, runDir: string): Layout {
@@ -53,6 +53,6 @@ export function layout(dataDir: string, runDir: string): Layout {
     configsDir: (id) => data('tasks', id, 'configs'),
     secrets: run('secrets'),
     logFile: (id) => data('logs', id, 'container.log'),
-    stdio: (id) => ({ stdout: run('stdio', `${id}.out`), stderr: run('stdio', `${id}.err`) }),
+    stdio: (id) => ({ stdin: run('stdio', `${id}.in`), stdout: run('stdio', `${id}.out`), stderr: run('stdio', `${id}.err`) }),
   };
 }

@@ -11,6 +11,8 @@ import { containerSpec } from './container-spec.js';
 import { ensureImage } from './ensure-image.js';
 import type { ImagePeers } from './image-peers.js';
 import type { Layout } from './layout.js';
+import { logSource, stdioOf } from './log-source.js';
+import { runPostStart, runPreStop } from './run-hooks.js';
 import { prepareMounts } from './volumes.js';
 
 /** How long a task's network may take to be made before that counts as a failure (and is tried again). */
@@ -68,7 +70,7 @@ export class TaskRunner {
    */
   async run(task: Task, isFirst: boolean, onStep: (step: RunStep, message?: string) => void): Promise<HealthProbe | undefined> {
     const { runtime, peers, keeper, layout, nodeName, placeOf, inTurn, clock, log } = this.#d;
-    const stdio = layout.stdio(task.id);
+    const stdio = stdioOf(task, layout);
     onStep('preparing');
     const began = clock.monotonic();
     const place = await placeOf(task);
@@ -79,7 +81,7 @@ export class TaskRunner {
       ensureImage(runtime, task.container, nodeName, { peers, onWait: (message) => onStep('preparing', message) }),
       this.#namespace(task, 'made'),
       this.#mounts(task, place),
-      keeper.open({ container: task.id, ...stdio, file: layout.logFile(task.id) }),
+      keeper.open(logSource(task, layout)),
     ]);
     const prepared = clock.monotonic();
     await inTurn(async () => {
@@ -88,10 +90,12 @@ export class TaskRunner {
       onStep('created');
     });
     const created = clock.monotonic();
-    await this.#waitFor(ready, task);
+    await this.#orRemove(ready, task);
     const wired = clock.monotonic();
     onStep('starting');
     await inTurn(() => runtime.start(task.id));
+    const started = clock.monotonic();
+    await this.#orRemove(runPostStart(this.#d, task), task);
     const ms = (from: number, to: number) => Math.round(to - from);
     log.debug(
       {
@@ -99,7 +103,7 @@ export class TaskRunner {
         preparedMs: ms(began, prepared),
         createdMs: ms(prepared, created),
         wiredMs: ms(created, wired),
-        startedMs: ms(wired, clock.monotonic()),
+        startedMs: ms(wired, started),
       },
       'made a container',
     );
@@ -123,9 +127,10 @@ export class TaskRunner {
     return mounts;
   }
 
-  async #waitFor(ready: Promise<string>, task: Task): Promise<void> {
+  /** Without it the container is not wanted. */
+  async #orRemove(work: Promise<unknown>, task: Task): Promise<void> {
     try {
-      await ready;
+      await work;
     } catch (error) {
       await this.#d.runtime.remove(task.id).catch(() => undefined);
       throw error;
@@ -140,11 +145,12 @@ export class TaskRunner {
   /** Puts the log keeper right for a container that runs already. */
   async adopt(task: Task): Promise<void> {
     const { keeper, layout } = this.#d;
-    await keeper.open({ container: task.id, ...layout.stdio(task.id), file: layout.logFile(task.id) });
+    await keeper.open(logSource(task, layout));
   }
 
-  /** Stops with the task's grace and removes the container. Resolves with its exit code. */
-  async stop(task: Task): Promise<number | undefined> {
+  /** Runs its hooks, stops with the task's grace and removes the container. Resolves with its exit code. @param isRunning its process */
+  async stop(task: Task, isRunning = true): Promise<number | undefined> {
+    if (isRunning) await runPreStop(this.#d, task);
     const { stopSignal: signal, stopGraceMs: graceMs } = task.container;
     return this.#end(task.id, { signal, graceMs });
   }

@@ -13,6 +13,7 @@ import type {
   VolumeWish,
 } from '#model/stack.js';
 import type { Position } from './issue.js';
+import type { ReadFile } from './loading.js';
 import type { PlacedSubnet } from './read-ipam.js';
 
 /** The top level. Networks and volumes are read before services, wherever they stand in the file. */
@@ -29,6 +30,8 @@ export interface ProjectDraft {
   statics: StaticAddress[];
   /** Of every service that has one. */
   networkModes: Map<string, PlacedMode>;
+  /** Further files on the user's machine. */
+  read?: ReadFile | undefined;
 }
 
 /** Where a config or secret comes from. The file system is the caller's: a file is named here, and not read. */

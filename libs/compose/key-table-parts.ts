@@ -19,9 +19,11 @@ import {
   string,
   text,
   whole,
+  type Key,
   type ListShape,
   type MapShape,
   type Shape,
+  type Standing,
 } from './shape.js';
 import { asText, deviceCount, environmentPairs, hosts, inKey, oneOrList, pairs, printHosts, textOf, words } from './short-forms.js';
 import type { Value } from './tree.js';
@@ -63,7 +65,7 @@ export const PROVENANCE: Shape = text('true, false or attributes', { short: asTe
 
 export const ULIMITS = map(
   'limit',
-  object('a limit', { soft: [anyWhole, later], hard: [anyWhole, later] }, { required: ['soft', 'hard'], scalar: anyWhole }),
+  object('a limit', { soft: [anyWhole, honoured], hard: [anyWhole, honoured] }, { required: ['soft', 'hard'], scalar: anyWhole }),
 );
 
 export const FILE_MOUNT = (what: string): ListShape =>
@@ -82,26 +84,33 @@ export const FILE_MOUNT = (what: string): ListShape =>
     { unique: (item) => textOf(item, 'target') ?? textOf(item, 'source') },
   );
 
-const HOOK_KEYS = {
-  command: [COMMAND, later],
-  user: [laxText('a user'), later],
-  privileged: [boolean, later],
-  working_dir: [string, later],
-  environment: [ENVIRONMENT, later],
-} as const;
-export const HOOK = object('a hook', HOOK_KEYS, { required: ['command'] });
+const hookKeys = (standing: Standing): Record<string, Key> => ({
+  command: [COMMAND, standing],
+  user: [laxText('a user'), standing],
+  privileged: [boolean, standing],
+  working_dir: [string, standing],
+  environment: [ENVIRONMENT, standing],
+});
+export const HOOK = object('a hook', hookKeys(honoured), { required: ['command'] });
+export const PRE_START = refused(
+  'Weft runs nothing beside the service’s own containers before they start',
+  'make it a service with "deploy: { mode: replicated-job }", and depend on it with service_completed_successfully',
+);
 /** Runs before the service does, in a container of its own. */
-export const START_HOOK = object('a hook', { ...HOOK_KEYS, image: [string, later], per_replica: [boolean, later] });
+export const START_HOOK = object('a hook', { ...hookKeys(PRE_START), image: [string, PRE_START], per_replica: [boolean, PRE_START] });
+
+export const GPUS = refused('Weft cannot hand GPUs to containers');
+const GENERIC = refused('nodes declare no resources of kinds that the user makes up', 'label the nodes, and use placement.constraints');
 
 export const DEVICE_REQUESTS = list(
   object(
     'a request for devices',
     {
-      capabilities: [list(string), later],
-      driver: [string, later],
-      count: [{ ...anyWhole, short: deviceCount }, later],
-      device_ids: [list(string), later],
-      options: [PAIRS, later],
+      capabilities: [list(string), GPUS],
+      driver: [string, GPUS],
+      count: [{ ...anyWhole, short: deviceCount }, GPUS],
+      device_ids: [list(string), GPUS],
+      options: [PAIRS, GPUS],
     },
     {},
   ),
@@ -132,8 +141,8 @@ export const DEPLOY = object('deploy', {
           cpus: [CPUS, honoured],
           memory: [bytes, honoured],
           pids: [anyWhole, honoured],
-          devices: [DEVICE_REQUESTS, later],
-          generic_resources: [any, later],
+          devices: [DEVICE_REQUESTS, GPUS],
+          generic_resources: [any, GENERIC],
         }),
         honoured,
       ],
@@ -141,15 +150,18 @@ export const DEPLOY = object('deploy', {
         object('reservations', {
           cpus: [CPUS, honoured],
           memory: [bytes, honoured],
-          pids: [anyWhole, later],
-          devices: [DEVICE_REQUESTS, later],
+          pids: [anyWhole, refused('a node has no stock of processes to reserve from', 'use limits.pids')],
+          devices: [DEVICE_REQUESTS, GPUS],
           generic_resources: [
             list(
               object('a generic resource', {
-                discrete_resource_spec: [object('discrete_resource_spec', { kind: [string, later], value: [anyWhole, later] }), later],
+                discrete_resource_spec: [
+                  object('discrete_resource_spec', { kind: [string, GENERIC], value: [anyWhole, GENERIC] }),
+                  GENERIC,
+                ],
               }),
             ),
-            later,
+            GENERIC,
           ],
         }),
         honoured,

@@ -15,7 +15,17 @@ import { parseDotEnv } from './dot-env.js';
 import { applyExtends } from './extends.js';
 import type { Position } from './issue.js';
 import { COMPOSE_FILE, SECTIONS, shapeAt } from './key-table.js';
-import { envOf, expanderOf, openFile, treesOf, type ComposeFile, type FileScope, type Loading, type ModelInput } from './loading.js';
+import {
+  envOf,
+  expanderOf,
+  openFile,
+  treesOf,
+  type ComposeFile,
+  type FileScope,
+  type Loading,
+  type ModelInput,
+  type ReadFile,
+} from './loading.js';
 import { merge, withoutTags } from './merge.js';
 import { onlyUsed, selectServices } from './profiles.js';
 import { text } from './shape.js';
@@ -30,6 +40,8 @@ export interface Model {
   profiles: readonly string[];
   /** What was wrong and what is worth a warning, so far. */
   context: Context;
+  /** Further files that the model names. */
+  read?: ReadFile | undefined;
 }
 
 /**
@@ -52,7 +64,7 @@ export function loadModel(input: ModelInput): Model {
 
   const model = resolveEnvironments(l, input.prune ? onlyUsed(selected) : selected, env);
   checkModel(c, model, all);
-  return { name, tree: model, profiles, context: c };
+  return { name, tree: model, profiles, context: c, read: input.read };
 }
 
 /** The name of the stack alone, whatever else is wrong with the files. @throws ComposeErrors when the name or the YAML is not valid */

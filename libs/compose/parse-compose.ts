@@ -39,7 +39,7 @@ export function parseCompose({ text, file, ...input }: ComposeInput): ComposeRes
 export function readStack(model: Model): ComposeResult {
   const c = model.context;
   refuseByStanding(c, model.tree, COMPOSE_FILE);
-  const project = readProject(c, { value: model.tree, path: '', at: model.tree.at }, model.name);
+  const project = readProject(c, { value: model.tree, path: '', at: model.tree.at }, model);
   if (c.issues.length > 0) throw failure(c);
   return { stack: checked(c, model.tree, project), warnings: warningLines(c), sources: usedSources(project) };
 }
@@ -64,7 +64,7 @@ const TOP_LEVEL_KEYS: KeyTable<TopLevel> = {
   },
 };
 
-function readProject(c: Context, field: Field, name: string): ProjectDraft {
+function readProject(c: Context, field: Field, { name, read }: Pick<Model, 'name' | 'read'>): ProjectDraft {
   const top: TopLevel = {};
   readByTable(c, field, TOP_LEVEL_KEYS, top);
   const project: ProjectDraft = {
@@ -76,6 +76,7 @@ function readProject(c: Context, field: Field, name: string): ProjectDraft {
     ports: [],
     statics: [],
     networkModes: new Map(),
+    read,
   };
   if (top.networks) readNetworks(c, top.networks, project);
   if (top.volumes) readVolumeWishes(c, top.volumes, project);

@@ -4,6 +4,7 @@ import type { Service } from '#model/stack.js';
 import { CAPABILITIES } from './capabilities.js';
 import {
   describe,
+  entriesOf,
   isNull,
   itemsOf,
   readBoolean,
@@ -26,6 +27,8 @@ import { SERVICE } from './key-table-service.js';
 import { DEPLOY } from './key-table-parts.js';
 import { nearest } from './nearest.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
+import { CGROUP_KEYS, checkCgroup, readPids } from './read-cgroup.js';
+import { DEVICE_KEYS } from './read-devices.js';
 import { readExpose, readExtraHosts, readResolverOptions, readResolvers, readSearchDomains, readServiceLabels } from './read-discovery.js';
 import {
   checkJob,
@@ -39,19 +42,22 @@ import {
   restartOf,
 } from './read-lifecycle.js';
 import { checkFileTargets, readFileMounts } from './read-files.js';
+import { readHooks, readUser } from './read-hooks.js';
+import { readLogging } from './read-logging.js';
 import { readVolumes, readTmpfs } from './read-mounts.js';
 import { checkMode, readExternalLinks, readLinks, readNetworkMode } from './read-modes.js';
 import { placeServiceMac, readAttachments, readServiceMac } from './read-networks.js';
 import { readEnvironment, readLabels, readUniqueList } from './read-pairs.js';
 import { readPlacement, readPlatform } from './read-placement.js';
 import { readPorts } from './read-ports.js';
+import { checkProcess, PROCESS_KEYS } from './read-process.js';
+import { readSecurity } from './read-security.js';
 import { parseBytes, parseDurationMs, parseNanoCpus } from './units.js';
 
 const MAX_REPLICAS = 10_000;
 const MAX_STOP_GRACE_MS = 3_600_000;
 /** A DNS label (RFC 1035 §2.3.4). */
 const MAX_LABEL_LENGTH = 63;
-const USER = /^[a-zA-Z0-9_.-]+(:[a-zA-Z0-9_.-]+)?$/;
 
 const RESOURCES = objectAt(DEPLOY, 'resources');
 
@@ -60,7 +66,7 @@ const LIMITS_KEYS: KeyTable<NonNullable<Service['container']['limits']>> = {
   keys: {
     cpus: (c, field, limits) => void (limits.nanoCpus = readUnit(c, field, parseNanoCpus, 'a number of CPUs like "0.5"', 1)),
     memory: (c, field, limits) => void (limits.memoryBytes = readUnit(c, field, parseBytes, 'a size like 64m', 1)),
-    pids: (c, field, limits) => void (limits.pids = readInteger(c, field, 1, 4_194_304)),
+    pids: (c, field, limits) => void (limits.pids = readPids(c, field)),
   },
 };
 
@@ -77,13 +83,13 @@ const RESOURCES_KEYS: KeyTable<ServiceDraft> = {
   keys: {
     limits: (c, field, service) => {
       if (isNull(field.value)) return;
-      const limits = {};
+      const limits = { ...service.container.limits };
       readByTable(c, field, LIMITS_KEYS, limits);
       service.container.limits = limits;
     },
     reservations: (c, field, service) => {
       if (isNull(field.value)) return;
-      service.reservations = {};
+      service.reservations = { ...service.reservations };
       readByTable(c, field, RESERVATIONS_KEYS, service.reservations);
     },
   },
@@ -154,6 +160,13 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
     cap_add: (c, field, { container }) => void (container.capAdd = readCapabilities(c, field)),
     cap_drop: (c, field, { container }) => void (container.capDrop = readCapabilities(c, field)),
     read_only: (c, field, { container }) => void (container.readOnlyRootfs = readBoolean(c, field)),
+    ...PROCESS_KEYS,
+    ...CGROUP_KEYS,
+    ...DEVICE_KEYS,
+    security_opt: readSecurity,
+    logging: readLogging,
+    post_start: (c, field, { container }) => void (container.postStart = readHooks(c, field)),
+    pre_stop: (c, field, { container }) => void (container.preStop = readHooks(c, field)),
     stop_signal: (c, field, { container }) => void (container.stopSignal = readSignal(c, field)),
     stop_grace_period: (c, field, { container }) =>
       void (container.stopGraceMs = readUnit(
@@ -181,13 +194,6 @@ function noNul(c: Context, field: Field, text: string | undefined): string | und
 function readReplicas(c: Context, field: Field, set: (found: { count: number; at: Field['at'] }) => void): void {
   const count = readInteger(c, field, 0, MAX_REPLICAS);
   if (count !== undefined) set({ count, at: field.at });
-}
-
-function readUser(c: Context, field: Field): string | undefined {
-  const text = readText(c, field, 'a user');
-  return text === undefined || USER.test(text)
-    ? text
-    : void reject(c, field, `expected USER[:GROUP], names or numbers, found ${quote(text)}`);
 }
 
 function readWorkingDir(c: Context, field: Field): string | undefined {
@@ -240,6 +246,7 @@ export function readService(c: Context, entry: Field & { key: string }, project:
   const replicas = draft.replicas?.count ?? draft.scale?.count ?? 1;
   checkTaskName(c, entry, project.name, replicas);
   checkMode(c, draft);
+  checkContainer(c, entry, draft);
   placeServiceMac(c, draft);
   if (draft.mode === 'global' && draft.replicas)
     report(
@@ -251,6 +258,13 @@ export function readService(c: Context, entry: Field & { key: string }, project:
     );
   project.ports.push(...draft.ports);
   project.services.set(entry.key, finish(draft, replicas));
+}
+
+/** What only the keys of a container together can say. */
+function checkContainer(c: Context, service: Field, draft: ServiceDraft): void {
+  const given = new Map((entriesOf(c, service) ?? []).map((entry) => [entry.key, entry]));
+  checkCgroup(c, draft, (key) => given.get(key));
+  checkProcess(c, draft, (key) => given.get(key));
 }
 
 function finish(draft: ServiceDraft, replicas: number): Service {

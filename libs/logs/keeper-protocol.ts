@@ -19,6 +19,10 @@ export interface LogSource extends LogLimits {
   /** Paths of the FIFOs, made if they are not there. A container with a terminal has no stderr. */
   stdout: string;
   stderr?: string;
+  /** Path of a FIFO, made if it is not there, that is the container's input. Nobody writes to it: the input is empty, and does not end. */
+  stdin?: string;
+  /** Nothing is kept: what is read is thrown away, and the log says so. */
+  discard?: boolean;
   /** The log file; rotated ones stand beside it as `file.1` and so on. */
   file: string;
 }
@@ -83,7 +87,10 @@ export function decodeSource(value: unknown): LogSource {
     maxFiles: countOf(fields, 'maxFiles', DEFAULT_LIMITS.maxFiles, 1, MOST_MAX_FILES),
   };
   if (fields['stderr'] !== undefined) source.stderr = pathOf(fields, 'stderr');
-  if (new Set([source.stdout, source.stderr, source.file]).size < 3) throw bad('stdout, stderr and file must differ');
+  if (fields['stdin'] !== undefined) source.stdin = pathOf(fields, 'stdin');
+  if (fields['discard'] === true) source.discard = true;
+  const paths = [source.stdout, source.stderr, source.stdin, source.file].filter((path) => path !== undefined);
+  if (new Set(paths).size < paths.length) throw bad('stdin, stdout, stderr and file must differ');
   return source;
 }
 

@@ -5,13 +5,9 @@
 import { z } from 'zod';
 import { isIpv4, isMac, parseCidr } from '#base/address.js';
 import { isIpv6, parseCidr6 } from '#base/address6.js';
+import { absolutePathSchema, hookSchema, loggingSchema, runtimeKeysSchema } from './container-keys.js';
 import { globalNameSchema, hostnameSchema, nameSchema, serviceNameSchema } from './names.js';
 
-/** A path inside a container or on a node: absolute, no NUL, no newline. */
-export const absolutePathSchema = z
-  .string()
-  .regex(/^\/[^\0\n\r]*$/)
-  .max(4096);
 const environmentSchema = z.record(z.string().regex(/^[^=\0\n\r]+$/), z.string().regex(/^[^\0]*$/));
 export const labelsSchema = z.record(z.string().min(1).max(256), z.string().max(65_536));
 export const cidrSchema = z.string().refine((text) => {
@@ -174,6 +170,14 @@ export const containerWishSchema = z.object({
   /** Milliseconds between the stop signal and SIGKILL. */
   stopGraceMs: z.number().int().min(0).max(3_600_000).default(10_000),
   healthcheck: healthcheckSchema.optional(),
+  ...runtimeKeysSchema.shape,
+  /** Input stays open although nobody gives any. */
+  stdinOpen: z.boolean().optional(),
+  logging: loggingSchema.optional(),
+  /** Run one after another as soon as the container has started; one that fails fails the start. */
+  postStart: z.array(hookSchema).optional(),
+  /** Run one after another before the stop signal. */
+  preStop: z.array(hookSchema).optional(),
 });
 
 /** How a service's tasks are on a network: Compose Specification, `services.<name>.networks.<key>`. */

@@ -77,6 +77,7 @@ export function nodeKernel(whole: ViewByKind, host: HostInput): KernelState {
       vips: index.vips(on),
       vips6: index.vips6(on),
       flows: mergeSorted(on.map((id) => index.flows.get(id) ?? [])),
+      sysctls: task.container.sysctls,
     });
   }
   return { namespaces };

@@ -16,6 +16,8 @@ export interface TaskNamespaceInput {
   vips: VipRecord;
   vips6: VipRecord;
   flows: readonly string[];
+  /** The service's own (`sysctls`); those that are not of the network are the container runtime's to set. */
+  sysctls?: Readonly<Record<string, string>>;
 }
 
 /** Routing tables and rule priorities of our source rules start here. */
@@ -34,7 +36,7 @@ const TASK_SYSCTLS: Record<string, string> = {
 /** The same for every task: what is in its maps comes beside it. */
 const taskTable6 = tableText(vipSets(TASK_TABLE6), vipChains(TASK_TABLE6));
 
-export function taskNamespaceState({ interfaces, vips, vips6, flows }: TaskNamespaceInput): NamespaceState {
+export function taskNamespaceState({ interfaces, vips, vips6, flows, sysctls = {} }: TaskNamespaceInput): NamespaceState {
   const six = hasIpv6(interfaces);
   return {
     ...emptyNamespace(),
@@ -42,12 +44,16 @@ export function taskNamespaceState({ interfaces, vips, vips6, flows }: TaskNames
     addresses: keyed([...interfaces.map(taskAddress), ...taskAddresses6(interfaces)], addressKey),
     routes: keyed([...taskRoutes(interfaces), ...taskRoutes6(interfaces, FIRST_TABLE)], routeKey),
     rules: keyed([...sourceRules(interfaces), ...taskRules6(interfaces, FIRST_TABLE)], ruleKey),
-    sysctls: { ...TASK_SYSCTLS, ...taskSysctls6(interfaces) },
+    sysctls: { ...TASK_SYSCTLS, ...taskSysctls6(interfaces), ...ofTheNetwork(sysctls) },
     nft: { [TASK_TABLE]: taskTable(resolver(interfaces)), ...(six ? { [TASK_TABLE6]: taskTable6 } : {}) },
     vips: { [TASK_TABLE]: vips, ...(six ? { [TASK_TABLE6]: vips6 } : {}) },
     flows,
   };
 }
+
+/** They are set before there is any interface: `conf.default` is taken over by each. */
+const ofTheNetwork = (sysctls: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(sysctls).filter(([key]) => key.startsWith('net.')));
 
 const taskLink = (i: TaskInterface): [string, Link] => [
   i.name,

@@ -18,14 +18,14 @@ import type { ImageView } from './image-view.js';
 import { imageToRun } from './images.js';
 import type { ImageContext, LoadedImage } from './images.js';
 import { buildOciSpec } from './oci-spec.js';
-import type { OciSpec } from './oci-spec.js';
+import { ociText, type OciSpec } from './oci-types.js';
 import { openRoot } from './rootfs-files.js';
 import { runtimeFailure } from './runtime-failure.js';
 import type { ContainerInfo, ContainerRoot, ContainerSpec, ContainerState } from './runtime.js';
 import { seedVolumes } from './seed-volumes.js';
 import { signalNumber } from './signals.js';
 import { waitForExit } from './wait.js';
-import { resolveUser } from './user.js';
+import { resolveGroups, resolveUser, withGroups } from './user.js';
 import type { ImageUserFiles } from './user-files.js';
 
 export interface ContainerContext {
@@ -53,6 +53,8 @@ const SIGKILL = 9;
 interface Note {
   labels: Record<string, string>;
   stopSignal: string;
+  /** Of `group_add`, by number: commands added to the container are in them, too. */
+  groups?: number[];
 }
 
 /** @throws IMAGE_UNKNOWN, BAD_VALUE, CONFLICT if the id is taken, RUNTIME. On failure nothing is left. */
@@ -77,17 +79,18 @@ export async function createContainer(ctx: ContainerContext, spec: ContainerSpec
 
 async function recordOf(ctx: ContainerContext, spec: ContainerSpec, image: LoadedImage): Promise<Container> {
   const { passwd, group } = await ctx.userFiles.read(image.chainId);
-  const user = resolveUser(spec.user || image.config.user, passwd, group);
-  const oci = buildOciSpec(image.config, spec, user, hostFacts(ctx.client.namespace, spec.id));
+  const groups = resolveGroups(spec.groups, group);
+  const user = withGroups(resolveUser(spec.user || image.config.user, passwd, group), groups);
+  const oci = buildOciSpec(image.config, spec, user, await hostFacts(ctx.client.namespace, spec));
   const stopSignal = spec.stopSignal ?? image.config.stopSignal ?? 'SIGTERM';
   signalNumber(stopSignal);
-  const note: Note = { labels: spec.labels, stopSignal };
+  const note: Note = { labels: spec.labels, stopSignal, ...(groups.length > 0 ? { groups } : {}) };
   return {
     id: spec.id,
     labels: {},
     image: spec.image,
-    runtime: { name: ctx.runtimeName, options: undefined },
-    spec: { typeUrl: SPEC_TYPE, value: Buffer.from(JSON.stringify(oci)) },
+    runtime: { name: spec.runtime ?? ctx.runtimeName, options: undefined },
+    spec: { typeUrl: SPEC_TYPE, value: Buffer.from(ociText(oci)) },
     snapshotter: ctx.snapshotter,
     snapshotKey: spec.id,
     createdAt: undefined,
@@ -98,10 +101,10 @@ async function recordOf(ctx: ContainerContext, spec: ContainerSpec, image: Loade
 
 async function createTask({ client, snapshotter }: ContainerContext, spec: ContainerSpec, parent: string): Promise<void> {
   const { mounts } = await client.call(SnapshotsService.prepare, { snapshotter, key: spec.id, parent, labels: {} });
-  const { stdout, stderr } = spec.stdio;
+  const { stdin = '', stdout, stderr } = spec.stdio;
   const terminal = spec.tty ?? false;
   // A terminal has one output. The shim waits in this call until someone reads the FIFOs.
-  const task = { containerId: spec.id, rootfs: mounts, stdin: '', stdout, stderr: terminal ? '' : stderr, terminal };
+  const task = { containerId: spec.id, rootfs: mounts, stdin, stdout, stderr: terminal ? '' : stderr, terminal };
   const until = performance.now() + LEFTOVER_MS;
   for (;;) {
     try {
@@ -164,10 +167,14 @@ function noteOf(container: Container): Note {
 }
 
 /** The record and its OCI spec. @throws NOT_FOUND */
-export async function inspectContainer(client: ContainerdClient, id: string): Promise<{ spec: OciSpec; stopSignal: string }> {
+export async function inspectContainer(
+  client: ContainerdClient,
+  id: string,
+): Promise<{ spec: OciSpec; stopSignal: string; groups: number[] }> {
   const { container } = (await orUndefined(client.call(ContainersService.get, { id }))) ?? {};
   if (!container?.spec) throw new WeftError('NOT_FOUND', `no container ${id}`);
-  return { spec: JSON.parse(container.spec.value.toString()) as OciSpec, stopSignal: noteOf(container).stopSignal };
+  const { stopSignal, groups = [] } = noteOf(container);
+  return { spec: JSON.parse(container.spec.value.toString()) as OciSpec, stopSignal, groups };
 }
 
 /** Undefined if there is no task. */

@@ -13,12 +13,13 @@ import { makeFifos, readFifo, writeFifo } from './fifo.js';
 import type { FifoReader } from './fifo.js';
 import { TasksService } from './gen/services/tasks/v1/tasks.js';
 import { Status } from './gen/types/task/task.js';
-import type { OciProcess } from './oci-spec.js';
+import { hostCapabilities } from './host-facts.js';
 import { execProcess } from './oci-spec.js';
+import type { OciProcess } from './oci-types.js';
 import { runtimeFailure } from './runtime-failure.js';
 import type { ExecRequest, ExecSession } from './runtime.js';
 import { signalNumber } from './signals.js';
-import { resolveUser } from './user.js';
+import { resolveUser, withGroups } from './user.js';
 import { userFilesBelow } from './user-files.js';
 import { waitForExit } from './wait.js';
 
@@ -52,7 +53,7 @@ export async function execInContainer(ctx: ExecContext, request: ExecRequest): P
 
 /** The container's own process, changed as asked. Names of users mean what they mean in the container now. */
 async function processOf(client: ContainerdClient, request: ExecRequest): Promise<OciProcess> {
-  const { spec } = await inspectContainer(client, request.containerId);
+  const { spec, groups } = await inspectContainer(client, request.containerId);
   const task = await taskOf(client, request.containerId);
   if (task?.status !== Status.RUNNING) {
     throw new WeftError('RUNTIME', {
@@ -61,9 +62,10 @@ async function processOf(client: ContainerdClient, request: ExecRequest): Promis
       hint: 'Look at `ctl ps` and `ctl logs`.',
     });
   }
-  if (!request.user) return execProcess(spec.process, request, spec.process.user);
+  const available = request.privileged ? hostCapabilities() : [];
+  if (!request.user) return execProcess(spec.process, request, spec.process.user, available);
   const { passwd, group } = await userFilesBelow(`/proc/${task.pid}/root`);
-  return execProcess(spec.process, request, resolveUser(request.user, passwd, group));
+  return execProcess(spec.process, request, withGroups(resolveUser(request.user, passwd, group), groups), available);
 }
 
 class Exec {

@@ -1,6 +1,6 @@
 import type { ImageConfig } from './image-config.js';
 import { buildOciSpec, commandLine, execProcess } from './oci-spec.js';
-import type { HostFacts } from './oci-spec.js';
+import type { HostFacts } from './host-facts.js';
 import type { ContainerSpec } from './runtime.js';
 
 const IMAGE: ImageConfig = {
@@ -20,7 +20,16 @@ const SPEC: ContainerSpec = {
   netnsPath: '/run/netns/n',
   stdio: { stdout: '', stderr: '' },
 };
-const HOST: HostFacts = { arch: 'x64', cgroupV2: false, capabilities: ['CAP_CHOWN'], cgroupsPath: '/weft/ns/t1' };
+const HOST: HostFacts = {
+  arch: 'x64',
+  kernel: '6.1.0',
+  cgroupV2: false,
+  swapAccounting: true,
+  capabilities: ['CAP_CHOWN'],
+  cgroupsPath: '/weft/ns/t1',
+  devices: [],
+  blockDevices: new Map(),
+};
 const ROOT = { uid: 0, gid: 0, additionalGids: [] };
 const build = (spec: Partial<ContainerSpec> = {}, image: Partial<ImageConfig> = {}, host: Partial<HostFacts> = {}) =>
   buildOciSpec({ ...IMAGE, ...image }, { ...SPEC, ...spec }, ROOT, { ...HOST, ...host });

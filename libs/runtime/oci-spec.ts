@@ -5,101 +5,101 @@
  */
 import { WeftError } from '#base/errors.js';
 import { containerCapabilities, isCapability } from './capabilities.js';
+import type { HostFacts } from './host-facts.js';
 import type { ImageConfig } from './image-config.js';
-import type { ContainerSpec, ExecRequest, Mount } from './runtime.js';
+import { absolute, INIT_PATH, MASKED_PATHS, mountsOf, READONLY_PATHS } from './oci-mounts.js';
+import { resourcesOf } from './oci-resources.js';
+import type { OciProcess, OciSpec } from './oci-types.js';
+import type { ContainerSpec, ExecRequest } from './runtime.js';
 import { defaultSeccompProfile } from './seccomp.js';
-import type { SeccompProfile } from './seccomp.js';
+import { seccompProfileOf } from './seccomp-file.js';
 import type { ResolvedUser } from './user.js';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-/** Period of CPU quotas, as Docker and the kernel have it by default. */
-const CPU_PERIOD_US = 100_000;
-const NANO_CPUS_PER_CPU = 1e9;
+const RLIM_INFINITY = 2n ** 64n - 1n;
 
-export interface OciMount {
-  destination: string;
-  type: string;
-  source: string;
-  options: string[];
-}
-
-export interface OciProcess {
-  terminal: boolean;
-  consoleSize?: { width: number; height: number };
-  user: ResolvedUser;
-  args: string[];
-  env: string[];
-  cwd: string;
-  capabilities: { bounding: string[]; effective: string[]; permitted: string[] };
-  noNewPrivileges: boolean;
-}
-
-export interface OciResources {
-  devices: { allow: boolean; access: string; type?: string }[];
-  memory?: { limit: number };
-  cpu?: { quota: number; period: number };
-  pids?: { limit: number };
-}
-
-export interface OciSpec {
-  ociVersion: string;
-  process: OciProcess;
-  root: { path: string; readonly: boolean };
-  hostname: string;
-  mounts: OciMount[];
-  linux: {
-    sysctl?: Record<string, string>;
-    cgroupsPath: string;
-    namespaces: { type: string; path?: string }[];
-    resources: OciResources;
-    seccomp: SeccompProfile;
-    maskedPaths: string[];
-    readonlyPaths: string[];
+/** @throws BAD_VALUE when there is nothing to run, for an unknown capability, a path that is not absolute, or a limit that this node cannot keep */
+export function buildOciSpec(image: ImageConfig, spec: ContainerSpec, user: ResolvedUser, host: HostFacts): OciSpec {
+  const capabilities = capabilitiesOf(spec, host.capabilities);
+  const sysctl = sysctlsOf(spec);
+  const open = spec.privileged || spec.security?.allPaths;
+  return {
+    ociVersion: '1.0.2',
+    process: processOf(image, spec, user, capabilities),
+    root: { path: 'rootfs', readonly: spec.readOnlyRootfs ?? false },
+    // Of the node's own UTS namespace nothing may be set.
+    ...(spec.namespaces?.uts === 'host' ? {} : { hostname: spec.hostname }),
+    mounts: mountsOf(spec, host.initProgram),
+    ...(spec.annotations ? { annotations: spec.annotations } : {}),
+    linux: {
+      ...(Object.keys(sysctl).length > 0 ? { sysctl } : {}),
+      cgroupsPath: host.cgroupsPath,
+      namespaces: namespacesOf(spec, host),
+      ...(host.devices.length > 0 ? { devices: host.devices.map(({ node }) => node) } : {}),
+      resources: resourcesOf(spec, host),
+      ...seccompOf(spec, capabilities, host),
+      maskedPaths: open ? [] : [...MASKED_PATHS],
+      readonlyPaths: open ? [] : [...READONLY_PATHS],
+    },
   };
 }
 
-/** What depends on the machine and not on the container. */
-export interface HostFacts {
-  /** Node's name: x64, arm64. */
-  arch: string;
-  /** True if the machine has only the unified hierarchy. */
-  cgroupV2: boolean;
-  /** Capabilities that can be handed out at all: the bounding set of this process. */
-  capabilities: string[];
-  /** Path under each cgroup hierarchy, e.g. /weft/<namespace>/<id>. */
-  cgroupsPath: string;
+function processOf(image: ImageConfig, spec: ContainerSpec, user: ResolvedUser, capabilities: string[]): OciProcess {
+  const args = commandLine(image, spec);
+  const { security, oomScoreAdj } = spec;
+  const rlimits = rlimitsOf(spec);
+  return {
+    terminal: spec.tty ?? false,
+    user,
+    args: spec.init ? [INIT_PATH, '--', ...args] : args,
+    env: environment(image, spec),
+    cwd: absolute(spec.workingDir || image.workingDir || '/', 'working directory'),
+    capabilities: processCapabilities(capabilities, user),
+    noNewPrivileges: security?.noNewPrivileges ?? false,
+    ...(rlimits.length > 0 ? { rlimits } : {}),
+    ...(security?.apparmor === undefined ? {} : { apparmorProfile: security.apparmor }),
+    ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }),
+  };
 }
 
-/** @throws BAD_VALUE when there is nothing to run, or for an unknown capability or a path that is not absolute */
-export function buildOciSpec(image: ImageConfig, spec: ContainerSpec, user: ResolvedUser, host: HostFacts): OciSpec {
-  const capabilities = capabilitiesOf(spec, host.capabilities);
+function rlimitsOf({ ulimits = {} }: ContainerSpec): NonNullable<OciProcess['rlimits']> {
+  const value = (limit: number): bigint => (limit < 0 ? RLIM_INFINITY : BigInt(limit));
+  return Object.entries(ulimits).map(([name, { soft, hard }]) => ({
+    type: `RLIMIT_${name.toUpperCase()}`,
+    soft: value(soft),
+    hard: value(hard),
+  }));
+}
+
+/** The domain name as a sysctl, too: runc knows the field of OCI 1.1 from 1.2 on only. */
+const sysctlsOf = ({ domainname, sysctls }: ContainerSpec): Record<string, string> => ({
+  ...(domainname === undefined ? {} : { 'kernel.domainname': domainname }),
+  ...sysctls,
+});
+
+function namespacesOf({ namespaces = {}, netnsPath }: ContainerSpec, { cgroupV2 }: HostFacts): OciSpec['linux']['namespaces'] {
+  const cgroup = namespaces.cgroup ?? (cgroupV2 ? 'private' : 'host');
+  return [
+    ...(namespaces.pid === 'host' ? [] : ['pid']),
+    ...(namespaces.ipc === 'host' ? [] : ['ipc']),
+    ...(namespaces.uts === 'host' ? [] : ['uts']),
+    'mount',
+    ...(cgroup === 'private' ? ['cgroup'] : []),
+  ]
+    .map((type): { type: string; path?: string } => ({ type }))
+    .concat({ type: 'network', path: netnsPath });
+}
+
+/** A privileged container has no filter, unless it names one. */
+function seccompOf(
+  { privileged, security }: ContainerSpec,
+  capabilities: string[],
+  { arch, kernel }: HostFacts,
+): Pick<OciSpec['linux'], 'seccomp'> {
+  const named = security?.seccomp;
+  if (named === 'unconfined' || (named === undefined && privileged)) return {};
   return {
-    ociVersion: '1.0.2',
-    process: {
-      terminal: spec.tty ?? false,
-      user,
-      args: commandLine(image, spec),
-      env: environment(image, spec),
-      cwd: absolute(spec.workingDir || image.workingDir || '/', 'working directory'),
-      capabilities: processCapabilities(capabilities, user),
-      noNewPrivileges: false,
-    },
-    root: { path: 'rootfs', readonly: spec.readOnlyRootfs ?? false },
-    hostname: spec.hostname,
-    mounts: mountsOf(spec.mounts),
-    linux: {
-      // As a sysctl: runc knows the field of OCI 1.1 from 1.2 on only.
-      ...(spec.domainname === undefined ? {} : { sysctl: { 'kernel.domainname': spec.domainname } }),
-      cgroupsPath: host.cgroupsPath,
-      namespaces: [
-        ...['pid', 'ipc', 'uts', 'mount', ...(host.cgroupV2 ? ['cgroup'] : [])].map((type) => ({ type })),
-        { type: 'network', path: spec.netnsPath },
-      ],
-      resources: resourcesOf(spec),
-      seccomp: defaultSeccompProfile(capabilities, host.arch),
-      maskedPaths: [...MASKED_PATHS],
-      readonlyPaths: [...READONLY_PATHS],
-    },
+    seccomp: named === undefined ? defaultSeccompProfile(capabilities, arch) : seccompProfileOf(named, { capabilities, arch, kernel }),
   };
 }
 
@@ -144,7 +144,7 @@ function capabilitiesOf(spec: ContainerSpec, available: readonly string[]): stri
         hint: 'See capabilities(7) for the names.',
       });
   }
-  return containerCapabilities(spec.capAdd, spec.capDrop, available);
+  return containerCapabilities(spec.privileged ? ['ALL'] : spec.capAdd, spec.privileged ? [] : spec.capDrop, available);
 }
 
 /** Root has its set at once; another user has it only as a bound on what setuid programs may gain. Nothing is inheritable (CVE-2022-24769). */
@@ -153,84 +153,11 @@ export function processCapabilities(capabilities: string[], user: ResolvedUser):
   return { bounding: capabilities, effective: own, permitted: own };
 }
 
-function resourcesOf({ limits = {} }: ContainerSpec): OciResources {
-  return {
-    // Nothing but what runc always allows (null, zero, full, random, urandom, tty, pts), and making nodes that cannot be opened.
-    devices: [
-      { allow: false, access: 'rwm' },
-      { allow: true, type: 'c', access: 'm' },
-      { allow: true, type: 'b', access: 'm' },
-    ],
-    ...(limits.memoryBytes ? { memory: { limit: limits.memoryBytes } } : {}),
-    ...(limits.nanoCpus
-      ? { cpu: { quota: Math.max(1000, Math.round((limits.nanoCpus / NANO_CPUS_PER_CPU) * CPU_PERIOD_US)), period: CPU_PERIOD_US } }
-      : {}),
-    ...(limits.pids ? { pids: { limit: limits.pids } } : {}),
-  };
-}
-
-const SHM_BYTES = 64 * 1024 * 1024;
-const DEV_KIB = 65_536;
-
-const DEFAULT_MOUNTS: readonly OciMount[] = [
-  { destination: '/proc', type: 'proc', source: 'proc', options: ['nosuid', 'noexec', 'nodev'] },
-  { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'strictatime', 'mode=755', `size=${DEV_KIB}k`] },
-  {
-    destination: '/dev/pts',
-    type: 'devpts',
-    source: 'devpts',
-    options: ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620', 'gid=5'],
-  },
-  { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
-  { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['nosuid', 'noexec', 'nodev', 'relatime', 'ro'] },
-  { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: ['nosuid', 'noexec', 'nodev'] },
-  { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777', `size=${SHM_BYTES}`] },
-];
-
-/** Parts of /proc and /sys that tell about, or reach, the host. */
-const MASKED_PATHS: readonly string[] = [
-  ...['acpi', 'asound', 'interrupts', 'kcore', 'keys', 'latency_stats', 'sched_debug', 'scsi', 'timer_list', 'timer_stats'].map(
-    (f) => `/proc/${f}`,
-  ),
-  '/sys/firmware',
-  '/sys/devices/virtual/powercap',
-];
-const READONLY_PATHS: readonly string[] = ['bus', 'fs', 'irq', 'sys', 'sysrq-trigger'].map((f) => `/proc/${f}`);
-
-/** Defaults, less those that a mount of the container's own replaces; then its own, parents before children. */
-function mountsOf(mounts: readonly Mount[]): OciMount[] {
-  const own = mounts.map(ociMount);
-  const taken = new Set(own.map((m) => m.destination));
-  const depth = (m: OciMount) => m.destination.split('/').filter(Boolean).length;
-  return [...DEFAULT_MOUNTS.filter((m) => !taken.has(m.destination)), ...own.sort((a, b) => depth(a) - depth(b))];
-}
-
-function ociMount(mount: Mount): OciMount {
-  const destination = absolute(mount.target, 'mount target');
-  if (mount.type === 'bind') {
-    return {
-      destination,
-      type: 'bind',
-      source: absolute(mount.source ?? '', 'mount source'),
-      options: ['rbind', 'rprivate', mount.readOnly ? 'ro' : 'rw'],
-    };
-  }
-  const options = ['nosuid', 'nodev', 'noexec', `mode=${(mount.mode ?? 0o1777).toString(8)}`];
-  if (mount.sizeBytes) options.push(`size=${mount.sizeBytes}`);
-  return { destination, type: 'tmpfs', source: 'tmpfs', options: [...options, mount.readOnly ? 'ro' : 'rw'] };
-}
-
-/** Absolute, without `.`, `..`, empty parts and a trailing slash. */
-function absolute(path: string, what: string): string {
-  const parts = path.split('/').filter((part) => part !== '' && part !== '.');
-  if (!path.startsWith('/') || parts.includes('..') || path.includes('\0')) {
-    throw new WeftError('BAD_VALUE', { what: `the ${what} ${JSON.stringify(path.slice(0, 256))} is not an absolute path without ".."` });
-  }
-  return `/${parts.join('/')}`;
-}
-
-/** The process that an exec adds: the container's own, with what the request changes. */
-export function execProcess(container: OciProcess, request: ExecRequest, user: ResolvedUser): OciProcess {
+/**
+ * The process that an exec adds: the container's own, with what the request changes.
+ * @param available every capability that can be handed out: what a privileged command has
+ */
+export function execProcess(container: OciProcess, request: ExecRequest, user: ResolvedUser, available: string[] = []): OciProcess {
   const env = new Map(container.env.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]));
   if (request.tty) env.set('TERM', env.get('TERM') ?? 'xterm');
   // HOME is runc's to fill in, for another user than the container's.
@@ -242,7 +169,8 @@ export function execProcess(container: OciProcess, request: ExecRequest, user: R
     args: request.argv,
     env: [...env].map(([name, value]) => `${name}=${value}`),
     cwd: request.workingDir ? absolute(request.workingDir, 'working directory') : container.cwd,
-    capabilities: processCapabilities(container.capabilities.bounding, user),
+    capabilities: processCapabilities(request.privileged ? available : container.capabilities.bounding, user),
     noNewPrivileges: container.noNewPrivileges,
+    ...(container.apparmorProfile === undefined || request.privileged ? {} : { apparmorProfile: container.apparmorProfile }),
   };
 }

@@ -3,6 +3,7 @@
  * (test/contract/runtime): `openContainerd` (containerd.ts) and `FakeRuntime` (fake-runtime.ts).
  */
 import type { Readable } from 'node:stream';
+import type { RuntimeKeys } from '#model/container-keys.js';
 
 export interface Mount {
   type: 'bind' | 'tmpfs';
@@ -19,7 +20,7 @@ export interface Mount {
   mode?: number;
 }
 
-export interface ContainerSpec {
+export interface ContainerSpec extends RuntimeKeys {
   /** Unique in the node's containerd namespace: the task's id. */
   id: string;
   /** Image reference as stored in the runtime (see `resolveImage`). */
@@ -43,11 +44,10 @@ export interface ContainerSpec {
   readOnlyRootfs?: boolean;
   capAdd?: string[];
   capDrop?: string[];
-  limits?: { memoryBytes?: number; nanoCpus?: number; pids?: number };
-  /** FIFO paths that the log keeper reads; made by the caller. */
-  stdio: { stdout: string; stderr: string };
-  /** Allocate a terminal for the main process. */
-  tty?: boolean;
+  /** `memoryReservationBytes`: what the kernel leaves it when memory is short. */
+  limits?: { memoryBytes?: number; nanoCpus?: number; pids?: number; memoryReservationBytes?: number };
+  /** FIFO paths that the log keeper reads; made by the caller. Without `stdin` the process's input is empty. */
+  stdio: { stdin?: string; stdout: string; stderr: string };
   stopSignal?: string;
 }
 
@@ -122,6 +122,8 @@ export interface ExecRequest {
   containerId: string;
   argv: string[];
   tty: boolean;
+  /** With every capability that the node can give. */
+  privileged?: boolean;
   user?: string;
   workingDir?: string;
   env?: Record<string, string>;
@@ -161,7 +163,8 @@ export interface Runtime {
   list(): Promise<ContainerInfo[]>;
   /**
    * Creates (snapshot, container, runtime task) and does not start. Waits until the FIFOs have a reader. On failure nothing is left.
-   * @throws IMAGE_UNKNOWN, BAD_VALUE (user, capability, path, nothing to run), CONFLICT (the id is taken), RUNTIME
+   * @throws IMAGE_UNKNOWN, BAD_VALUE (user, capability, path, nothing to run, a limit that the node cannot keep), NOT_FOUND (a device,
+   * an init program), CONFLICT (the id is taken), RUNTIME
    */
   create(spec: ContainerSpec): Promise<void>;
   /** Starts a created container; returns its pid. One that has ended is removed and created again. @throws NOT_FOUND, RUNTIME */

@@ -14,19 +14,21 @@ export interface SeccompArg {
   index: number;
   value: number;
   valueTwo?: number;
-  op: 'SCMP_CMP_EQ' | 'SCMP_CMP_NE' | 'SCMP_CMP_MASKED_EQ';
+  /** SCMP_CMP_… */
+  op: string;
 }
 
 export interface SeccompRule {
   names: string[];
-  action: 'SCMP_ACT_ALLOW' | 'SCMP_ACT_ERRNO';
+  /** SCMP_ACT_… */
+  action: string;
   errnoRet?: number;
   args?: SeccompArg[];
 }
 
 export interface SeccompProfile {
-  defaultAction: 'SCMP_ACT_ERRNO';
-  defaultErrnoRet: number;
+  defaultAction: string;
+  defaultErrnoRet?: number;
   architectures: string[];
   syscalls: SeccompRule[];
 }
@@ -93,6 +95,9 @@ const ARCHITECTURES: Readonly<Record<string, string[]>> = {
   arm64: ['SCMP_ARCH_AARCH64', 'SCMP_ARCH_ARM'],
 };
 
+/** The machine's own first, then those whose programs it runs. @param arch Node's name */
+export const architecturesOf = (arch: string): string[] => ARCHITECTURES[arch] ?? [];
+
 function expand(text: string): string[] {
   return text
     .trim()
@@ -121,5 +126,5 @@ export function defaultSeccompProfile(capabilities: readonly string[], arch: str
       { names: ['clone3'], action: 'SCMP_ACT_ERRNO', errnoRet: ENOSYS },
     );
   }
-  return { defaultAction: 'SCMP_ACT_ERRNO', defaultErrnoRet: EPERM, architectures: ARCHITECTURES[arch] ?? [], syscalls };
+  return { defaultAction: 'SCMP_ACT_ERRNO', defaultErrnoRet: EPERM, architectures: architecturesOf(arch), syscalls };
 }

@@ -43,6 +43,18 @@ export function resolveUser(text: string | undefined, passwd: string, group: str
   return { uid, gid, additionalGids: [...new Set(additionalGids)].filter((g) => g !== gid).sort((a, b) => a - b) };
 }
 
+/** Numbers of further groups (`group_add`): names must be in the file. @throws BAD_VALUE */
+export function resolveGroups(names: readonly string[] = [], group: string): number[] {
+  const groups = names.length === 0 ? [] : parseGroup(group);
+  return names.map((name) => groups.find((g) => g.name === name)?.gid ?? idOf(name, 'group', "the image's /etc/group does not list it"));
+}
+
+/** The user, in these groups too. */
+export const withGroups = (user: ResolvedUser, groups: readonly number[]): ResolvedUser => ({
+  ...user,
+  additionalGids: [...new Set([...user.additionalGids, ...groups])],
+});
+
 function idOf(text: string, kind: 'user' | 'group', why: string): number {
   if (!/^\d{1,10}$/.test(text) || Number(text) > MAX_ID) throw unknown(kind, text, why);
   return Number(text);

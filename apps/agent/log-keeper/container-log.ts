@@ -18,7 +18,9 @@ const stampNow = (() => {
   };
 })();
 
-export const fifosOf = (source: LogSource): string[] => (source.stderr === undefined ? [source.stdout] : [source.stdout, source.stderr]);
+const NOTHING_KEPT = 'nothing that this container prints is kept: its service has the logging driver none';
+
+export const fifosOf = ({ stdin, stdout, stderr }: LogSource): string[] => [stdin, stdout, stderr].filter((path) => path !== undefined);
 
 export class ContainerLog {
   readonly source: LogSource;
@@ -55,6 +57,7 @@ export class ContainerLog {
       throw error;
     }
     if (remark !== undefined) this.#writer.remark(remark);
+    else if (this.source.discard) this.#writer.remark(NOTHING_KEPT);
     this.#streams.forEach(({ fifo }) => fifo.resume());
   }
 
@@ -95,6 +98,7 @@ export class ContainerLog {
     const splitter = new LineSplitter(stream);
     const onData = (chunk: Buffer): void => {
       this.#readBytes += chunk.length;
+      if (this.source.discard) return;
       splitter.feed(chunk, stampNow(), this.#writer.sink);
       this.#writer.commit();
     };

@@ -331,7 +331,7 @@ export class TasksLoop {
     let exitCode = this.#recall(task.id).exitCode;
     if (exists) {
       await this.#drain(task);
-      exitCode = (await runner.stop(task)) ?? exitCode;
+      exitCode = (await runner.stop(task, this.#observed.get(task.id)?.state === 'running')) ?? exitCode;
     }
     this.#observed.delete(task.id);
     this.#remember(task, { ...this.#recall(task.id), phase: 'gone', exitCode });
