@@ -1,6 +1,6 @@
 /** The copy calls of the node service: files out of and into the containers of tasks, as tar streams. */
 import { WeftError } from '#base/errors.js';
-import { absolutePathSchema } from '#model/stack.js';
+import { absolutePathSchema } from '#model/container-keys.js';
 import type {
   CopyInRequest,
   CopyInResponse,
