@@ -1,5 +1,5 @@
 /**
- * Four projects, by what a test needs: `unit` runs anywhere, `contract` starts real etcd and containerd processes,
+ * Five projects, by what a test needs: `unit` and `simulation` run anywhere, `contract` starts real etcd and containerd processes,
  * `netns` needs root and iproute2/nft, `cluster` starts whole clusters. `npm test` runs them all, in that order.
  */
 const base = {
@@ -30,6 +30,7 @@ export default {
   testTimeout: 60_000,
   projects: [
     project('unit', ['libs/**/*.spec.ts', 'apps/**/*.spec.ts', 'test/architecture/**/*.spec.ts']),
+    project('simulation', ['test/simulation/**/*.spec.ts']),
     project('contract', ['test/contract/**/*.spec.ts']),
     project('netns', ['test/netns/**/*.spec.ts']),
     project('cluster', ['test/cluster/**/*.spec.ts']),

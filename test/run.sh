@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# npm test: sets up what is missing, runs every project (unit, contract, netns, cluster) and closes with "N passed, N failed".
+# npm test: sets up what is missing, runs every project (unit, simulation, contract, netns, cluster) and closes with "N passed, N failed".
 #   npm test                    everything
 #   npm test -- unit contract   only these projects
 set -uo pipefail
@@ -11,7 +11,7 @@ if [ "$(id -u)" != 0 ]; then
 fi
 export PATH="$PATH:/usr/sbin:/sbin"
 projects=("$@")
-[ ${#projects[@]} -gt 0 ] || projects=(unit contract netns cluster)
+[ ${#projects[@]} -gt 0 ] || projects=(unit simulation contract netns cluster)
 results=$(mktemp -d)
 trap 'rm -rf "$results"' EXIT
 status=0

@@ -28,7 +28,7 @@ import { startCleaning } from './loops/cleaning.js';
 import { filesPlace } from './files-place.js';
 import { startDockerUserLoop } from './loops/docker-user.js';
 import { FactsLoop, type HostPart } from './loops/facts.js';
-import { startHub, type Hub } from './loops/hub.js';
+import { dialAs, startHub, type Hub } from './loops/hub.js';
 import { startImagesLoop } from './loops/images.js';
 import { NamesLoop } from './loops/names.js';
 import { NetworkLoop, type KernelPort } from './loops/network.js';
@@ -240,7 +240,7 @@ function attach({ parts, store, board, believer, late }: Base, facts: FactsLoop)
   const { clock, log } = parts;
   late.hub ??= startHub({
     controllers: () => controllers,
-    identity,
+    dial: dialAs(identity),
     store,
     believer,
     board,

@@ -1,6 +1,8 @@
 /** Files that are whole or not there: written beside, synced, renamed (rename(2) is atomic within a file system). */
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { systemClock, type Clock } from '#base/clock.js';
+import { after } from '#base/timers.js';
 
 export async function writeAtomic(path: string, text: string, mode = 0o600): Promise<void> {
   const beside = `${path}.new`;
@@ -35,6 +37,19 @@ export async function readIfThere(path: string): Promise<string | undefined> {
   }
 }
 
+/** The few things that what an agent remembers needs of a disk. */
+export interface Disk {
+  /** The text of a file, or undefined when there is none. */
+  read(path: string): Promise<string | undefined>;
+  /** Whole or not at all. */
+  write(path: string, text: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  /** What writes are put off by. */
+  clock: Clock;
+}
+
+export const hostDisk: Disk = { read: readIfThere, write: writeAtomic, rename, clock: systemClock };
+
 /**
  * Writes what `text()` gives, at most once per `delayMs`, in the background. Calls that come together share one write.
  * A failed write is reported and tried again with the next change.
@@ -44,26 +59,28 @@ export class LazyFile {
   readonly #text: () => string;
   readonly #delayMs: number;
   readonly #onError: (error: unknown) => void;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #disk: Disk;
+  #putOff: (() => void) | undefined;
   #writing: Promise<void> = Promise.resolve();
 
-  constructor(path: string, text: () => string, delayMs: number, onError: (error: unknown) => void) {
+  constructor(path: string, text: () => string, delayMs: number, onError: (error: unknown) => void, disk: Disk = hostDisk) {
     this.#path = path;
     this.#text = text;
     this.#delayMs = delayMs;
     this.#onError = onError;
+    this.#disk = disk;
   }
 
   touch(): void {
-    this.#timer ??= setTimeout(() => void this.flush(), this.#delayMs);
+    this.#putOff ??= after(this.#disk.clock, this.#delayMs, () => void this.flush());
   }
 
   /** Resolves when what was touched before is on disk (or its failure was reported). */
   async flush(): Promise<void> {
-    if (this.#timer) {
-      clearTimeout(this.#timer);
-      this.#timer = undefined;
-      this.#writing = this.#writing.then(() => writeAtomic(this.#path, this.#text())).catch(this.#onError);
+    if (this.#putOff) {
+      this.#putOff();
+      this.#putOff = undefined;
+      this.#writing = this.#writing.then(() => this.#disk.write(this.#path, this.#text())).catch(this.#onError);
     }
     await this.#writing;
   }

@@ -2,7 +2,6 @@
  * The last view this node believed, in memory and on disk. It is what every loop works from; it is there before any
  * controller answers.
  */
-import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '#base/errors.js';
 import type { Stop } from '#base/dispose.js';
@@ -11,7 +10,7 @@ import { decode, encode } from '#model/codec.js';
 import { viewSnapshotSchema } from '#model/node-view.js';
 import type { Task } from '#model/task.js';
 import { applySnapshot, byKind, emptyView, toSnapshot, type NodeView, type ViewByKind } from '#model/view-state.js';
-import { LazyFile, readIfThere } from './atomic-file.js';
+import { hostDisk, LazyFile, type Disk } from './atomic-file.js';
 
 const FILE = 'view.json';
 /** A view is on disk this long after it was believed, at the latest. */
@@ -23,20 +22,21 @@ export class DesiredStore {
   #view: NodeView;
   #byKind: ViewByKind | undefined;
 
-  private constructor(path: string, view: NodeView, log: Log) {
+  private constructor(path: string, view: NodeView, log: Log, disk: Disk) {
     this.#view = view;
     this.#file = new LazyFile(
       path,
       () => encode(toSnapshot(this.#view)),
       WRITE_DELAY_MS,
       (error) => log.error({ path, error: messageOf(error) }, 'cannot keep the desired state on disk'),
+      disk,
     );
   }
 
   /** Reads `<dataDir>/view.json`. A file that cannot be understood is set aside, and the node begins without a view. */
-  static async open(dataDir: string, log: Log): Promise<DesiredStore> {
+  static async open(dataDir: string, log: Log, disk: Disk = hostDisk): Promise<DesiredStore> {
     const path = join(dataDir, FILE);
-    return new DesiredStore(path, await readView(path, log), log);
+    return new DesiredStore(path, await readView(path, log, disk), log, disk);
   }
 
   get view(): NodeView {
@@ -79,13 +79,13 @@ export class DesiredStore {
   }
 }
 
-async function readView(path: string, log: Log): Promise<NodeView> {
-  const text = await readIfThere(path);
+async function readView(path: string, log: Log, disk: Disk): Promise<NodeView> {
+  const text = await disk.read(path);
   if (text === undefined) return emptyView;
   try {
     return applySnapshot(decode(viewSnapshotSchema, text, path));
   } catch (error) {
-    await rename(path, `${path}.unreadable`);
+    await disk.rename(path, `${path}.unreadable`);
     log.error({ path, error: messageOf(error) }, 'the desired state on disk cannot be read; it was set aside');
     return emptyView;
   }

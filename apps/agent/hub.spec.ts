@@ -6,7 +6,7 @@ import { nodeFactsSchema } from '#model/node.js';
 import { deltaMessage, FakeController, snapshotMessage } from '../../test/fixtures/fake-controller.js';
 import { Believer } from './believer.js';
 import { DesiredStore } from './desired-store.js';
-import { startHub, type Hub } from './loops/hub.js';
+import { dialAs, startHub, type Hub } from './loops/hub.js';
 import { StatusBoard } from './status-board.js';
 import { makeSnapshot, makeTask, NODE_ID, taskResource, until, withTempDir } from './spec-kit.js';
 
@@ -41,7 +41,7 @@ async function withRig(use: (rig: Rig) => Promise<void>, deadController = false)
     const facts = () => nodeFactsSchema.parse({ nodeId: NODE_ID, hostname: 'h', quarantine: believer.quarantine, at: 1 });
     const identity = await issue(ca, { role: 'node', id: NODE_ID, clusterId: 'c1c1c1c1' });
     const controllers = () => [...(deadController ? ['127.0.0.1:1'] : []), `127.0.0.1:${controller.port}`];
-    const hub = startHub({ controllers, identity, store, believer, board, facts, clock: systemClock, log: silentLog });
+    const hub = startHub({ controllers, dial: dialAs(identity), store, believer, board, facts, clock: systemClock, log: silentLog });
     late.hub = hub;
     try {
       await use({ controller, store, believer, board, hub, certify });

@@ -8,7 +8,7 @@ import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { decode, encode } from '#model/codec.js';
 import { idSchema } from '#model/names.js';
-import { LazyFile, readIfThere } from './atomic-file.js';
+import { hostDisk, LazyFile, type Disk } from './atomic-file.js';
 
 const entrySchema = z.object({
   name: z.string(),
@@ -34,27 +34,28 @@ export class Ledger {
   readonly #tasks: Map<string, LedgerEntry>;
   readonly #file: LazyFile;
 
-  private constructor(path: string, tasks: Map<string, LedgerEntry>, log: Log) {
+  private constructor(path: string, tasks: Map<string, LedgerEntry>, log: Log, disk: Disk) {
     this.#tasks = tasks;
     this.#file = new LazyFile(
       path,
       () => encode({ tasks: Object.fromEntries(this.#tasks) }),
       WRITE_DELAY_MS,
       (error) => log.error({ path, error: messageOf(error) }, 'cannot keep the ledger on disk'),
+      disk,
     );
   }
 
   /** An unreadable ledger counts as empty: then less is cleaned up, never more. */
-  static async open(dataDir: string, log: Log): Promise<Ledger> {
+  static async open(dataDir: string, log: Log, disk: Disk = hostDisk): Promise<Ledger> {
     const path = join(dataDir, FILE);
-    const text = await readIfThere(path);
+    const text = await disk.read(path);
     let tasks = new Map<string, LedgerEntry>();
     try {
       if (text !== undefined) tasks = new Map(Object.entries(decode(ledgerSchema, text, path).tasks));
     } catch (error) {
       log.error({ path, error: messageOf(error) }, 'the ledger cannot be read; beginning a new one');
     }
-    return new Ledger(path, tasks, log);
+    return new Ledger(path, tasks, log, disk);
   }
 
   get(taskId: string): LedgerEntry | undefined {

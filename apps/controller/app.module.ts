@@ -2,6 +2,7 @@
  * The controller put together: what has a lifetime is a provider, made in the order of its needs and stopped in reverse.
  * Factories rather than classes with decorators, so that the parts themselves know nothing of Nest.
  */
+import { randomBytes } from 'node:crypto';
 import {
   Inject,
   Module,
@@ -74,7 +75,7 @@ const PROVIDERS: Provider[] = [
     provide: LEADER,
     inject: [STORE, FOLLOWER, OPTIONS, PKI, LOG],
     useFactory: ({ store }: OpenedStore, follower: ClusterFollower, options: ControllerOptions, pki: Pki, log: Log) => {
-      const tools = { follower, log, clock };
+      const tools = { follower, log, clock, newId: () => randomBytes(16).toString('hex') };
       const loops = [clusterLoop(tools, pki, options), nodesLoop(tools), servicesLoop(tools), cleanupLoop(tools)];
       return new Leader({ store, follower, log, clock, controllerId: pki.identity.id, loops });
     },

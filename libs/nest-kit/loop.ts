@@ -22,6 +22,8 @@ export interface LoopOptions {
 
 const DEFAULT_DEBOUNCE_MS = 5;
 const DEFAULT_EVERY_MS = 30_000;
+/** Made once: it ends a pause, and nobody reads it. */
+const MARKED = new Error('marked');
 const RETRY = { initialMs: 100, maxMs: 5_000 };
 
 export class Loop {
@@ -76,8 +78,8 @@ export class Loop {
   async #pause(ms: number, signal: AbortSignal, deaf: boolean): Promise<void> {
     if (signal.aborted || (this.#marked && !deaf)) return;
     const stop = new AbortController();
-    if (!deaf) this.#wake = () => stop.abort();
-    const forward = () => stop.abort();
+    if (!deaf) this.#wake = () => stop.abort(MARKED);
+    const forward = () => stop.abort(MARKED);
     signal.addEventListener('abort', forward, { once: true });
     await this.#clock.sleep(ms, stop.signal).catch(() => undefined);
     signal.removeEventListener('abort', forward);

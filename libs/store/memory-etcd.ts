@@ -37,13 +37,22 @@ export interface MemoryEtcdOptions {
   clock?: Clock;
   /** The least time to live that is granted, in seconds. */
   minTtlSeconds?: number;
+  /** Hears of every commit as it is made, before any watch does: for whoever checks what is written. */
+  onCommit?: (revision: number, events: readonly WireEvent[]) => void;
 }
+
+/** What one client needs of the server: another way to it may lie between (delays, losses). */
+export type EtcdServer = Pick<
+  MemoryEtcd,
+  'clock' | 'call' | 'range' | 'txn' | 'watch' | 'unwatch' | 'progress' | 'grantLease' | 'keepAlive' | 'revokeLease' | 'status'
+>;
 
 let made = 0;
 
 export class MemoryEtcd {
   readonly clock: Clock;
   readonly #minTtlSeconds: number;
+  readonly #onCommit: MemoryEtcdOptions['onCommit'];
   #mode: 'up' | 'frozen' | 'down' = 'up';
   #clusterId = '';
   #revision = 1;
@@ -60,6 +69,7 @@ export class MemoryEtcd {
   constructor(options: MemoryEtcdOptions = {}) {
     this.clock = options.clock ?? systemClock;
     this.#minTtlSeconds = options.minTtlSeconds ?? 1;
+    this.#onCommit = options.onCommit;
     this.#beNew();
   }
 
@@ -139,9 +149,11 @@ export class MemoryEtcd {
     if (revision > this.#revision) throw new HistoryLost('required revision is a future revision');
     if (revision > 0 && revision < this.#compacted) throw new HistoryLost('required revision has been compacted');
     const state = revision > 0 ? this.#stateAt(revision) : this.#entries;
-    const matching = [...state.values()]
-      .filter((e) => (query.exact ? e.key === query.prefix : e.key.startsWith(query.prefix)) && e.key > after)
-      .sort((a, b) => (a.key < b.key ? -1 : 1));
+    const matching = query.exact
+      ? [state.get(query.prefix)].filter((e) => e !== undefined)
+      : [...state.values()].filter((e) => e.key.startsWith(query.prefix) && e.key > after);
+    if (limit > 1) matching.sort((a, b) => (a.key < b.key ? -1 : 1));
+    else if (matching.length > 1) matching.unshift(matching.reduce((a, b) => (a.key < b.key ? a : b)));
     const entries = matching.slice(0, limit).map((e) => (keysOnly ? { ...e, value: '' } : { ...e }));
     return { ...this.#header(), entries, more: matching.length > entries.length };
   }
@@ -252,6 +264,7 @@ export class MemoryEtcd {
     if (events.length === 0) return;
     this.#revision = revision;
     this.#history.push({ revision, events });
+    this.#onCommit?.(revision, events);
     for (const watch of this.#watches) this.#deliver(watch, { revision, events });
   }
 
@@ -264,7 +277,7 @@ export class MemoryEtcd {
   #deliver(watch: MemoryWatch, commit: Commit): void {
     const events = commit.events.filter((e) => (e.type === 'put' ? e.entry.key : e.key).startsWith(watch.prefix));
     const header = { clusterId: this.#clusterId, revision: commit.revision };
-    if (events.length > 0) this.#tell(watch, (h) => h.onEvents(header, structuredClone(events)));
+    if (events.length > 0) this.#tell(watch, (h) => h.onEvents(header, events.map(copyOf)));
   }
 
   #tell(watch: MemoryWatch, say: (handlers: WatchHandlers) => void): void {
@@ -314,6 +327,9 @@ function refuseOverlaps(writes: Write[]): void {
     if (hit) throw new Refused('duplicate key given in txn request');
   }
 }
+
+/** Events are flat but for their entry: whoever gets one may do with it what he likes. */
+const copyOf = (event: WireEvent): WireEvent => (event.type === 'put' ? { type: 'put', entry: { ...event.entry } } : { ...event });
 
 function applyEvents(state: Map<string, WireEntry>, events: WireEvent[]): void {
   for (const event of events) {

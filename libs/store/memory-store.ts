@@ -1,9 +1,10 @@
 /** The store in memory: one client of a `MemoryEtcd`. Several clients of one server see one truth, as with etcd. */
 import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
+import { within } from '#base/timers.js';
 import type { Log } from '#base/log.js';
 import type { FollowTiming } from './follower.js';
-import type { MemoryWatch } from './memory-etcd.js';
+import type { EtcdServer, MemoryWatch } from './memory-etcd.js';
 import { MemoryEtcd, NotConnected, Refused } from './memory-etcd.js';
 import type { Compare, TxnResult, Write } from './store.js';
 import type { RangePage, RangeQuery, WatchHandlers, WatchStream, Wire, WireStatus } from './wire.js';
@@ -24,23 +25,23 @@ export interface MemoryStoreOptions {
  * `new MemoryStore()` is a store of its own; `new MemoryStore(server)` a client of `server`, whose clock it uses. With a clock
  * that only tests move, everything it does is determined by the order of the calls.
  */
-export class MemoryStore extends WireStore {
-  readonly server: MemoryEtcd;
+export class MemoryStore<S extends EtcdServer = MemoryEtcd> extends WireStore {
+  readonly server: S;
 
-  constructor(server = new MemoryEtcd(), options: MemoryStoreOptions = {}) {
-    super(new MemoryWire(server), { clock: server.clock, ...options });
+  constructor(server: S = new MemoryEtcd() as EtcdServer as S, options: MemoryStoreOptions = {}) {
+    super(new MemoryWire(server, options.clock ?? server.clock), { clock: server.clock, ...options });
     this.server = server;
   }
 }
 
 class MemoryWire implements Wire {
-  readonly #server: MemoryEtcd;
+  readonly #server: EtcdServer;
   readonly #clock: Clock;
   readonly #watches = new Set<MemoryWatch>();
 
-  constructor(server: MemoryEtcd) {
+  constructor(server: EtcdServer, clock: Clock) {
     this.#server = server;
-    this.#clock = server.clock;
+    this.#clock = clock;
   }
 
   range(query: RangeQuery): Promise<RangePage> {
@@ -93,19 +94,13 @@ class MemoryWire implements Wire {
 
   /** One request with a deadline. `whenLost`: the code when the answer is missing, as opposed to a refusal. */
   async #call<T>(what: string, whenLost: 'STORE' | 'OUTCOME_UNKNOWN', operation: () => T, deadlineMs = DEADLINE_MS): Promise<T> {
-    const timer = new AbortController();
-    const late = this.#clock.sleep(deadlineMs, timer.signal).then(() => {
-      throw new WeftError(whenLost, { what, why: `no answer within ${deadlineMs} ms` });
-    });
-    late.catch(() => undefined);
+    const late = () => new WeftError(whenLost, { what, why: `no answer within ${deadlineMs} ms` });
     try {
-      return await Promise.race([this.#server.call(operation), late]);
+      return await within(this.#clock, deadlineMs, this.#server.call(operation), late);
     } catch (error) {
       if (error instanceof WeftError) throw error;
       const surelyNot = error instanceof NotConnected || error instanceof Refused;
       throw new WeftError(surelyNot ? 'STORE' : whenLost, { what, why: (error as Error).message, cause: error });
-    } finally {
-      timer.abort(new Error('answered'));
     }
   }
 }

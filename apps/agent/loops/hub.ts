@@ -6,6 +6,7 @@ import { backoffMs } from '#base/backoff.js';
 import { asWeftError, messageOf } from '#base/errors.js';
 import type { Clock } from '#base/clock.js';
 import type { Log } from '#base/log.js';
+import { after, every } from '#base/timers.js';
 import type { NodeFacts } from '#model/node.js';
 import { connect, openBidi, type Bidi } from '#rpc/client.js';
 import { AgentHubClient, type AgentMessage, type HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
@@ -29,10 +30,27 @@ const SAY_AGAIN_MS = 60_000;
 /** After `accept`, the snapshot comes by itself; if not, a new stream brings one. */
 const ACCEPT_WAIT_MS = 1_000;
 
+/** A stream to one controller, and what it runs over. */
+export interface Line {
+  bidi: Bidi<AgentMessage, HubMessage>;
+  close(): void;
+}
+
+/** @param target host:port. The stream ends when `signal` aborts. */
+export type Dial = (target: string, signal: AbortSignal) => Line;
+
+/** Over mutual TLS, as this node. */
+export const dialAs =
+  (identity: Identity): Dial =>
+  (target, signal) => {
+    const client = connect(AgentHubClient, target, identity, 'controller');
+    return { bidi: openBidi(client.attach(), signal, target), close: () => client.close() };
+  };
+
 export interface HubOptions {
   /** host:port of the controllers, as far as known. */
   controllers: () => string[];
-  identity: Identity;
+  dial: Dial;
   store: DesiredStore;
   believer: Believer;
   board: StatusBoard;
@@ -105,11 +123,11 @@ class Session {
   readonly #end = new AbortController();
   readonly #stopSignal: AbortSignal;
   readonly #complain: (fields: object, message: string) => void;
-  readonly #timers = new Set<NodeJS.Timeout>();
+  readonly #timers = new Set<() => void>();
   #bidi: Bidi<AgentMessage, HubMessage> | undefined;
-  #coalescing: NodeJS.Timeout | undefined;
+  #coalescing: (() => void) | undefined;
   #coalescingMs = 0;
-  #awaitSnapshot: NodeJS.Timeout | undefined;
+  #stopAwaiting: () => void = () => undefined;
   /** What was handed to the connection and not taken yet. */
   #inFlight = 0;
 
@@ -122,13 +140,14 @@ class Session {
 
   /** Resolves with whether the controller answered at all. Never rejects. */
   async run(): Promise<boolean> {
-    const { identity, believer, board } = this.#o;
+    const { dial, believer, board } = this.#o;
     const onStop = () => this.#end.abort();
     this.#stopSignal.addEventListener('abort', onStop, { once: true });
-    const client = connect(AgentHubClient, this.#target, identity, 'controller');
+    let line: Line | undefined;
     try {
       believer.streamBegan();
-      this.#bidi = openBidi(client.attach(), this.#end.signal, this.#target);
+      line = dial(this.#target, this.#end.signal);
+      this.#bidi = line.bidi;
       this.#send(this.#hello());
       board.allHeard();
       this.#startTimers();
@@ -139,10 +158,10 @@ class Session {
         this.#complain({ controller: this.#target, error: asWeftError(error).message }, 'no stream to the controller');
     } finally {
       board.onChange(undefined);
-      for (const timer of this.#timers) clearTimeout(timer);
+      for (const stop of this.#timers) stop();
       this.#stopSignal.removeEventListener('abort', onStop);
       this.#bidi?.cancel();
-      client.close();
+      line?.close();
     }
     return this.isUp;
   }
@@ -174,7 +193,7 @@ class Session {
     this.#every(ASK_AGAIN_MS, () => {
       if (this.#o.believer.quarantine !== undefined) this.#end.abort();
     });
-    this.#awaitSnapshot = this.#after(FIRST_SNAPSHOT_MS, () => this.#end.abort());
+    this.#stopAwaiting = this.#after(FIRST_SNAPSHOT_MS, () => this.#end.abort());
     board.onChange(() => this.#statusChanged());
   }
 
@@ -186,7 +205,7 @@ class Session {
     try {
       switch (message.$case) {
         case 'snapshot':
-          clearTimeout(this.#awaitSnapshot);
+          this.#stopAwaiting();
           return believer.snapshot(snapshotFromWire(message.value));
         case 'delta':
           return believer.delta(deltaFromWire(message.value));
@@ -197,8 +216,8 @@ class Session {
           return;
         case 'accept':
           believer.accept();
-          clearTimeout(this.#awaitSnapshot);
-          this.#awaitSnapshot = this.#after(ACCEPT_WAIT_MS, () => this.#end.abort());
+          this.#stopAwaiting();
+          this.#stopAwaiting = this.#after(ACCEPT_WAIT_MS, () => this.#end.abort());
       }
     } catch (error) {
       // Not of the agreed form: what follows would build on it. Ask for the whole again.
@@ -236,21 +255,21 @@ class Session {
   }
 
   #every(ms: number, act: () => void): void {
-    this.#timers.add(setInterval(act, ms));
+    this.#timers.add(every(this.#o.clock, ms, act));
   }
 
-  #forgetTimer(timer: NodeJS.Timeout | undefined): void {
-    if (!timer) return;
-    clearTimeout(timer);
-    this.#timers.delete(timer);
+  #forgetTimer(stop: (() => void) | undefined): void {
+    if (!stop) return;
+    stop();
+    this.#timers.delete(stop);
   }
 
-  #after(ms: number, act: () => void): NodeJS.Timeout {
-    const timer = setTimeout(() => {
-      this.#timers.delete(timer);
+  #after(ms: number, act: () => void): () => void {
+    const stop = after(this.#o.clock, ms, () => {
+      this.#timers.delete(stop);
       act();
-    }, ms);
-    this.#timers.add(timer);
-    return timer;
+    });
+    this.#timers.add(stop);
+    return stop;
   }
 }

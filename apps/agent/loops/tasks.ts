@@ -6,6 +6,7 @@ import type { Clock } from '#base/clock.js';
 import type { Stop } from '#base/dispose.js';
 import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { after, every } from '#base/timers.js';
 import type { Task, TaskState } from '#model/task.js';
 import type { ContainerInfo, Runtime, RuntimeEvent } from '#runtime/runtime.js';
 import type { DesiredStore } from '../desired-store.js';
@@ -38,8 +39,8 @@ const MOST_UNCONFIRMED_MS = 10_000;
 const HOLD_OFF_MS = 2_000;
 
 export interface TasksLoopOptions {
-  runtime: Runtime;
-  runner: TaskRunner;
+  runtime: Pick<Runtime, 'list' | 'events' | 'exec'>;
+  runner: Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'stop' | 'removeLeftover'>;
   store: DesiredStore;
   board: StatusBoard;
   ledger: Ledger;
@@ -65,7 +66,7 @@ export class TasksLoop {
   readonly #health: HealthWatch;
   #stopped = false;
   #planned = false;
-  #wake: NodeJS.Timeout | undefined;
+  #offWake: () => void = () => undefined;
 
   constructor(options: TasksLoopOptions) {
     this.#o = options;
@@ -77,11 +78,10 @@ export class TasksLoop {
   async start(signal: AbortSignal): Promise<void> {
     await this.#firstLook(signal);
     const events = this.#o.runtime.events((event) => this.#onEvent(event));
-    const timer = setInterval(() => void this.#lookAgain(), FULL_PASS_MS);
     this.#stops.push(
       this.#o.store.onChange(() => this.kick()),
       () => events.stop(),
-      () => clearInterval(timer),
+      every(this.#o.clock, FULL_PASS_MS, () => void this.#lookAgain()),
     );
     // What ended between the listing and the subscription is found by one more look.
     await this.#lookAgain();
@@ -92,7 +92,7 @@ export class TasksLoop {
     this.#stopped = true;
     this.#ending.abort();
     this.#health.endAll();
-    clearTimeout(this.#wake);
+    this.#offWake();
     for (const stop of this.#stops.splice(0)) await stop();
     const over = new AbortController();
     const enough = this.#o.clock.sleep(graceMs, over.signal).catch(() => undefined);
@@ -120,7 +120,7 @@ export class TasksLoop {
   kick(): void {
     if (this.#planned || this.#stopped) return;
     this.#planned = true;
-    setImmediate(() => {
+    void this.#o.clock.sleep(0).then(() => {
       this.#planned = false;
       if (!this.#stopped) this.#pass();
     });
@@ -184,8 +184,8 @@ export class TasksLoop {
     });
     for (const operation of plan.operations) this.#begin(operation);
     this.#refreshFiles(desired);
-    clearTimeout(this.#wake);
-    if (plan.wakeAt !== undefined) this.#wake = setTimeout(() => this.kick(), Math.max(1, plan.wakeAt - clock.now()));
+    this.#offWake();
+    if (plan.wakeAt !== undefined) this.#offWake = after(clock, Math.max(1, plan.wakeAt - clock.now()), () => this.kick());
   }
 
   /** Addresses of a running task, and of those it is linked to, change without it being made anew. */

@@ -72,10 +72,14 @@ export class AgentHub {
   }
 
   readonly attach: handleBidiStreamingCall<AgentMessage, HubMessage> = bidi<AgentMessage, HubMessage>(['node'], (requests, peer, signal) =>
-    this.#serve(requests, peer.id, signal),
+    this.converse(requests, peer.id, signal),
   );
 
-  async *#serve(requests: AsyncIterable<AgentMessage>, nodeId: string, signal: AbortSignal): AsyncGenerator<HubMessage> {
+  /**
+   * One agent's stream, from its hello to its end.
+   * @param nodeId who it is, as its certificate says
+   */
+  async *converse(requests: AsyncIterable<AgentMessage>, nodeId: string, signal: AbortSignal): AsyncGenerator<HubMessage> {
     const { follower, log, clock, store, sessions } = this.#tools;
     const inbox = requests[Symbol.asyncIterator]();
     const uplink = new AgentUplink({ nodeId, follower, store, clock, log, statuses: this.#statuses, sessions });

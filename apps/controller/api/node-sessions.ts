@@ -6,6 +6,7 @@
 import type { Clock } from '#base/clock.js';
 import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { every } from '#base/timers.js';
 import { keys } from '#model/keys.js';
 import type { Session, Store } from '#store/store.js';
 import type { ClusterFollower } from '../cluster/follower.js';
@@ -40,7 +41,7 @@ export class NodeSessions {
   readonly #clock: Clock;
   readonly #controllerId: string;
   readonly #held = new Map<string, Held>();
-  #timer: NodeJS.Timeout | undefined;
+  #endCare: () => void = () => undefined;
   #caredAt = 0;
 
   constructor(store: Store, follower: ClusterFollower, controllerId: string, log: Log, clock: Clock) {
@@ -53,12 +54,12 @@ export class NodeSessions {
 
   start(): void {
     this.#caredAt = this.#clock.monotonic();
-    this.#timer = setInterval(() => this.#careForAll(), CARE_MS);
+    this.#endCare = every(this.#clock, CARE_MS, () => this.#careForAll());
   }
 
   /** Leases are left to expire: an agent comes back, here or elsewhere, well before. */
   stop(): void {
-    clearInterval(this.#timer);
+    this.#endCare();
     this.#held.clear();
   }
 

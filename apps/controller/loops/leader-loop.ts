@@ -8,6 +8,8 @@ export interface LoopTools {
   follower: ClusterFollower;
   log: Log;
   clock: Clock;
+  /** Ids for what is made: lower-case hex, never the same twice. */
+  newId: () => string;
 }
 
 /** @param collections whose changes mark the loop */

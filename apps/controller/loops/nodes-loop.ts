@@ -3,6 +3,7 @@
  * (node-sessions.ts); the leader then waits a little more. After a change of leader, when the feed had a gap, or when this
  * process itself stood still, nobody is declared dead for one session TTL: the agents need that long to come back.
  */
+import { every } from '#base/timers.js';
 import { planNodeStates } from '#planner/plan-nodes.js';
 import { Suspicion } from '#planner/suspicion.js';
 import { NODE_TTL_MS } from '../api/node-sessions.js';
@@ -30,7 +31,7 @@ export function nodesLoop(tools: LoopTools): LeaderLoop {
       if (clock.monotonic() - pulseAt > STOOD_STILL_MS) doubt();
       pulseAt = clock.monotonic();
     };
-    const pulse = setInterval(beat, PULSE_MS);
+    const endPulse = every(clock, PULSE_MS, beat);
     const stop = follower.listen((change) => {
       if (change.type === 'gap') doubt();
     });
@@ -51,7 +52,7 @@ export function nodesLoop(tools: LoopTools): LeaderLoop {
     try {
       await runMarked(tools, ['nodes', 'node-states', 'node-sessions'], { name: 'nodes', tick: () => term.exclusive(tick) }, signal);
     } finally {
-      clearInterval(pulse);
+      endPulse();
       stop();
     }
   };

@@ -1,5 +1,4 @@
 /** Services into tasks: reconcile, schedule, allocate; each task with its slot and addresses in one transaction. */
-import { randomBytes } from 'node:crypto';
 import { planServices } from '#planner/plan-services.js';
 import type { LeaderLoop } from '../cluster/leader.js';
 import type { Term } from '../cluster/term.js';
@@ -25,12 +24,10 @@ const WAITING_MS = 1_000;
 /** Times of updates come from the nodes' clocks: never in a hurry. */
 const MIN_WAKE_MS = 50;
 
-const newId = (): string => randomBytes(16).toString('hex');
-
 export function servicesLoop(tools: LoopTools): LeaderLoop {
   const replan = new Replan();
   const tick = async (term: Term): Promise<number | undefined> => {
-    const { follower, log, clock } = tools;
+    const { follower, log, clock, newId } = tools;
     if (!follower.current || !follower.model.cluster) return undefined;
     const { units, waiting, againMs, wakeAt } = planServices(follower.model, newId, clock.now());
     if (units.length > 0) {

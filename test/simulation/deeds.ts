@@ -1,0 +1,84 @@
+/** What people do to the cluster, through the API of a controller: the real plans, written as the API writes them. */
+import { encode } from '#model/codec.js';
+import { keys } from '#model/keys.js';
+import { stackSchema, type Stack } from '#model/stack.js';
+import { planRemoval, planStack } from '#planner/plan-stack.js';
+import type { Chance } from './chance.js';
+import type { SimController } from './sim-controller.js';
+import type { World } from './world.js';
+
+/** Some stack of up to three services; the same name again is an update. */
+export function someStack(chance: Chance, name: string): Stack {
+  const isOrdered = chance.is(0.2);
+  const service = (key: string, more: Record<string, unknown>) => ({
+    name: key,
+    container: { image: `busybox:${chance.int(1, 2)}`, mounts: [] },
+    networks: { default: {} },
+    ...more,
+  });
+  const update = chance.pick([
+    undefined,
+    { order: 'stop-first', parallelism: chance.int(1, 2), monitorMs: 500, onFailure: 'continue' },
+    { order: 'start-first', parallelism: chance.int(1, 2), monitorMs: 500, onFailure: chance.pick(['continue', 'pause', 'rollback']) },
+  ]);
+  const services: Record<string, unknown> = {
+    web: service('web', {
+      replicas: chance.int(0, 4),
+      ...(update ? { update } : {}),
+      ...(isOrdered ? { dependsOn: { db: { condition: 'service_started', required: true } } } : {}),
+      ...(chance.is(0.3) ? { drainMs: chance.int(0, 2_000) } : {}),
+    }),
+  };
+  if (isOrdered || chance.is(0.5)) services['db'] = service('db', { networks: { default: chance.is(0.5) ? { ipv4: '10.20.0.9' } : {} } });
+  if (chance.is(0.15)) services['log'] = service('log', { mode: 'global' });
+  const ipam = [{ subnet: name === 's0' ? '10.20.0.0/24' : '10.21.0.0/24' }];
+  const own = services['db'] as { networks: { default: { ipv4?: string } } } | undefined;
+  if (name !== 's0' && own?.networks.default.ipv4) own.networks.default = { ipv4: '10.21.0.9' };
+  return stackSchema.parse({ name, services, networks: { default: { key: 'default', name: `${name}_default`, ipam } } });
+}
+
+/** A controller that answers; the caller's `ctl` has found one, or gives up. */
+function api(world: World): SimController | undefined {
+  const up = [...world.controllers.values()].filter((c) => !c.process.isDead && !c.process.isFrozen && c.follower.current);
+  return up.length > 0 ? world.chance.pick(up) : undefined;
+}
+
+/** A refusal with a reason is an answer; whether a write that timed out took effect shows later. */
+async function attempt(act: () => Promise<unknown>): Promise<void> {
+  try {
+    await act();
+  } catch (error) {
+    if (!(error as { code?: string }).code) throw error;
+  }
+}
+
+export function up(world: World, stack: Stack): void {
+  const controller = api(world);
+  if (!controller) return;
+  const { follower, store, process } = controller;
+  void attempt(async () => {
+    const plan = planStack(follower.model, stack, world.newId, process.now());
+    if (plan.writes.length > 0) await store.txn(plan.compares, plan.writes);
+  });
+}
+
+export function down(world: World, name: string): void {
+  const controller = api(world);
+  if (!controller?.follower.model.stacks.has(name)) return;
+  const { follower, store, process } = controller;
+  void attempt(async () => {
+    const { compares, writes } = planRemoval(follower.model, name, process.now());
+    if (writes.length > 0) await store.txn(compares, writes);
+  });
+}
+
+export function setAvailability(world: World, nodeId: string, availability: 'active' | 'pause' | 'drain'): void {
+  const controller = api(world);
+  const node = controller?.follower.model.nodes.get(nodeId);
+  if (!controller || !node) return;
+  const key = keys.node(nodeId);
+  const { follower, store } = controller;
+  void attempt(() =>
+    store.txn([{ key, modRevision: follower.model.revisionOf(key) }], [{ put: key, value: encode({ ...node, availability }) }]),
+  );
+}

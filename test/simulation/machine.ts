@@ -1,0 +1,170 @@
+/** A node's host: its disk and its containers, which outlive the agent; a container runtime that takes its time. */
+import { WeftError } from '#base/errors.js';
+import type { Task } from '#model/task.js';
+import type { ContainerInfo, Runtime, RuntimeEvent } from '#runtime/runtime.js';
+import { NAME_LABEL, TASK_LABEL } from '../../apps/agent/plan-tasks.js';
+import type { Disk } from '../../apps/agent/atomic-file.js';
+import type { TaskRunner } from '../../apps/agent/task-runner.js';
+import type { Chance } from './chance.js';
+import type { SimProcess } from './process.js';
+import type { Timeline } from './timeline.js';
+
+export interface Container extends ContainerInfo {
+  task: Task;
+}
+
+export type RunnerPort = Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'stop' | 'removeLeftover'>;
+export type RuntimePort = Pick<Runtime, 'list' | 'events' | 'exec'>;
+
+/** One try in so many fails. */
+const FAILURE = 0.01;
+/** Flushing to disk takes so long, in milliseconds. */
+const SYNC_MS = 3;
+
+export class Machine {
+  readonly containers = new Map<string, Container>();
+  readonly #files = new Map<string, string>();
+  readonly #listeners = new Set<(event: RuntimeEvent) => void>();
+  isPowered = true;
+  #boots = 0;
+
+  constructor(
+    readonly name: string,
+    readonly nodeId: string,
+    private readonly timeline: Timeline,
+    private readonly chance: Chance,
+    /** Told of every process that begins or ends. */
+    private readonly onChange: (machine: Machine, container: Container) => void,
+    private readonly wallClock: () => number,
+  ) {}
+
+  /** All processes end at once; what is on disk stays. */
+  powerOff(): void {
+    this.isPowered = false;
+    this.#boots++;
+    this.#listeners.clear();
+    for (const c of this.containers.values()) this.#set(c, 'stopped');
+  }
+
+  powerOn(): void {
+    this.isPowered = true;
+  }
+
+  /** A program ends by itself. */
+  crash(id: string, exitCode: number): void {
+    const container = this.containers.get(id);
+    if (container?.state === 'running') this.#end(container, exitCode);
+  }
+
+  disk(process: SimProcess): Disk {
+    const files = this.#files;
+    return {
+      clock: process,
+      read: (path) => Promise.resolve(files.get(path)),
+      write: async (path, text) => {
+        await process.sleep(SYNC_MS);
+        files.set(path, text);
+      },
+      rename: (from, to) => {
+        files.set(to, files.get(from) ?? '');
+        files.delete(from);
+        return Promise.resolve();
+      },
+    };
+  }
+
+  /** As one agent sees it: what a dead one asked for is done all the same, and never answered. */
+  runtime(process: SimProcess): RuntimePort {
+    return {
+      list: () => this.#does(process, 1, () => [...this.containers.values()].map((c) => infoOf(c))),
+      events: (onEvent) => {
+        const listener = (event: RuntimeEvent) => process.do(() => onEvent(event));
+        this.#listeners.add(listener);
+        process.onDeath(() => this.#listeners.delete(listener));
+        return { stop: () => void this.#listeners.delete(listener) };
+      },
+      exec: () => Promise.reject(new WeftError('RUNTIME', 'nothing can be run in a simulated container')),
+    };
+  }
+
+  /** The steps of apps/agent/task-runner.ts, without files and namespaces. */
+  runner(process: SimProcess): RunnerPort {
+    const remove = (id: string) =>
+      this.#does(process, 10, () => {
+        const container = this.containers.get(id);
+        if (container?.state === 'running') this.#end(container, 137);
+        this.containers.delete(id);
+      });
+    const stop = (id: string) =>
+      this.#does(process, 40, () => {
+        const container = this.containers.get(id);
+        if (container?.state === 'running') this.#end(container, 143);
+        return container?.exitCode;
+      });
+    return {
+      run: async (task, isFirst, onStep) => {
+        onStep('preparing');
+        if (!isFirst) await remove(task.id);
+        await this.#does(process, 60, () => this.#create(task));
+        onStep('created');
+        onStep('starting');
+        await this.#does(process, 30, () => this.#start(task.id));
+        return undefined;
+      },
+      adopt: () => Promise.resolve(),
+      probeOf: () => Promise.resolve(undefined),
+      refreshFiles: () => Promise.resolve(),
+      stop: async ({ id }) => {
+        const exitCode = await stop(id);
+        await remove(id);
+        return exitCode;
+      },
+      removeLeftover: async (id) => {
+        await stop(id);
+        await remove(id);
+      },
+    };
+  }
+
+  #create(task: Task): void {
+    if (this.containers.has(task.id)) throw new WeftError('CONFLICT', `a container ${task.id} exists already`);
+    if (this.chance.is(FAILURE)) throw new WeftError('RUNTIME', 'the simulated runtime failed');
+    const labels = { [TASK_LABEL]: task.id, [NAME_LABEL]: task.name };
+    this.containers.set(task.id, { id: task.id, image: task.container.image, labels, state: 'created', task });
+  }
+
+  #start(id: string): void {
+    const container = this.containers.get(id);
+    if (container?.state !== 'created') throw new WeftError('NOT_FOUND', `no container ${id} to start`);
+    this.#set(container, 'running');
+  }
+
+  #end(container: Container, exitCode: number): void {
+    container.exitCode = exitCode;
+    container.exitedAt = this.wallClock();
+    this.#set(container, 'stopped');
+    for (const tell of this.#listeners) tell({ type: 'exit', containerId: container.id, exitCode, at: container.exitedAt });
+  }
+
+  #set(container: Container, state: Container['state']): void {
+    container.state = state;
+    this.onChange(this, container);
+  }
+
+  #does<T>(process: SimProcess, meanMs: number, act: () => T): Promise<T> {
+    const boot = this.#boots;
+    return new Promise((resolve, reject) => {
+      this.timeline.after(meanMs * (0.3 + 1.4 * this.chance.next()), () => {
+        if (!this.isPowered || boot !== this.#boots) return;
+        try {
+          const value = act();
+          process.do(() => resolve(value));
+        } catch (error) {
+          process.do(() => reject(error as WeftError));
+        }
+      });
+    });
+  }
+}
+
+const infoOf = ({ task: _, ...info }: Container): ContainerInfo => ({ ...info });

@@ -1,0 +1,227 @@
+/** A whole cluster in one process and in virtual time: etcd, controllers, hosts with agents, and the network between them. */
+import { encode } from '#model/codec.js';
+import { keys } from '#model/keys.js';
+import { MemoryEtcd } from '#store/memory-etcd.js';
+import { MemoryStore } from '#store/memory-store.js';
+import { openLine } from './agent-line.js';
+import { Chance } from './chance.js';
+import { ETCD, EtcdWay, type Request } from './etcd-way.js';
+import { Machine, type Container } from './machine.js';
+import { Net } from './net.js';
+import { SimProcess } from './process.js';
+import { runAgent } from './sim-agent.js';
+import { startController, type SimController } from './sim-controller.js';
+import { Timeline } from './timeline.js';
+import { fail, Violation, Watcher } from './watcher.js';
+
+/** An agent that is not heard for less than this, in milliseconds, is never declared dead; see the controller's README. */
+const SURELY_ALIVE_MS = 2_000;
+
+export interface WorldOptions {
+  seed: number;
+  nodes: number;
+  controllers: number;
+  /** Keep a line for every commit and process, not only for what is done to the cluster. */
+  verbose?: boolean;
+  /** A planted fault. */
+  tamper?: (request: Request) => Request;
+}
+
+export class World {
+  readonly timeline = new Timeline();
+  readonly chance: Chance;
+  readonly net: Net;
+  readonly watcher: Watcher;
+  readonly etcd: MemoryEtcd;
+  readonly etcdProcess: SimProcess;
+  readonly machines = new Map<string, Machine>();
+  readonly controllers = new Map<string, SimController>();
+  readonly agents = new Map<string, SimProcess>();
+  readonly lines: string[] = [];
+  violation: Violation | undefined;
+  readonly #o: WorldOptions;
+  /** Node id → when it was last surely in touch; undefined while it is. */
+  readonly #outSince = new Map<string, number>();
+  readonly #lastOut = new Map<string, { fromMs: number; toMs: number }>();
+  #controlFaultAt = -Infinity;
+  #ids = 0;
+
+  constructor(options: WorldOptions) {
+    this.#o = options;
+    this.chance = new Chance(options.seed);
+    this.net = new Net(this.timeline, this.chance);
+    this.etcdProcess = new SimProcess(ETCD, this.timeline);
+    const mayBeDead = (nodeId: string) => this.#mayBeDead(nodeId);
+    this.watcher = new Watcher({ machines: this.machines, mayBeDead, note: (line) => options.verbose && this.note(line()) });
+    this.etcd = new MemoryEtcd({
+      clock: this.etcdProcess,
+      onCommit: (revision, events) => this.#guarded(() => this.watcher.onCommit(revision, events)),
+    });
+    for (let i = 1; i <= options.nodes; i++) {
+      const nodeId = `aaaaaaa${i}`;
+      this.machines.set(
+        nodeId,
+        new Machine(
+          `n${i}`,
+          nodeId,
+          this.timeline,
+          this.chance,
+          (m, c) => this.#processChanged(m, c),
+          () => this.etcdProcess.now(),
+        ),
+      );
+    }
+    this.#found();
+  }
+
+  readonly newId = (): string => (++this.#ids).toString(16).padStart(8, '0');
+
+  get controllerIds(): string[] {
+    return Array.from({ length: this.#o.controllers }, (_, i) => `c${i + 1}`);
+  }
+
+  /** What happens, for the history that is printed. */
+  note(line: string): void {
+    this.lines.push(`${(this.timeline.now / 1000).toFixed(3).padStart(8)} ${line}`);
+  }
+
+  machine(name: string): Machine {
+    const found = [...this.machines.values()].find((m) => m.name === name);
+    if (!found) throw new Error(`no machine ${name}`);
+    return found;
+  }
+
+  start(): void {
+    for (const id of this.controllerIds) this.startController(id);
+    for (const machine of this.machines.values()) this.startAgent(machine);
+  }
+
+  startController(id: string): void {
+    if (this.controllers.get(id)?.process.isDead === false) return;
+    const process = new SimProcess(`${id}#${this.newId()}`, this.timeline);
+    const onTxn = (writer: SimProcess) => (this.watcher.writer = writer);
+    const { net, timeline } = this;
+    const way = new EtcdWay({ server: this.etcd, process, machine: id, net, timeline, onTxn, tamper: this.#o.tamper });
+    this.controllers.set(id, startController(process, id, new MemoryStore(way, { clock: process }), this.newId));
+  }
+
+  startAgent(machine: Machine): void {
+    if (!machine.isPowered || this.agents.get(machine.nodeId)?.isDead === false) return;
+    const process = new SimProcess(machine.name, this.timeline);
+    this.agents.set(machine.nodeId, process);
+    const caller = { process, machine: machine.name, nodeId: machine.nodeId };
+    void runAgent({
+      process,
+      machine,
+      controllers: this.controllerIds,
+      dial: (target, signal) => {
+        const controller = this.controllers.get(target);
+        const listener = controller && {
+          process: controller.process,
+          machine: target,
+          converse: controller.hub.converse.bind(controller.hub),
+        };
+        return openLine(this.net, this.timeline, caller, listener, signal);
+      },
+    }).catch((error: unknown) => this.#guarded(() => fail(`an agent ended: ${String(error)}`)));
+    this.touch(machine);
+  }
+
+  killAgent(machine: Machine): void {
+    this.agents.get(machine.nodeId)?.kill();
+    this.touch(machine);
+  }
+
+  /** Call whenever a way to a node, or its agent, may have changed: notes since when it is out of touch. */
+  touch(machine: Machine): void {
+    const { now } = this.timeline;
+    const { nodeId, name } = machine;
+    const isOut = this.#isOut(nodeId, name);
+    const since = this.#outSince.get(nodeId);
+    if (isOut && since === undefined) this.#outSince.set(nodeId, now);
+    if (!isOut && since !== undefined) {
+      this.#outSince.delete(nodeId);
+      this.#lastOut.set(nodeId, { fromMs: since, toMs: now });
+    }
+  }
+
+  touchAll(): void {
+    for (const machine of this.machines.values()) this.touch(machine);
+  }
+
+  #isOut(nodeId: string, name: string): boolean {
+    const agent = this.agents.get(nodeId);
+    return !agent || agent.isDead || agent.isFrozen || this.controllerIds.some((id) => this.net.isCut(name, id));
+  }
+
+  /** A controller or etcd was away: agents had to find another way, and may have taken long. */
+  controlFault(): void {
+    this.#controlFaultAt = this.timeline.now;
+  }
+
+  /** It was out for long, and that is not long ago. */
+  #mayBeDead(nodeId: string): boolean {
+    const { now } = this.timeline;
+    if (now - this.#controlFaultAt < COMING_OVER_MS) return true;
+    const since = this.#outSince.get(nodeId);
+    if (since !== undefined && now - since > SURELY_ALIVE_MS) return true;
+    const last = this.#lastOut.get(nodeId);
+    return last !== undefined && last.toMs - last.fromMs > SURELY_ALIVE_MS && now - last.toMs < COMING_BACK_MS;
+  }
+
+  /** Runs until `until`, in milliseconds, or the first violation. */
+  async run(until: number, isOver: () => boolean = () => false): Promise<void> {
+    await this.timeline.run(until, () => this.violation !== undefined || isOver());
+  }
+
+  /** Something is wrong that is seen only now. */
+  break(what: string): void {
+    this.#guarded(() => fail(what));
+  }
+
+  end(): void {
+    for (const { process } of this.controllers.values()) process.kill();
+    for (const agent of this.agents.values()) agent.kill();
+    this.etcd.close();
+  }
+
+  /** What joining leaves behind. */
+  #found(): void {
+    const cluster = { id: 'c0ffee00', createdAt: 0, pools: ['10.128.0.0/9'], subnetPrefix: 24, vxlanPort: 4789 };
+    const nodes = [...this.machines.values()].map((m, i) => ({
+      id: m.nodeId,
+      name: m.name,
+      address: `192.0.2.${i + 1}`,
+      index: i + 1,
+      labels: {},
+      createdAt: 0,
+    }));
+    this.etcd.txn(
+      [],
+      [
+        { put: keys.cluster(), value: encode(cluster) },
+        { put: keys.pool(), value: encode({ nodeIndex: nodes.length }) },
+        ...nodes.map((n) => ({ put: keys.node(n.id), value: encode(n) })),
+      ],
+    );
+  }
+
+  #processChanged(machine: Machine, container: Container): void {
+    this.#guarded(() => this.watcher.onProcess(machine, container));
+  }
+
+  #guarded(check: () => unknown): void {
+    try {
+      check();
+    } catch (error) {
+      if (!(error instanceof Violation)) throw error;
+      this.violation ??= error;
+      this.note(`*** ${error.message}`);
+    }
+  }
+}
+
+/** After a controller or etcd came back, in milliseconds. */
+const COMING_OVER_MS = 20_000;
+/** After it is in touch again, a node has so long to be heard, in milliseconds: backoff, hello, and what was sent before it went. */
+const COMING_BACK_MS = 12_000;
