@@ -13,7 +13,9 @@ export function unsettled(world: World): string[] {
     if (state !== (isPowered ? 'ready' : 'down')) reasons.push(`${name} is ${state}`);
   }
   for (const [name, record] of watcher.stacks) {
-    if (record.removing) reasons.push(`stack ${name} is still there`);
+    // What a dead node has of it is held until the node confirms.
+    const isHeld = [...watcher.tasks.values()].some((t) => t.stack === name && !isAlive(t.nodeId));
+    if (record.removing && !isHeld) reasons.push(`stack ${name} is still there`);
     for (const service of Object.values(record.spec.services)) reasons.push(...lacks(watcher, record, service, isAlive));
   }
   for (const task of watcher.tasks.values()) reasons.push(...leftover(watcher, task, isAlive));
@@ -39,8 +41,7 @@ function leftover(watcher: Watcher, task: Task, isAlive: (nodeId: string) => boo
 }
 
 function lacks(watcher: Watcher, record: StackRecord, service: Service, isAlive: (nodeId: string) => boolean): string[] {
-  const isPaused = record.removing;
-  if (isPaused) return [];
+  if (record.removing) return [];
   const stack = record.spec.name;
   const takers = [...watcher.nodes.values()].filter((n) => n.availability !== 'drain');
   const isGlobal = service.mode === 'global';

@@ -1,5 +1,6 @@
 /** An agent put together as in apps/agent/agent.ts: the real view, ledger, believer, task loop and stream, on a simulated host. */
 import { silentLog } from '#base/log.js';
+import { after } from '#base/timers.js';
 import { nodeFactsSchema } from '#model/node.js';
 import { Believer } from '../../apps/agent/believer.js';
 import { DesiredStore } from '../../apps/agent/desired-store.js';
@@ -7,6 +8,7 @@ import { Ledger } from '../../apps/agent/ledger.js';
 import { startHub, type Dial, type Hub } from '../../apps/agent/loops/hub.js';
 import { TasksLoop } from '../../apps/agent/loops/tasks.js';
 import { StatusBoard } from '../../apps/agent/status-board.js';
+import type { Chance } from './chance.js';
 import type { Machine } from './machine.js';
 import type { SimProcess } from './process.js';
 
@@ -15,10 +17,11 @@ export interface AgentTools {
   machine: Machine;
   controllers: readonly string[];
   dial: Dial;
+  chance: Chance;
 }
 
 /** Runs until its process dies. */
-export async function runAgent({ process, machine, controllers, dial }: AgentTools): Promise<void> {
+export async function runAgent({ process, machine, controllers, dial, chance }: AgentTools): Promise<void> {
   const log = silentLog;
   const disk = machine.disk(process);
   const store = await DesiredStore.open('/', log, disk);
@@ -43,5 +46,35 @@ export async function runAgent({ process, machine, controllers, dial }: AgentToo
   await tasks.start(new AbortController().signal);
   const host = nodeFactsSchema.parse({ nodeId: machine.nodeId, hostname: machine.name, name: machine.name, at: 0 });
   const facts = () => ({ ...host, at: process.now(), ...(believer.quarantine === undefined ? {} : { quarantine: believer.quarantine }) });
-  late.hub = startHub({ controllers: () => [...controllers], dial, store, believer, board, facts, clock: process, log });
+  const kernel = simulatedKernel(process, store, chance, () => late.hub?.beat());
+  late.hub = startHub({
+    controllers: () => [...controllers],
+    dial,
+    store,
+    believer,
+    board,
+    facts,
+    programmed: kernel.programmed,
+    clock: process,
+    log,
+  });
+}
+
+/** Of the kernel, how long it takes to be made as the view says: now and then long. */
+function simulatedKernel(process: SimProcess, store: DesiredStore, chance: Chance, onSet: () => void): { programmed: () => number } {
+  let programmed = 0;
+  let isSetting = false;
+  const set = () => {
+    if (isSetting) return;
+    isSetting = true;
+    const { revision } = store.view;
+    after(process, chance.is(0.02) ? chance.int(200, 3_000) : chance.int(10, 60), () => {
+      isSetting = false;
+      programmed = revision;
+      onSet();
+      if (store.view.revision !== revision) set();
+    });
+  };
+  store.onChange(set);
+  return { programmed: () => programmed };
 }

@@ -23,7 +23,7 @@ export function startController(process: SimProcess, id: string, store: Store, n
   const clock = process;
   const follower = new ClusterFollower(store, log, clock);
   const sessions = new NodeSessions(store, follower, id, log, clock);
-  const hub = new AgentHub({ store, follower, sessions, log, clock });
+  const hub = new AgentHub({ store, follower, sessions, controllerId: id, log, clock });
   const tools = { follower, log, clock, newId };
   const leader = new Leader({
     store,

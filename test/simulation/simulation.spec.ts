@@ -5,7 +5,7 @@
 import { FAULTS } from './faults.js';
 import { EVERYTHING, play, type Kind, type Outcome } from './history.js';
 
-const RUNS = Number(process.env['SIM_RUNS'] ?? 500);
+const RUNS = Number(process.env['SIM_RUNS'] ?? 300);
 const ONE = process.env['SIM_SEED'];
 /** Histories in which a planted fault has to show. */
 const PLANTED_RUNS = 300;

@@ -114,6 +114,7 @@ export class World {
       process,
       machine,
       controllers: this.controllerIds,
+      chance: this.chance,
       dial: (target, signal) => {
         const controller = this.controllers.get(target);
         const listener = controller && {
