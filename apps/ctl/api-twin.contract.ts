@@ -80,9 +80,11 @@ export class Twin {
 
   plan(stack: Stack): api.PlanStep[] {
     const before = this.stacks.get(stack.name)?.stack;
-    return Object.keys(stack.services).map((name) => {
+    const names = new Set([...Object.keys(stack.services), ...Object.keys(before?.services ?? {})]);
+    return [...names].map((name) => {
       const same = JSON.stringify(before?.services[name]) === JSON.stringify(stack.services[name]);
-      return { action: !before ? 'create' : same ? 'keep' : 'recreate', kind: 'service', name, details: [] };
+      const action = !before ? 'create' : !stack.services[name] ? 'remove' : same ? 'keep' : 'recreate';
+      return { action, kind: 'service', name, details: [] };
     });
   }
 }
@@ -98,8 +100,13 @@ export function handlers(twin: Twin) {
     ...copyHandlers(twin),
     getCluster: unary(admin, async () => ({ id: 'c1', leader: 'k1', version: '9.9' })),
     planStack: unary(admin, async (r: api.PlanStackRequest) => {
-      const stack = stackFromWire(twin.note('planStack', r).stack);
-      return { steps: twin.plan(stack), baseGeneration: twin.stacks.get(stack.name)?.generation ?? 0, stack: stackToWire(stack) };
+      const asked = stackFromWire(twin.note('planStack', r).stack);
+      const running = twin.stacks.get(asked.name);
+      const orphans = Object.keys(running?.stack.services ?? {}).filter(
+        (name) => !asked.services[name] && !r.leftBehind?.dormant.includes(name),
+      );
+      const stack = { ...asked, services: { ...(r.leftBehind?.keepOrphans ? running?.stack.services : {}), ...asked.services } };
+      return { steps: twin.plan(stack), baseGeneration: running?.generation ?? 0, stack: stackToWire(stack), orphans };
     }),
     applyStack: unary(admin, async (r: api.ApplyStackRequest) => {
       const stack = stackFromWire(twin.note('applyStack', r).stack);

@@ -53,6 +53,21 @@ describe('up', () => {
     expect(twin.called('applyStack')).toEqual([]);
   });
 
+  it('names what the file no longer has, keeps it, and removes it when told', async () => {
+    await ctl('up -d');
+    await file('compose.yaml', 'name: shop\nservices: { web: { image: "app:2" }, tool: { image: t, profiles: [debug] } }\n');
+    const warning = 'warning: stack shop runs services that the file no longer has: db; --remove-orphans removes them\n';
+    expect(await ctl('up --dry-run')).toMatchObject({ code: 0, out: expect.stringContaining('= keep service db\n'), err: warning });
+    expect((await ctl('up -d')).err).toContain(warning);
+    expect(Object.keys(twin.stacks.get('shop')?.stack.services ?? {}).sort()).toEqual(['db', 'web']);
+    expect(twin.called('planStack').at(-1)?.request).toMatchObject({ leftBehind: { keepOrphans: true, dormant: ['tool'] } });
+    const removed = await ctl('up --dry-run --remove-orphans');
+    expect([removed.out, removed.err]).toEqual([expect.stringContaining('- remove service db\n'), '']);
+    expect((await ctl('up --dry-run', '', { COMPOSE_REMOVE_ORPHANS: 'true' })).out).toContain('- remove service db\n');
+    await ctl('up -d --remove-orphans');
+    expect(Object.keys(twin.stacks.get('shop')?.stack.services ?? {})).toEqual(['web']);
+  });
+
   it('says what failed and what runs, and leaves it running', async () => {
     await file('compose.yaml', SHOP.replace('reg.local:5000/db', 'broken'));
     const { code, err } = await ctl('up');

@@ -139,11 +139,14 @@ export async function loadProjectModel(
   return { model: loadModel(input), input };
 }
 
-/** The stack of the files. @throws COMPOSE_INVALID, NOT_FOUND, BAD_VALUE */
-export async function loadProject(shell: Shell, flags: ProjectFlags): Promise<ComposeResult & { file: string }> {
+/** The stack of the files, and the services that no active profile has. @throws COMPOSE_INVALID, NOT_FOUND, BAD_VALUE */
+export async function loadProject(
+  shell: Shell,
+  flags: ProjectFlags,
+): Promise<ComposeResult & { file: string; dormant: readonly string[] }> {
   const { model } = await loadProjectModel(shell, flags);
   const { readStack } = await import('#compose/parse-compose.js');
-  return { ...readStack(model), file: model.context.file };
+  return { ...readStack(model), file: model.context.file, dormant: model.dormant };
 }
 
 /** The name of the stack that is meant; undefined when neither a name nor a file is there. @throws COMPOSE_INVALID, NOT_FOUND, BAD_VALUE */

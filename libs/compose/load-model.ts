@@ -38,6 +38,8 @@ export interface Model {
   tree: MapValue;
   /** Of every service, of those too that no profile lets run. */
   profiles: readonly string[];
+  /** Services of the files that are not in the tree, as no profile that is active has them. */
+  dormant: readonly string[];
   /** What was wrong and what is worth a warning, so far. */
   context: Context;
   /** Further files that the model names. */
@@ -64,7 +66,8 @@ export function loadModel(input: ModelInput): Model {
 
   const model = resolveEnvironments(l, input.prune ? onlyUsed(selected) : selected, env);
   checkModel(c, model, all);
-  return { name, tree: model, profiles, context: c, read: input.read };
+  const chosen = new Set(serviceNames(selected));
+  return { name, tree: model, profiles, dormant: serviceNames(all).filter((one) => !chosen.has(one)), context: c, read: input.read };
 }
 
 /** The name of the stack alone, whatever else is wrong with the files. @throws ComposeErrors when the name or the YAML is not valid */
@@ -90,6 +93,11 @@ function nameOfFiles(l: Loading, env: Readonly<Record<string, string>>): string 
 }
 
 const NAME = text('the name of the stack');
+
+const serviceNames = (model: MapValue): string[] => {
+  const services = valueOf(model, 'services');
+  return services?.kind === 'map' ? services.entries.map((entry) => entry.key) : [];
+};
 
 const profilesOf = (model: MapValue): string[] => {
   const services = valueOf(model, 'services');

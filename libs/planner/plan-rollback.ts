@@ -10,7 +10,12 @@ import { whyNoWayBack, withPrevious } from './update-units.js';
  * @param services all that have something to go back to, when empty
  * @throws NOT_FOUND, CONFLICT (nothing to go back to, a network that is gone)
  */
-export function planRollback(state: ClusterState, name: string, services: readonly string[], now: number): Omit<StackPlan, 'stack'> {
+export function planRollback(
+  state: ClusterState,
+  name: string,
+  services: readonly string[],
+  now: number,
+): Omit<StackPlan, 'stack' | 'orphans'> {
   const record = state.stacks.get(name);
   if (!record || record.removing)
     throw new WeftError('NOT_FOUND', { what: `there is no stack ${name}`, hint: 'List the stacks with `ctl ls`.' });

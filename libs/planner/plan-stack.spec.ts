@@ -1,5 +1,5 @@
 import { keys } from '#model/keys.js';
-import { planRemoval, planStack } from './plan-stack.js';
+import { planRemoval, planStack, type LeftBehind } from './plan-stack.js';
 import { stackOf, World } from './spec-kit.js';
 
 const plan = (world: World, stack: ReturnType<typeof stackOf>) => planStack(world.model, stack, world.newId, world.now);
@@ -61,6 +61,67 @@ describe('planning a stack', () => {
     ).toMatchObject({
       action: 'change',
       details: ['replicas: 1 → 2'],
+    });
+  });
+
+  describe('of which services run that the file no longer has', () => {
+    const old = () => {
+      const world = new World(['a']);
+      const networks = {
+        default: { key: 'default', name: 's_default' },
+        back: { key: 'back', name: 's_back' },
+      };
+      const volumes = { data: { key: 'data', name: 's_data' } };
+      const mounts = [{ type: 'volume' as const, source: 's_data', target: '/d' }];
+      world.up(stackOf('s', { web: 1, gone: { networks: { back: {} }, container: { image: 'b', mounts } } }, { networks, volumes }));
+      world.tick();
+      return world;
+    };
+    const next = stackOf('s', { web: 1 });
+    const planned = (world: World, left: LeftBehind) => planStack(world.model, next, world.newId, world.now, left);
+
+    it('keeps them with their networks and volumes, and names them, each time anew', () => {
+      const world = old();
+      const kept = planned(world, { keepOrphans: true });
+      expect(kept.orphans).toEqual(['gone']);
+      expect(kept.steps).toContainEqual({
+        action: 'keep',
+        kind: 'service',
+        name: 'gone',
+        details: ['no longer in the file; --remove-orphans removes it'],
+      });
+      expect([kept.steps.map((s) => s.action), kept.writes]).toEqual([['keep', 'keep', 'keep', 'keep', 'keep'], []]);
+      expect([Object.keys(kept.stack.networks).sort(), Object.keys(kept.stack.volumes)]).toEqual([['back', 'default'], ['data']]);
+    });
+
+    it('removes them when asked to, with their networks', () => {
+      const world = old();
+      const removed = planned(world, { keepOrphans: false });
+      expect(removed.orphans).toEqual(['gone']);
+      expect(removed.steps.filter((s) => s.action === 'remove').map((s) => s.name)).toEqual(['s_back', 'gone']);
+      expect(removed.stack.services['gone']).toBeUndefined();
+    });
+
+    it('keeps those of profiles that are not active, and calls them no orphans', () => {
+      const world = old();
+      const dormant = planned(world, { keepOrphans: false, dormant: ['gone', 'never-ran'] });
+      expect([dormant.orphans, dormant.writes]).toEqual([[], []]);
+      expect(dormant.steps.find((s) => s.name === 'gone')).toMatchObject({
+        action: 'keep',
+        details: [expect.stringContaining('profiles')],
+      });
+    });
+
+    it('finds their network again under another key', () => {
+      const world = old();
+      const renamed = stackOf(
+        's',
+        { web: 1 },
+        { networks: { default: { key: 'default', name: 's_default' }, rear: { key: 'rear', name: 's_back' } } },
+      );
+      const { stack, steps } = planStack(world.model, renamed, world.newId, world.now, { keepOrphans: true });
+      expect(Object.keys(stack.services['gone']?.networks ?? {})).toEqual(['rear']);
+      expect(steps.find((s) => s.name === 's_back')).toMatchObject({ action: 'change', details: ['key: back → rear'] });
     });
   });
 

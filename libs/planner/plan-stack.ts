@@ -12,16 +12,19 @@ import { connectionsOf, forget, keyOfConnection, saidAgain } from './connections
 import { referTo, resolveFiles } from './contents.js';
 import { checkDependencies } from './dependencies.js';
 import { dropped, planNetworks, type NetworksPlan } from './plan-networks.js';
+import { keeping, leftBehind } from './orphans.js';
 import type { PlanStep } from './plan-step.js';
 import { mismatchOf, sift } from './node-filters.js';
 import { candidates } from './schedule.js';
-import { changedFiles } from './file-changes.js';
+import { changesInPlace, changesThatRecreate } from './service-changes.js';
 import { isGlobal } from './service-slots.js';
 import { sameValue } from './spec-hash.js';
 import type { Compare, Write } from './transaction.js';
 
 export interface StackPlan {
   steps: PlanStep[];
+  /** Services that ran and that the file no longer has; kept or removed, the steps say which. */
+  orphans: string[];
   /** Generation of the stored stack that this was planned against, 0 for none. */
   baseGeneration: number;
   /** Generation after it. */
@@ -33,12 +36,21 @@ export interface StackPlan {
   writes: Write[];
 }
 
+/** What is done about services that run and are not in the wanted stack. */
+export interface LeftBehind {
+  /** They stay, as with docker compose; if left out they are removed. */
+  keepOrphans?: boolean;
+  /** In the file, and not asked for this time (profiles): they stay in any case, and are no orphans. */
+  dormant?: readonly string[];
+}
+
 /**
  * @param newId makes ids for new networks
  * @param now milliseconds since the epoch
  * @throws PORT_TAKEN, SUBNET_CLASH, ADDRESSES_EXHAUSTED, NO_NODES, CONFLICT
  */
-export function planStack(state: ClusterState, wanted: Stack, newId: () => string, now: number): StackPlan {
+export function planStack(state: ClusterState, asked: Stack, newId: () => string, now: number, left: LeftBehind = {}): StackPlan {
+  const { wanted, orphans, kept } = withLeftBehind(state, asked, left);
   const record = state.stacks.get(wanted.name);
   const stackKey = keys.stack(wanted.name);
   if (!record && state.revisionOf(stackKey) > 0) throw new WeftError('CORRUPT', `stack ${wanted.name} is stored, but cannot be read`);
@@ -52,6 +64,7 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
   checkDrivers(state, stack, networks.networks);
   const said = saidAgain(state, stack, record?.removing ?? false);
   const steps = [...networks.steps, ...serviceSteps(stack, record, networks, said), ...volumeSteps(stack, record)];
+  for (const step of steps) if (step.kind === 'service' && kept.has(step.name)) step.details.push(kept.get(step.name) ?? '');
   const forgotten = forget(state, said);
   const moved = moveConnections(state, networks, said);
   const changed = record === undefined || record.removing || !sameValue(record.spec, stack);
@@ -62,6 +75,7 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
   const referring = referTo(state, stack, record);
   return {
     steps,
+    orphans,
     baseGeneration: record?.generation ?? 0,
     generation,
     stack,
@@ -79,12 +93,29 @@ export function planStack(state: ClusterState, wanted: Stack, newId: () => strin
   };
 }
 
+interface WithLeftBehind {
+  wanted: Stack;
+  orphans: string[];
+  /** Services that stay although they were not asked for: why. */
+  kept: Map<string, string>;
+}
+
+function withLeftBehind(state: ClusterState, asked: Stack, { keepOrphans = false, dormant = [] }: LeftBehind): WithLeftBehind {
+  const record = state.stacks.get(asked.name);
+  const running = record && !record.removing ? record.spec : undefined;
+  const left = leftBehind(asked, running);
+  const orphans = left.filter((name) => !dormant.includes(name));
+  const kept = new Map(left.filter((name) => dormant.includes(name)).map((name) => [name, 'not asked for: its profiles are not active']));
+  if (keepOrphans) for (const name of orphans) kept.set(name, 'no longer in the file; --remove-orphans removes it');
+  return { wanted: running && kept.size > 0 ? keeping(asked, running, [...kept.keys()]) : asked, orphans, kept };
+}
+
 /** Services as they were before their last change that made new tasks. */
 function previousOf(stack: Stack, record: StackRecord | undefined): StackRecord['previous'] {
   const previous: NonNullable<StackRecord['previous']> = {};
   for (const [name, service] of Object.entries(stack.services)) {
     const before = record?.removing ? undefined : record?.spec.services[name];
-    const kept = before && changesOf(before, service).length > 0 ? before : record?.previous?.[name];
+    const kept = before && changesThatRecreate(before, service).length > 0 ? before : record?.previous?.[name];
     if (kept) previous[name] = kept;
   }
   return Object.keys(previous).length > 0 ? previous : undefined;
@@ -187,96 +218,16 @@ function markDependents(stack: Stack, steps: PlanStep[]): void {
 function serviceStep(service: Service, before: Service | undefined, networks: Pick<NetworksPlan, 'recreated'>, again: boolean): PlanStep {
   const step = { kind: 'service' as const, name: service.name };
   if (!before) return { ...step, action: 'create', details: [`${service.replicas} × ${service.container.image}`] };
-  const replicas = before.replicas === service.replicas ? [] : [`replicas: ${before.replicas} → ${service.replicas}`];
-  const deep = [...changesOf(before, service)];
+  const deep = changesThatRecreate(before, service);
   const light = [
-    ...(sameValue(before.ports, service.ports) ? [] : [`ports: ${showPorts(before)} → ${showPorts(service)}`]),
-    ...(sameValue(before.networks, service.networks) ? [] : [`networks: ${showNetworks(before)} → ${showNetworks(service)}`]),
+    ...changesInPlace(before, service),
     ...(again ? ['networks: as the file says, and not as `ctl network` said'] : []),
-    ...(sameValue(before.links ?? [], service.links ?? []) ? [] : ['links changed']),
     ...Object.keys(service.networks)
       .filter((key) => networks.recreated.has(key))
       .map((key) => `moves to network ${key} made anew`),
-    ...replicas,
   ];
   const action = deep.length > 0 ? 'recreate' : light.length > 0 ? 'change' : 'keep';
   return { ...step, action, details: [...deep, ...light] };
-}
-
-function showMode({ networkMode }: Service): string {
-  if (!networkMode || networkMode.kind === 'networks') return 'networks';
-  if (networkMode.kind === 'service') return `service:${networkMode.service}`;
-  return networkMode.kind === 'container' ? `container:${networkMode.container}` : networkMode.kind;
-}
-
-/** What makes new tasks of a service. */
-const changesOf = (before: Service, service: Service): string[] => [
-  ...changedKeys(before.container, service.container),
-  ...(sameValue(before.restart ?? null, service.restart ?? null)
-    ? []
-    : [`restart: ${showValue(before.restart)} → ${showValue(service.restart)}`]),
-  ...(sameValue(before.mode ?? null, service.mode ?? null) ? [] : [`mode: ${showValue(before.mode)} → ${showValue(service.mode)}`]),
-  ...(sameValue(before.placement ?? null, service.placement ?? null)
-    ? []
-    : [`placement: ${showValue(before.placement)} → ${showValue(service.placement)}`]),
-  ...(sameValue(before.reservations ?? null, service.reservations ?? null)
-    ? []
-    : [`reservations: ${showValue(before.reservations)} → ${showValue(service.reservations)}`]),
-  ...(sameValue(before.networkMode ?? null, service.networkMode ?? null)
-    ? []
-    : [`network mode: ${showMode(before)} → ${showMode(service)}`]),
-];
-
-const showPorts = (s: Service): string =>
-  s.ports
-    .map((p) => `${p.hostIp ? `${p.hostIp}:` : ''}${p.published}:${p.target}/${p.protocol}${p.mode === 'host' ? ' (host)' : ''}`)
-    .join(', ') || 'none';
-
-const showNetworks = (s: Service): string =>
-  Object.entries(s.networks)
-    .map(([key, a]) => {
-      const notes = [...a.aliases, ...[a.ipv4, a.ipv6, a.mac].filter((x) => x !== undefined)];
-      return notes.length > 0 ? `${key} (${notes.join(', ')})` : key;
-    })
-    .join(', ') || 'none';
-
-/** Values that may hold secrets, or are too long for a line, are named and not shown. */
-const SHOWN = new Set([
-  'image',
-  'imageDigest',
-  'hostname',
-  'user',
-  'workingDir',
-  'readOnlyRootfs',
-  'stopSignal',
-  'stopGraceMs',
-  'command',
-  'entrypoint',
-]);
-
-function showValue(value: unknown): string {
-  if (value === undefined) return 'unset';
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
-  return text.length > 60 ? `${text.slice(0, 57)}…` : text;
-}
-
-function changedKeys(before: Service['container'], after: Service['container']): string[] {
-  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof Service['container'])[];
-  return names
-    .filter((name) => !sameValue(before[name] ?? null, after[name] ?? null))
-    .flatMap((name) => (name === 'files' ? changedFiles(before.files, after.files) : [showChange(before, after, name)]));
-}
-
-const showChange = (before: Service['container'], after: Service['container'], name: keyof Service['container']): string =>
-  SHOWN.has(name)
-    ? `${name}: ${showValue(before[name])} → ${showValue(after[name])}`
-    : `${name} changed${whichKeys(before[name], after[name])}`;
-
-function whichKeys(before: unknown, after: unknown): string {
-  const isRecord = (v: unknown): v is Record<string, unknown> => typeof v === 'object' && v !== null && !Array.isArray(v);
-  if (!isRecord(before) || !isRecord(after)) return '';
-  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].filter((k) => before[k] !== after[k]);
-  return ` (${names.slice(0, 5).join(', ')}${names.length > 5 ? ', …' : ''})`;
 }
 
 function volumeSteps(stack: Stack, record: StackRecord | undefined): PlanStep[] {
@@ -295,7 +246,7 @@ function volumeSteps(stack: Stack, record: StackRecord | undefined): PlanStep[] 
 }
 
 /** What `down` does: marks the stack; the leader stops its tasks, then removes networks and record. @throws NOT_FOUND */
-export function planRemoval(state: ClusterState, name: string, now: number): Omit<StackPlan, 'stack' | 'baseGeneration' | 'generation'> {
+export function planRemoval(state: ClusterState, name: string, now: number): Pick<StackPlan, 'steps' | 'compares' | 'writes'> {
   const record = state.stacks.get(name);
   if (!record) throw new WeftError('NOT_FOUND', { what: `there is no stack ${name}`, hint: 'List the stacks with `ctl ls`.' });
   const key = keys.stack(name);

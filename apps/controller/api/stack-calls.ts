@@ -44,8 +44,8 @@ export class StackCalls {
 
   plan = async (request: PlanStackRequest): Promise<PlanStackResponse> => {
     this.#follower.requireCurrent();
-    const plan = planStack(this.#follower.model, stackFromWire(request.stack), newId, this.#clock.now());
-    return { steps: plan.steps, baseGeneration: plan.baseGeneration, stack: stackToWire(plan.stack) };
+    const plan = planStack(this.#follower.model, stackFromWire(request.stack), newId, this.#clock.now(), request.leftBehind);
+    return { steps: plan.steps, baseGeneration: plan.baseGeneration, stack: stackToWire(plan.stack), orphans: plan.orphans };
   };
 
   apply = async (request: ApplyStackRequest): Promise<ApplyStackResponse> => {

@@ -3,7 +3,7 @@ import { Command, Option } from 'commander';
 import { WeftError } from '#base/errors.js';
 import type { Stack } from '#model/stack.js';
 import { callUnary } from '#rpc/client.js';
-import type { PlanStep } from '#rpc/gen/weft/v1/api.js';
+import type { LeftBehind, PlanStep } from '#rpc/gen/weft/v1/api.js';
 import { stackFromWire, stackToWire } from '#rpc/wire.js';
 import { withApi, type Connection } from '../connection.js';
 import type { Expectation } from '../judge-stack.js';
@@ -21,6 +21,7 @@ import { watchUntilUp } from '../watch-up.js';
 interface UpFlags extends ProjectFlags, CommonFlags {
   dryRun?: boolean;
   detach?: boolean;
+  removeOrphans?: boolean;
   timeout: number;
   pull: PullPolicy;
 }
@@ -37,6 +38,7 @@ Examples:
   ctl up -f shop.yaml           another file; the stack is named after "name:" in it, or its directory
   ctl up -p shop-test           the same file once more, under another name
   ctl up --dry-run              what would be done, without doing it
+  ctl up --remove-orphans       also stop services that the file no longer has
   ctl up -d                     return as soon as the cluster knows what is wanted
   ctl up --pull always          ask the registry whether an image has changed
 
@@ -47,6 +49,7 @@ export function upCommand(shell: Shell): Command {
   const command = projectOptions(new Command('up').argument('[file]', 'the compose file, as with -f'))
     .description('Run a stack: create it, or make it what its compose file says, and wait until all of it runs.')
     .option('--dry-run', 'print what would be done and change nothing')
+    .option('--remove-orphans', 'remove services that run and that the file no longer has')
     .option('-d, --detach', 'do not wait until it runs')
     .addOption(
       new Option('--timeout <seconds>', 'give up when nothing has got better for this long; what runs is left running')
@@ -72,18 +75,24 @@ function withFile(flags: UpFlags, word: string | undefined): UpFlags {
 }
 
 export async function up(shell: Shell, flags: UpFlags): Promise<void> {
-  const { stack: written, warnings, sources, file } = await loadProject(shell, flags);
+  const { stack: written, warnings, sources, file, dormant } = await loadProject(shell, flags);
+  const keepOrphans = !(flags.removeOrphans ?? isOn(shell.env['COMPOSE_REMOVE_ORPHANS']));
+  const leftBehind = { keepOrphans, dormant: [...dormant] };
   for (const warning of warnings) say(shell, `warning: ${warning}`);
   const files = readFiles(sources, file);
   await withApi(shell, flags.context, async (connection) => {
     // Nothing refers to them before the stack is stored.
     const stack = await sendFiles(connection, written, files, flags.dryRun ?? false);
     // Planned before any image is fetched: what cannot work is told at once and has changed nothing.
-    const first = await plan(connection, stack);
+    const first = await plan(connection, stack, leftBehind);
+    if (keepOrphans && first.orphans.length > 0) say(shell, `warning: ${orphanText(stack.name, first.orphans)}`);
     if (flags.dryRun)
-      return print(shell, flags.format === 'json' ? json(planRows(first.steps)) : planText(first.steps, coloured(shell, shell.stdout)));
+      return print(
+        shell,
+        flags.format === 'json' ? json(planRows(first.steps)) : planText(first.steps, coloured(shell, shell.stdout), true),
+      );
     const pinned = await prepareImages(shell, connection, stack, flags.pull);
-    const { steps, expected } = await apply(connection, pinned);
+    const { steps, expected } = await apply(connection, pinned, leftBehind);
     if (changesNothing(steps)) say(shell, `stack ${stack.name}: nothing to change`);
     else shell.stderr.write(planText(steps, coloured(shell, shell.stderr)));
     if (flags.detach) return;
@@ -93,22 +102,29 @@ export async function up(shell: Shell, flags: UpFlags): Promise<void> {
   });
 }
 
+const isOn = (text: string | undefined): boolean => /^(1|true|yes|on)$/i.test(text ?? '');
+
+const orphanText = (stack: string, names: readonly string[]): string =>
+  `stack ${stack} runs services that the file no longer has: ${names.join(', ')}; --remove-orphans removes them`;
+
 interface Planned {
   steps: PlanStep[];
   stack: Stack;
+  orphans: string[];
   baseGeneration: number;
 }
 
-async function plan({ api, target }: Connection, stack: Stack): Promise<Planned> {
-  const response = await callUnary(api, 'planStack', { stack: stackToWire(stack) }, { target, timeoutMs: PLAN_TIMEOUT_MS });
-  return { steps: response.steps, stack: stackFromWire(response.stack), baseGeneration: response.baseGeneration };
+async function plan({ api, target }: Connection, stack: Stack, leftBehind: LeftBehind): Promise<Planned> {
+  const response = await callUnary(api, 'planStack', { stack: stackToWire(stack), leftBehind }, { target, timeoutMs: PLAN_TIMEOUT_MS });
+  const { steps, orphans, baseGeneration } = response;
+  return { steps, stack: stackFromWire(response.stack), orphans, baseGeneration };
 }
 
 /** Stores the stack, unless it is stored just so. @throws CONFLICT when the cluster never holds still */
-async function apply(connection: Connection, stack: Stack): Promise<{ steps: PlanStep[]; expected: Expectation }> {
+async function apply(connection: Connection, stack: Stack, leftBehind: LeftBehind): Promise<{ steps: PlanStep[]; expected: Expectation }> {
   const { api, target } = connection;
   for (let attempt = 1; ; attempt++) {
-    const planned = await plan(connection, stack);
+    const planned = await plan(connection, stack, leftBehind);
     const stale = await tasksToReplace(connection, stack.name, planned.steps);
     try {
       const request = { stack: stackToWire(planned.stack), baseGeneration: planned.baseGeneration };
