@@ -3,6 +3,7 @@
  * a line with a control character is refused all the same, since a newline would be a command of its own.
  */
 import { WeftError } from '#base/errors.js';
+import { isRule6 } from '#overlay/kernel-state.js';
 import type { ChildLink, FdbRow, Link, Route, Rule, VxlanLink } from '#overlay/kernel-state.js';
 import { isChild, isForEverybody, NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import { ROUTE_PROTOCOL } from '#overlay/names.js';
@@ -41,7 +42,7 @@ export function toolOf(o: Operation): Tool {
       return 'conntrack';
     case 'putRule':
     case 'removeRule':
-      return is6(o.rule.from ?? '') ? 'ip6' : 'ip';
+      return isRule6(o.rule) ? 'ip6' : 'ip';
     default:
       return 'ip';
   }
@@ -123,7 +124,7 @@ function rawLines(o: Operation): Line[] {
     case 'forgetDatagrams':
       return [{ text: `-D${family(o.address)} -p udp --${o.to === 'vip' ? 'orig-dst' : 'reply-src'} ${o.address}` }];
     case 'forgetDoor':
-      return [{ text: `-D -p udp --orig-port-dst ${o.port}` }];
+      return ['', ' -f ipv6'].map((of) => ({ text: `-D${of} -p udp --orig-port-dst ${o.port}` }));
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { messageOf } from '#base/errors.js';
 import type { KernelState, NamespaceState } from '#overlay/kernel-state.js';
-import { emptyNamespace, keyed, NODE_NAMESPACE, peerKey } from '#overlay/kernel-state.js';
+import { emptyNamespace, isRule6, keyed, NODE_NAMESPACE, peerKey } from '#overlay/kernel-state.js';
 import type { Operation } from '#overlay/operation.js';
 import type { Line, Tool } from './commands.js';
 import { linesOf, seatOf, toolOf } from './commands.js';
@@ -205,8 +205,7 @@ export class LinuxKernel implements Kernel {
 }
 
 /** Rules of IPv6 are not among what a namespace says of itself in one breath. */
-const hasRules6 = (state: KernelState, ns: string): boolean =>
-  Object.values(state.namespaces[ns]?.rules ?? {}).some((r) => (r.from ?? '').includes(':'));
+const hasRules6 = (state: KernelState, ns: string): boolean => Object.values(state.namespaces[ns]?.rules ?? {}).some(isRule6);
 
 interface Stage {
   tool: Tool;

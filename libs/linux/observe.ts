@@ -110,7 +110,7 @@ export async function see(entry: Entry, ns: string, rules6 = false): Promise<See
   const seen = seenIn(ns, stdout);
   if (!rules6) return seen;
   const six = await entry.ip(ns, ['-6', '-d', '-j', 'rule', 'show']);
-  return { ...seen, rules: [...seen.rules, ...parsed(z.array(ruleSchema), json(six.stdout)).flatMap(ruleOf)] };
+  return { ...seen, rules: [...seen.rules, ...parsed(z.array(ruleSchema), json(six.stdout)).flatMap(ruleOf).map(ofFamily6)] };
 }
 
 /** What the `showLines` of a batch printed. @throws KERNEL */
@@ -308,6 +308,9 @@ function ruleOf(r: z.infer<typeof ruleSchema>): Rule[] {
     },
   ];
 }
+
+/** A source address tells the family; without one it is said. */
+const ofFamily6 = (r: Rule): Rule => (r.from === undefined ? { ...r, family: 6 } : r);
 
 /** `ip -j -batch` prints one document a line that has anything to say, `[]` or nothing for the others. */
 function documents(stdout: string, questions: number): unknown[] {

@@ -109,6 +109,8 @@ export const memberSchema = z.object({
   id: z.string(),
   name: z.string(),
   address: ipv4Schema,
+  /** Nodes: their IPv6 addresses but for link-local ones, sorted. */
+  addresses6: z.array(ipv6Schema).optional(),
   kind: z.enum(['node', 'controller']),
   /** Nodes: the small number that is never used again. */
   index: z.number().int().positive().optional(),

@@ -165,6 +165,8 @@ export interface Rule {
   mark?: string;
   /** Device that it came in by. */
   iif?: string;
+  /** Of IPv6, where no `from` tells; its priority is no rule's of IPv4. */
+  family?: 6;
   table: string;
 }
 
@@ -203,6 +205,7 @@ export interface Peer {
 export const addressKey = (a: Address): string => `${a.dev} ${a.address}`;
 export const routeKey = (r: Route): string => `${r.table} ${r.destination}`;
 export const ruleKey = (r: Rule): string => (r.iif === undefined ? `${r.priority}` : `${r.priority} ${r.iif}`);
+export const isRule6 = (r: Rule): boolean => r.family === 6 || (r.from ?? '').includes(':');
 export const neighbourKey = (n: Neighbour): string => `${n.dev} ${n.address}`;
 export const fdbKey = (f: FdbRow): string =>
   `${f.dev} ${f.mac} ${f.vtep === undefined ? 'bridge' : 'vxlan'}${isForEverybody(f) ? ` ${f.vtep}` : ''}`;

@@ -9,15 +9,24 @@ import type { NetworkView } from '#model/node-view.js';
 import { DNS_PORT } from '#model/ports.js';
 import { SERVICE_ADDRESS, type WiredTask } from './child-network.js';
 import type { Mesh } from './mesh.js';
-import { meshChains, meshSets } from './mesh.js';
+import { meshChains, meshSets, meshSets6 } from './mesh.js';
 import { floodGuard } from './multicast.js';
 import { bridgeName, serviceWireName } from './names.js';
 import { subnets4 } from './network-view.js';
 import type { NftChain, NftRule, NftSet } from './nft-text.js';
 import { rule, tableText } from './nft-text.js';
-import { guardRules6, guardSets6, inputFromOutside6, inputFromTask6, leavingTask6, masquerade6, sets6 } from './node-firewall6.js';
+import {
+  guardRules6,
+  guardSets6,
+  inputFromOutside6,
+  inputFromTask6,
+  hairpin6,
+  leavingTask6,
+  masquerade6,
+  sets6,
+} from './node-firewall6.js';
 import type { PublishedPort } from './published-ports.js';
-import { publishedChains, publishedSets, refuseUnserved } from './published-ports.js';
+import { isEnteredBy6, publishedChains, publishedSets, refuseUnserved } from './published-ports.js';
 import { isEncrypted } from './tunnels.js';
 
 /** One task interface on this node. */
@@ -56,7 +65,12 @@ const BRIDGES = '"wfb*"';
 /** `table inet weft`. */
 export function firewallTable(input: FirewallInput): string {
   return tableText(
-    [...sets(input), ...publishedSets(input.published), ...meshSets(input.mesh)],
+    [
+      ...sets(input),
+      ...publishedSets(input.published),
+      ...meshSets(input.mesh),
+      ...(isEnteredBy6(input.published) ? meshSets6(input.mesh) : []),
+    ],
     [
       vxlanGuard(input),
       vxlanUntracked(input),
@@ -331,7 +345,7 @@ function forwardChains({ vxlanPort, networks, tunnel }: FirewallInput): NftChain
   ];
 }
 
-function leaving({ networks }: FirewallInput): NftChain {
+function leaving({ networks, published }: FirewallInput): NftChain {
   return {
     name: 'leaving',
     hook: 'nat hook postrouting priority 100',
@@ -345,6 +359,7 @@ function leaving({ networks }: FirewallInput): NftChain {
         'a node by way of us to its own task: with its own address it would be its own stranger',
       ),
       rule('ct status dnat fib saddr type local snat ip to oifname map @node_address', 'the node itself at its published port'),
+      ...(isEnteredBy6(published) ? hairpin6(networks) : []),
       rule(`oifname != ${BRIDGES} ip saddr @leaving_subnets masquerade`, 'to the outside, tasks look like their node'),
       ...masquerade6(networks),
     ],

@@ -45,6 +45,16 @@ export const inputFromOutside6 = (networks: readonly NetworkView[]): readonly Nf
 export const leavingTask6 = (networks: readonly NetworkView[]): readonly NftRule[] =>
   where(networks, [rule('ip6 daddr @subnets6 drop', 'an address of a network of ours never leaves by another device')]);
 
+/** Clients inside, at a published port that leads to a task by IPv6: the answer must come back here. Its sets are meshSets6. */
+export const hairpin6 = (networks: readonly NetworkView[]): readonly NftRule[] => [
+  ...where(networks, [rule('ct status dnat ip6 saddr @subnets6 snat ip6 to oifname map @node_address6', 'a task at a published port')]),
+  rule('ct status dnat ip6 saddr . ip6 daddr @at_home6 snat ip6 to oifname map @node_address6', 'a node by way of us to its own task'),
+  rule(
+    'meta nfproto ipv6 ct status dnat fib saddr type local snat ip6 to oifname map @node_address6',
+    'the node itself at its published port',
+  ),
+];
+
 export const masquerade6 = (networks: readonly NetworkView[]): readonly NftRule[] =>
   where(networks, [rule('oifname != "wfb*" ip6 saddr @leaving_subnets6 masquerade', 'NAT66: the site has no route to these addresses')]);
 

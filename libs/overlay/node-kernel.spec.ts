@@ -180,6 +180,47 @@ describe('nodeKernel', () => {
       expect(node.nft['netdev weft']).toContain('egress device "wfb4097"');
     });
 
+    describe('over IPv6', () => {
+      const six = { ipv6: { subnet: 'fd12::/64', gateway: 'fd12::1' }, nodeAddress6: 'fd12::251' };
+      const far = { ...published(endpoint(1, 20)), ipv6: 'fd12::20' };
+      const near = { ...published(endpoint(1, 10, HOST.address)), ipv6: 'fd12::10' };
+      const node6 = { ...nodeEndpoint, ipv6: 'fd12::252' };
+      const members = view().members.map((m, i) => ({ ...m, addresses6: [`fd99::${i + 1}`] }));
+      const publications = publicationsOf([far, near, endpoint(1, 21)]).map((p) => ({
+        ...p,
+        backends: p.backends.map((b) => ({ ...b, ipv6: [far, near].find((e) => e.taskId === b.taskId)?.ipv6 })),
+      }));
+
+      it('goes the same ways, to the tasks that have it, with chains and maps of its own', () => {
+        const node = nodeOf({ networks: [network(1, six)], endpoints: [far, near, node6], publications, members });
+        expect(node.routes['main fd12::20/128']).toMatchObject({ via: 'fd12::252', onlink: true, source: 'fd12::251' });
+        expect(node.routes['4097 ::/0']).toMatchObject({ via: 'fe80::57:ffff:ffff' });
+        expect(node.rules['901 wfb4097']).toMatchObject({ priority: 901, family: 6, iif: 'wfb4097' });
+        const text = node.nft['inet weft'] ?? '';
+        expect(text).toContain('tcp . 8080 . 0 : fd12::10 . 80, tcp . 8080 . 1 : fd12::20 . 80');
+        expect(text).toContain('tcp . 8080 : goto pub3');
+        expect(text).toContain('tcp . 8080 : goto pub6_2');
+        expect(text).toContain('fd99::2 . fd12::20');
+        expect(text).toContain('"wfb4097" : fd12::251');
+      });
+
+      it('does so without an address on the network, and then comes in with an address of the node itself', () => {
+        const guest = network(1, { nodeAddress: undefined });
+        const node = nodeOf({ networks: [guest], endpoints: [far, node6], publications, members });
+        expect(node.routes['main fd12::20/128']).toEqual(expect.not.objectContaining({ source: expect.anything() }));
+        expect(node.neighbours['wfb4097 fd12::252']?.mac).toBe('02:57:00:00:00:02');
+        expect(node.sysctls).toMatchObject({ 'net.ipv6.conf.wfb4097.disable_ipv6': '0', 'net.ipv6.conf.all.forwarding': '1' });
+        expect(node.nft['inet weft']).toContain('"wfb4097" : fd99::1');
+      });
+
+      it('costs nothing where no task has it', () => {
+        const node = nodeOf({ networks: [network(1)], endpoints: [published(endpoint(1, 20)), nodeEndpoint], members });
+        expect(node.nft['inet weft']).not.toMatch(/published6|at_home6|ip6 saddr/);
+        expect(Object.keys(node.rules)).toEqual([]);
+        expect(node.sysctls['net.ipv6.conf.wfb4097.disable_ipv6']).toBe('1');
+      });
+    });
+
     it('costs nothing where nothing is published', () => {
       const node = nodeOf({ networks: [network(1)], endpoints: [endpoint(1, 10, HOST.address), endpoint(1, 20), nodeEndpoint] });
       expect([node.rules, node.nft['netdev weft'], Object.keys(node.routes)]).toEqual([{}, undefined, ['main 10.1.0.0/24']]);

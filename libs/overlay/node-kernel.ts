@@ -31,7 +31,7 @@ import { tableText } from './nft-text.js';
 import { bridgeAddresses6, connectedRoutes6, neighbours6, sysctls6 } from './node-ipv6.js';
 import { firewallTable, portGuardTable } from './node-firewall.js';
 import type { HostModeTask } from './node-ports.js';
-import { nodePorts } from './node-ports.js';
+import { enteredAt, nodePorts } from './node-ports.js';
 import type { PublishedPort } from './published-ports.js';
 import { exitOf, taskInterfaces, type TaskInterface } from './task-interfaces.js';
 import { taskNamespaceState } from './task-namespace.js';
@@ -201,7 +201,7 @@ function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceSta
     neighbours: keyed(
       [
         ...remote.map(({ network, endpoint }): Neighbour => ({ dev: bridgeName(network.vni), address: endpoint.ipv4, mac: endpoint.mac })),
-        ...networks.flatMap((n) => neighbours6(n, index.endpoints.get(n.id) ?? [])),
+        ...networks.flatMap((n) => neighbours6(n, index.endpoints.get(n.id) ?? [], mesh.away6.has(n.id))),
         ...mesh.neighbours,
       ],
       neighbourKey,
@@ -218,11 +218,11 @@ function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceSta
       fdbKey,
     ),
     peers: keyed(tunnel?.peers ?? [], peerKey),
-    sysctls: nodeSysctls(networks, host),
+    sysctls: nodeSysctls(networks, host, mesh),
     ...(host.firewall === false ? {} : { nft: nodeTables(scene, tasks, published, mesh, wired), vips: nodeVips(networks, index) }),
     flows: mergeSorted([
       ...index.flows.values(),
-      udpFlows(published.flatMap((p) => (p.protocol === 'udp' ? p.backends.map((b) => b.address) : []))),
+      udpFlows(published.flatMap((p) => (p.protocol === 'udp' ? [...p.backends, ...(p.backends6 ?? [])].map((b) => b.address) : []))),
     ]),
     doors: [...new Set(published.flatMap((p) => (p.protocol === 'udp' && p.backends.length > 0 ? [p.published] : [])))].sort(
       (x, y) => x - y,
@@ -338,7 +338,7 @@ function connectedRoutes(n: NetworkView): Route[] {
   return [...subnets4(n).map(({ subnet }) => ({ table: 'main', destination: subnet, dev, source: nodeAddress })), ...connectedRoutes6(n)];
 }
 
-function nodeSysctls(networks: readonly NetworkView[], host: HostInput): Record<string, string> {
+function nodeSysctls(networks: readonly NetworkView[], host: HostInput, mesh: Mesh): Record<string, string> {
   // ip_forward first: writing it resets the other settings of the family (kernel doc, ip-sysctl).
   const sysctls: Record<string, string> = {
     'net.ipv4.ip_forward': '1',
@@ -350,7 +350,7 @@ function nodeSysctls(networks: readonly NetworkView[], host: HostInput): Record<
     sysctls[`${dev}.rp_filter`] = '0';
     sysctls[`${dev}.send_redirects`] = '0';
   }
-  return { ...sysctls, ...sysctls6(networks, host.advertised ?? []) };
+  return { ...sysctls, ...sysctls6(networks, host.advertised ?? [], mesh.away6) };
 }
 
 function nodeTables(
@@ -392,7 +392,7 @@ function nodeTables(
 function hostModeTasks(tasks: readonly PlacedTask[], host: HostInput): HostModeTask[] {
   return tasks.flatMap(({ task, interfaces }) => {
     const door = exitOf(bridged(interfaces));
-    return door && isReachable(task, host) ? [{ ports: task.ports, address: door.ipv4 }] : [];
+    return door && isReachable(task, host) ? [{ ports: task.ports, ...enteredAt(door) }] : [];
   });
 }
 

@@ -110,7 +110,7 @@ export function describeLink(name: string, link: Link): string {
 export function describeRule(r: Rule): string {
   const mark = r.mark === undefined ? '' : ` marked ${r.mark}`;
   const iif = r.iif === undefined ? '' : ` in by ${r.iif}`;
-  return `${r.priority}: from ${r.from ?? 'anywhere'}${mark}${iif} use table ${r.table}`;
+  return `${r.priority}: from ${r.from ?? (r.family === 6 ? 'anywhere (IPv6)' : 'anywhere')}${mark}${iif} use table ${r.table}`;
 }
 
 export function describeRoute(r: Route): string {

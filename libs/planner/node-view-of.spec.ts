@@ -51,6 +51,12 @@ describe('the view of a node', () => {
     expect(view.settings).toEqual({ vxlanPort: 4789, wireguardPort: 7706, guardedTcpPorts: [7700, 7701, 7702, 7704] });
   });
 
+  it('knows the IPv6 addresses of members, without their prefixes and what is only on a link', () => {
+    world.setFacts('b', { underlayMtu: 9000, addresses: ['192.0.2.2/24', 'fd99::2/64', '2001:db8::2/64'] });
+    expect(kinds(world, 'a').members.map((m) => m.addresses6)).toEqual([undefined, ['2001:db8::2', 'fd99::2'], undefined, undefined]);
+    world.setFacts('b', { underlayMtu: 9000 });
+  });
+
   it('names: service, alias and service.stack are the VIP, tasks.service the running tasks, a task by its names itself', () => {
     const vip = a.vips[0]?.ipv4 ?? '';
     const id = a.tasks[0]?.id.slice(0, 12) ?? '';

@@ -4,6 +4,7 @@
  * cluster; settings. Nothing of networks it takes no part in.
  */
 import { macOfNode } from '#base/address.js';
+import { familyOf } from '#base/ip.js';
 import type { Network, NodeAddress } from '#model/network.js';
 import type { Node } from '#model/node.js';
 import type { EndpointView, Member, Publication, Resource } from '#model/node-view.js';
@@ -77,8 +78,10 @@ export const viewOf = (state: ClusterState, nodeId: string): Resource[] => new V
 const withDrain = (state: ClusterState, task: Task): Task => (drains(task) && isDrained(state, task) ? { ...task, drained: true } : task);
 
 function nodeMember(state: ClusterState, { id, name, address, index }: Node): Member {
-  const wireguard = state.facts.get(id)?.wireguard;
-  return { id, name, address, kind: 'node', index, ...(wireguard === undefined ? {} : { wireguard }) };
+  const { wireguard, addresses = [] } = state.facts.get(id) ?? {};
+  const six = addresses.flatMap((a) => (familyOf(a) === 6 ? (a.split('/')[0] ?? []) : [])).sort();
+  const more = { ...(six.length === 0 ? {} : { addresses6: six }), ...(wireguard === undefined ? {} : { wireguard }) };
+  return { id, name, address, kind: 'node', index, ...more };
 }
 
 function commonResources(state: ClusterState): Resource[] {
