@@ -11,6 +11,10 @@ describe('the control protocol', () => {
     });
   });
 
+  it('takes a pipe for input, and a log that keeps nothing', () => {
+    expect(decodeRequest({ ...OPEN, stdin: '/run/i', discard: true })).toMatchObject({ source: { stdin: '/run/i', discard: true } });
+  });
+
   it('takes a container with a terminal, which has no stderr', () => {
     expect(decodeRequest({ ...OPEN, stderr: undefined })).toMatchObject({ source: { stdout: '/run/o' } });
   });
@@ -25,6 +29,7 @@ describe('the control protocol', () => {
     ['a relative path', { ...OPEN, file: 'l' }],
     ['a path with a NUL', { ...OPEN, stdout: '/a\0b' }],
     ['one path twice', { ...OPEN, stderr: '/run/o' }],
+    ['input that is output', { ...OPEN, stdin: '/run/o' }],
     ['a file that is a FIFO', { ...OPEN, stderr: undefined, file: '/run/o' }],
     ['no files at all', { ...OPEN, maxFiles: 0 }],
     ['a size that is no number', { ...OPEN, maxBytes: '10m' }],

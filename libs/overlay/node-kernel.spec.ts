@@ -28,6 +28,14 @@ describe('nodeKernel', () => {
     });
   });
 
+  it('keeps the settings of the network that a service asks for, over its own defaults', () => {
+    const own = task(10, [1]);
+    const sysctls = { 'net.ipv4.ip_forward': '1', 'net.core.somaxconn': '5', 'kernel.msgmax': '9' };
+    const { sysctls: kept } = taskOf(10, { networks: [network(1)], tasks: [{ ...own, container: { ...own.container, sysctls } }] });
+    expect(kept).toMatchObject({ 'net.ipv4.ip_forward': '1', 'net.core.somaxconn': '5', 'net.ipv4.ip_unprivileged_port_start': '0' });
+    expect(kept).not.toHaveProperty('kernel.msgmax');
+  });
+
   it('makes no VXLAN device and no remote rows for a bridge network', () => {
     const node = nodeOf({ networks: [network(1, { driver: 'bridge' })], endpoints: [endpoint(1, 20)] });
     expect(Object.keys(node.links)).toEqual(['wfb4097']);

@@ -18,7 +18,7 @@ import type { ImageView } from './image-view.js';
 import { imageToRun } from './images.js';
 import type { ImageContext, LoadedImage } from './images.js';
 import { buildOciSpec } from './oci-spec.js';
-import { ociText, type OciSpec } from './oci-types.js';
+import { ociText, parseOciSpec, type OciSpec } from './oci-types.js';
 import { openRoot } from './rootfs-files.js';
 import { runtimeFailure } from './runtime-failure.js';
 import type { ContainerInfo, ContainerRoot, ContainerSpec, ContainerState } from './runtime.js';
@@ -174,7 +174,7 @@ export async function inspectContainer(
   const { container } = (await orUndefined(client.call(ContainersService.get, { id }))) ?? {};
   if (!container?.spec) throw new WeftError('NOT_FOUND', `no container ${id}`);
   const { stopSignal, groups = [] } = noteOf(container);
-  return { spec: JSON.parse(container.spec.value.toString()) as OciSpec, stopSignal, groups };
+  return { spec: parseOciSpec(container.spec.value.toString()), stopSignal, groups };
 }
 
 /** Undefined if there is no task. */

@@ -15,7 +15,7 @@ import { TasksService } from './gen/services/tasks/v1/tasks.js';
 import { Status } from './gen/types/task/task.js';
 import { hostCapabilities } from './host-facts.js';
 import { execProcess } from './oci-spec.js';
-import type { OciProcess } from './oci-types.js';
+import { ociText, type OciProcess } from './oci-types.js';
 import { runtimeFailure } from './runtime-failure.js';
 import type { ExecRequest, ExecSession } from './runtime.js';
 import { signalNumber } from './signals.js';
@@ -104,7 +104,7 @@ class Exec {
         stdout: this.#path('stdout'),
         stderr: request.tty ? '' : this.#path('stderr'),
         terminal: request.tty,
-        spec: { typeUrl: PROCESS_TYPE, value: Buffer.from(JSON.stringify(process)) },
+        spec: { typeUrl: PROCESS_TYPE, value: Buffer.from(ociText(process)) },
       },
       { deadlineMs: EXEC_DEADLINE_MS },
     );

@@ -1,6 +1,7 @@
 import type { ImageConfig } from './image-config.js';
 import { buildOciSpec, commandLine, execProcess } from './oci-spec.js';
 import type { HostFacts } from './host-facts.js';
+import { ociText, parseOciSpec } from './oci-types.js';
 import type { ContainerSpec } from './runtime.js';
 
 const IMAGE: ImageConfig = {
@@ -126,4 +127,110 @@ test('an exec is the container with changes; another user loses what root had', 
   expect(process).toMatchObject({ terminal: true, args: ['ls'], cwd: '/w', consoleSize: { width: 80, height: 24 }, user: { uid: 5 } });
   expect(process.env).toEqual(expect.arrayContaining(['A=1', 'B=2', 'TERM=xterm']));
   expect(process.capabilities).toMatchObject({ effective: [], permitted: [], bounding: container.capabilities.bounding });
+});
+
+test('an exec has the limits of the container, and every capability only if it is privileged', () => {
+  const { process } = build({ ulimits: { core: { soft: 0, hard: -1 } }, oomScoreAdj: 5, security: { apparmor: 'mine' } });
+  const request = { containerId: 't1', argv: ['ls'], tty: false };
+  const plain = execProcess(process, request, ROOT);
+  expect(plain).toMatchObject({ rlimits: process.rlimits, oomScoreAdj: 5, apparmorProfile: 'mine' });
+  const privileged = execProcess(process, { ...request, privileged: true }, ROOT, ['CAP_CHOWN', 'CAP_BPF']);
+  expect(privileged.capabilities.effective).toEqual(['CAP_CHOWN', 'CAP_BPF']);
+  expect(privileged).not.toHaveProperty('apparmorProfile');
+});
+
+test('limits of the process go to runc and come back exactly', () => {
+  const spec = build({ ulimits: { nofile: { soft: 1024, hard: -1 } }, env: { X: '"\\u0000big:1"' } });
+  const text = ociText(spec);
+  expect(text).toContain('"rlimits":[{"type":"RLIMIT_NOFILE","soft":1024,"hard":18446744073709551615}]');
+  expect(parseOciSpec(text)).toEqual(spec);
+});
+
+test('a privileged container: all capabilities, no filter, nothing masked, everything writable', () => {
+  const spec = build({ privileged: true, security: { noNewPrivileges: true } }, {}, { capabilities: ['CAP_CHOWN', 'CAP_SYS_ADMIN'] });
+  expect(spec.process.capabilities.bounding).toEqual(['CAP_CHOWN', 'CAP_SYS_ADMIN']);
+  expect(spec.process.noNewPrivileges).toBe(true);
+  expect(spec.linux).not.toHaveProperty('seccomp');
+  expect([...spec.linux.maskedPaths, ...spec.linux.readonlyPaths]).toEqual([]);
+  expect(spec.linux.resources.devices).toEqual([{ allow: true, access: 'rwm' }]);
+  expect(spec.mounts.filter((m) => m.options.includes('ro'))).toEqual([]);
+  expect(build({ privileged: true, security: { seccomp: '{"defaultAction":"SCMP_ACT_ALLOW"}' } }).linux.seccomp).toMatchObject({
+    defaultAction: 'SCMP_ACT_ALLOW',
+  });
+});
+
+test('namespaces of the node: what is theirs is not set', () => {
+  const types = (namespaces: ContainerSpec['namespaces'], host: Partial<HostFacts> = {}) =>
+    build({ namespaces }, {}, host).linux.namespaces.map((n) => n.type);
+  expect(types({ pid: 'host', ipc: 'host', uts: 'host' })).toEqual(['mount', 'network']);
+  expect(types({ cgroup: 'private' })).toContain('cgroup');
+  expect(types({ cgroup: 'host' }, { cgroupV2: true })).not.toContain('cgroup');
+  expect(build({ namespaces: { uts: 'host' } })).not.toHaveProperty('hostname');
+  const shm = (namespaces: ContainerSpec['namespaces'], shmBytes?: number) =>
+    build({ namespaces, shmBytes }).mounts.find((m) => m.destination === '/dev/shm');
+  expect(shm({ ipc: 'host' })).toMatchObject({ type: 'bind', source: '/dev/shm' });
+  expect(shm({ ipc: 'none' })).toBeUndefined();
+  expect(shm({}, 5)?.options).toContain('size=5');
+});
+
+test('an init stands before the command, and is mounted', () => {
+  const spec = build({ init: true }, {}, { initProgram: '/usr/bin/tini-static' });
+  expect(spec.process.args).toEqual(['/sbin/docker-init', '--', '/e', 'c']);
+  expect(spec.mounts.at(-1)).toEqual({
+    destination: '/sbin/docker-init',
+    type: 'bind',
+    source: '/usr/bin/tini-static',
+    options: ['bind', 'ro'],
+  });
+});
+
+describe('limits of the cgroup', () => {
+  const resources = (spec: Partial<ContainerSpec>, host: Partial<HostFacts> = {}) => build(spec, {}, host).linux.resources;
+
+  test('swap: as much again as memory, what was asked for, or nothing where it is not counted', () => {
+    expect(resources({ limits: { memoryBytes: 10 } }).memory).toEqual({ limit: 10, swap: 20 });
+    expect(resources({ limits: { memoryBytes: 10 }, cgroup: { memorySwapBytes: -1 } }).memory).toEqual({ limit: 10, swap: -1 });
+    expect(resources({ limits: { memoryBytes: 10 } }, { swapAccounting: false }).memory).toEqual({ limit: 10 });
+    expect(resources({ limits: { memoryReservationBytes: 5 } }).memory).toEqual({ reservation: 5 });
+  });
+  test('CPU: a number of CPUs counts in the period that is given', () => {
+    expect(resources({ limits: { nanoCpus: 500_000_000 }, cgroup: { cpuShares: 2 } }).cpu).toEqual({
+      shares: 2,
+      quota: 50_000,
+      period: 100_000,
+    });
+    expect(resources({ cgroup: { cpuQuotaUs: 5_000, cpuPeriodUs: 20_000 } }).cpu).toEqual({ quota: 5_000, period: 20_000 });
+    expect(resources({ cgroup: { cpuset: '0-1', cpuRtRuntimeUs: 1, cpuRtPeriodUs: 2 } }).cpu).toEqual({
+      cpus: '0-1',
+      realtimeRuntime: 1,
+      realtimePeriod: 2,
+    });
+  });
+  test('devices and rules', () => {
+    const node = { path: '/dev/x', type: 'c' as const, major: 9, minor: 8, fileMode: 0o600, uid: 0, gid: 0 };
+    const { devices } = resources({ deviceRules: ['b *:7 rw'] }, { devices: [{ node, permissions: 'r' }] });
+    expect(devices.slice(3)).toEqual([
+      { allow: true, type: 'c', major: 9, minor: 8, access: 'r' },
+      { allow: true, type: 'b', major: -1, minor: 7, access: 'rw' },
+    ]);
+    expect(build({}, {}, { devices: [{ node, permissions: 'r' }] }).linux.devices).toEqual([node]);
+  });
+  test('rates and weights of block devices', () => {
+    const blockDevices = new Map([['/dev/sda', { major: 8, minor: 0 }]]);
+    const blockIo = { weight: 20, weightDevice: [{ path: '/dev/sda', weight: 30 }], readIops: [{ path: '/dev/sda', rate: 40 }] };
+    expect(resources({ cgroup: { blockIo } }, { blockDevices }).blockIO).toEqual({
+      weight: 20,
+      weightDevice: [{ major: 8, minor: 0, weight: 30 }],
+      throttleReadIOPSDevice: [{ major: 8, minor: 0, rate: 40 }],
+    });
+    expect(() => resources({ cgroup: { blockIo } })).toThrow(/no block device \/dev\/sda/);
+  });
+  test.each<[string, ContainerSpec['cgroup'], Partial<HostFacts>]>([
+    ['mem_swappiness', { memorySwappiness: 1 }, { cgroupV2: true }],
+    ['oom_kill_disable', { oomKillDisable: true }, { cgroupV2: true }],
+    ['cpu_rt_runtime', { cpuRtRuntimeUs: 1 }, { cgroupV2: true }],
+    ['memswap_limit', { memorySwapBytes: -1 }, { swapAccounting: false }],
+  ])('%s is refused where the kernel does not have it', (key, cgroup, host) => {
+    expect(() => resources({ cgroup }, host)).toThrow(new RegExp(`cannot keep ${key}`));
+  });
 });

@@ -9,14 +9,13 @@ import type { HostFacts } from './host-facts.js';
 import type { ImageConfig } from './image-config.js';
 import { absolute, INIT_PATH, MASKED_PATHS, mountsOf, READONLY_PATHS } from './oci-mounts.js';
 import { resourcesOf } from './oci-resources.js';
-import type { OciProcess, OciSpec } from './oci-types.js';
+import { RLIM_INFINITY, type OciProcess, type OciSpec } from './oci-types.js';
 import type { ContainerSpec, ExecRequest } from './runtime.js';
 import { defaultSeccompProfile } from './seccomp.js';
 import { seccompProfileOf } from './seccomp-file.js';
 import type { ResolvedUser } from './user.js';
 
 const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-const RLIM_INFINITY = 2n ** 64n - 1n;
 
 /** @throws BAD_VALUE when there is nothing to run, for an unknown capability, a path that is not absolute, or a limit that this node cannot keep */
 export function buildOciSpec(image: ImageConfig, spec: ContainerSpec, user: ResolvedUser, host: HostFacts): OciSpec {
@@ -171,6 +170,8 @@ export function execProcess(container: OciProcess, request: ExecRequest, user: R
     cwd: request.workingDir ? absolute(request.workingDir, 'working directory') : container.cwd,
     capabilities: processCapabilities(request.privileged ? available : container.capabilities.bounding, user),
     noNewPrivileges: container.noNewPrivileges,
+    ...(container.rlimits ? { rlimits: container.rlimits } : {}),
+    ...(container.oomScoreAdj === undefined ? {} : { oomScoreAdj: container.oomScoreAdj }),
     ...(container.apparmorProfile === undefined || request.privileged ? {} : { apparmorProfile: container.apparmorProfile }),
   };
 }

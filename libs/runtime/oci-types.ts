@@ -83,10 +83,19 @@ export interface OciSpec {
   };
 }
 
+export const RLIM_INFINITY = 2n ** 64n - 1n;
 const BIG = '\u0000big:';
 
 /** JSON for runc. Numbers beyond what JavaScript writes exactly are bigints here; no text of a container can hold the NUL that marks them. */
-export function ociText(spec: OciSpec): string {
+export function ociText(spec: OciSpec | OciProcess): string {
   const text = JSON.stringify(spec, (_key, value: unknown) => (typeof value === 'bigint' ? `${BIG}${value}` : value));
   return text.replace(/"\\u0000big:(\d+)"/g, '$1');
+}
+
+/** What `ociText` wrote. Of limits above 2⁶³ there is none but RLIM_INFINITY. */
+export function parseOciSpec(text: string): OciSpec {
+  const spec = JSON.parse(text) as OciSpec;
+  const exact = (limit: bigint | number): bigint => (limit >= 2 ** 63 ? RLIM_INFINITY : BigInt(limit));
+  const rlimits = spec.process.rlimits?.map(({ type, soft, hard }) => ({ type, soft: exact(soft), hard: exact(hard) }));
+  return rlimits ? { ...spec, process: { ...spec.process, rlimits } } : spec;
 }

@@ -1,4 +1,4 @@
-import { resolveUser } from './user.js';
+import { resolveGroups, resolveUser, withGroups } from './user.js';
 
 const PASSWD =
   'root:x:0:0::/root:/bin/sh\n# remark\nweb:x:33:34::/:/bin/false\n1234:x:77:78::/:/\nbroken\nnoid:x:x:1::/:/\r\nlast:x:90:91::/:/';
@@ -36,4 +36,11 @@ test.each(['nobody', 'noid', 'web:nogroup', 'a:b:c', '-1', '4294967295', '999999
 test('an image without the files has root and numbers', () => {
   expect(resolveUser(undefined, '', '')).toEqual({ uid: 0, gid: 0, additionalGids: [] });
   expect(resolveUser('7:8', '', '')).toEqual({ uid: 7, gid: 8, additionalGids: [] });
+});
+
+test('further groups: names of the file, or numbers', () => {
+  expect(resolveGroups(['ssl', '1234', '4711'], GROUP)).toEqual([50, 99, 4711]);
+  expect(resolveGroups(undefined, GROUP)).toEqual([]);
+  expect(() => resolveGroups(['nobody-here'], GROUP)).toThrow(expect.objectContaining({ code: 'BAD_VALUE' }));
+  expect(withGroups({ uid: 1, gid: 2, additionalGids: [3] }, [3, 4])).toEqual({ uid: 1, gid: 2, additionalGids: [3, 4] });
 });

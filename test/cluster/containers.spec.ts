@@ -1,9 +1,12 @@
 /** What a Compose file says of a container is so in the container; and what goes wrong in one is told where a person looks. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { makeBusyboxArchive } from '../contract/runtime/busybox-archive.js';
 import { eventually, readQuietly, TestCluster, type TaskLine } from './cluster.js';
 
 interface PsLine extends TaskLine {
+  health: string | null;
   message: string;
   restarts: number;
   exitCode: number | null;
@@ -126,6 +129,158 @@ volumes: { kept: {} }
       expect(exits?.restarts).toBeGreaterThan(1);
     });
     await cluster.ctl('down', '-p', 'crash');
+  }, 120_000);
+
+  it('are kept as the keys of their process, their limits and their log say', async () => {
+    cluster.write(
+      'process.yaml',
+      `
+name: process
+services:
+  box:
+    image: weft-demo
+    command: [sh, -c, 'echo started; seq 1 3000; tty; exec cat']
+    init: true
+    tty: true
+    stdin_open: true
+    stop_grace_period: 1s
+    shm_size: 2m
+    pids_limit: 60
+    mem_limit: 64m
+    mem_reservation: 32m
+    memswap_limit: 80m
+    cpu_shares: 300
+    cpuset: '0'
+    oom_score_adj: 111
+    group_add: ['4711']
+    ulimits: { nofile: { soft: 99, hard: 111 }, core: -1 }
+    sysctls: { net.core.somaxconn: 77, net.ipv4.conf.default.rp_filter: 2, kernel.msgmax: 16384 }
+    devices: ['/dev/full:/dev/mine:r']
+    security_opt: ['no-new-privileges:true', 'seccomp:unconfined']
+    annotations: { org.example.note: ours }
+    logging: { driver: json-file, options: { max-size: 4k, max-file: '2' } }
+  quiet:
+    image: weft-demo
+    command: [sh, -c, 'echo unheard; exec sleep 1000']
+    stop_grace_period: 0s
+    logging: { driver: none }
+  strong:
+    image: weft-demo
+    command: [sleep, '1000']
+    stop_grace_period: 0s
+    user: root
+    privileged: true
+    uts: host
+`,
+    );
+    await cluster.ctl('up', '-f', 'process.yaml');
+    const box = (await tasks('process')).find((t) => t.service === 'box');
+    const look = [
+      'tr "\\0" " " </proc/1/cmdline | cut -c 1-24',
+      'df -k /dev/shm | tail -n 1 | tr -s " " | cut -d" " -f2',
+      'cat /proc/1/oom_score_adj',
+      'id -G',
+      'grep "open files" /proc/1/limits | tr -s " " | cut -d" " -f4,5',
+      'cat /proc/sys/net/core/somaxconn /proc/sys/net/ipv4/conf/eth0/rp_filter /proc/sys/kernel/msgmax',
+      'stat -c %t:%T /dev/mine',
+      'grep -E "NoNewPrivs|Seccomp:" /proc/1/status | cut -f2',
+    ];
+    expect((await inside('process', 'box', look.join('; '))).split('\n').slice(0, -1)).toEqual([
+      '/sbin/docker-init -- sh ',
+      '2048',
+      '111',
+      expect.stringContaining('4711'),
+      '99 111',
+      '77',
+      '2',
+      '16384',
+      '1:7',
+      '1',
+      '0',
+    ]);
+    const group = `weft/weft-${cluster.name}-${box?.node}/${box?.id}`;
+    const limit = (v1: string, v2: string): string =>
+      (readQuietly(`/sys/fs/cgroup/${v1.replace('@', group)}`) || readQuietly(`/sys/fs/cgroup/${group}/${v2}`)).trim();
+    expect(limit('memory/@/memory.soft_limit_in_bytes', 'memory.low')).toBe(String(32 * 1024 * 1024));
+    expect(limit('pids/@/pids.max', 'pids.max')).toBe('60');
+    expect(limit('cpuset/@/cpuset.cpus', 'cpuset.cpus')).toBe('0');
+    // The terminal is one, its input stays open, and of the log the last two files of 4 KiB are kept.
+    const log = await cluster.ctl('logs', '-p', 'process', '--no-log-prefix', 'box');
+    expect(log).toMatch(/3000\r?\n\/dev\/pts\/0\r?\n$/);
+    expect(log).not.toContain('started');
+    expect(box?.state).toBe('running');
+    expect(await cluster.ctl('logs', '-p', 'process', '--no-log-prefix', 'quiet')).toMatch(
+      /^~ --- nothing that this container prints is kept: .*---\n$/,
+    );
+    const own = (/^CapBnd:\s*(\S+)$/m.exec(readQuietly('/proc/self/status')) ?? [])[1];
+    expect(await inside('process', 'strong', 'grep CapEff /proc/self/status | cut -f2; hostname')).toBe(`${own}\n${hostname()}\n`);
+    // The settings of the network are kept like the rest of it.
+    cluster.inTask(box?.id ?? '', 'sysctl', '-qw', 'net.core.somaxconn=5');
+    await eventually(20_000, async () => expect(await inside('process', 'box', 'cat /proc/sys/net/core/somaxconn')).toBe('77\n'));
+    await cluster.ctl('down', '-p', 'process');
+  }, 120_000);
+
+  it('run their hooks after the start and before the stop, and are checked as their image says', async () => {
+    const config = { Healthcheck: { Test: ['CMD-SHELL', 'test -f /tmp/warm'], Interval: 300_000_000, Retries: 3 } };
+    const archive = join(cluster.dir, 'healthy.tar');
+    writeFileSync(archive, await makeBusyboxArchive({ name: 'healthy:1', format: 'docker', config }));
+    await cluster.ctl('image', 'load', archive);
+    const file = (hook: string) =>
+      cluster.write(
+        'hooks.yaml',
+        `
+name: hooks
+services:
+  box:
+    image: healthy:1
+    command: [sh, -c, 'trap "exit 0" TERM; while :; do usleep 50000; done']
+    stop_grace_period: 5s
+    volumes: ['${join(cluster.dir, 'host')}:/host']
+    post_start:
+      - { command: [sh, -c, 'echo "$$A $$(id -u) $$(pwd)" > /host/started'], user: '7', working_dir: /tmp, environment: { A: one } }
+      - { command: ${hook} }
+    pre_stop:
+      - { command: [sh, -c, 'echo stopping > /host/stopping'] }
+`,
+      );
+    chmodSync(join(cluster.dir, 'host'), 0o777);
+    file('touch /tmp/warm');
+    await cluster.ctl('up', '-f', 'hooks.yaml');
+    expect(readQuietly(join(cluster.dir, 'host', 'started'))).toBe('one 7 /tmp\n');
+    await eventually(20_000, async () => expect((await tasks('hooks'))[0]).toMatchObject({ state: 'running', health: 'healthy' }));
+    expect(readQuietly(join(cluster.dir, 'host', 'stopping'))).toBe('');
+    file('[sh, -c, "echo no luck >&2; exit 3"]');
+    const { code, stderr } = await cluster.tryCtl(['up', '-f', 'hooks.yaml', '--timeout', '20']);
+    expect({ code, stderr }).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/the post_start hook .* exited with code 3: no luck/),
+    });
+    expect(readQuietly(join(cluster.dir, 'host', 'stopping'))).toBe('stopping\n');
+    await cluster.ctl('down', '-p', 'hooks');
+  }, 120_000);
+
+  it('that ask for what a node does not have say so', async () => {
+    cluster.write(
+      'lacks.yaml',
+      `
+name: lacks
+services:
+  device: { image: weft-demo, devices: [/dev/no-such-thing] }
+  setting: { image: weft-demo, sysctls: { net.ipv4.no_such_setting: 1 } }
+  cpus: { image: weft-demo, cpuset: '4000' }
+  profile: { image: weft-demo, security_opt: ['apparmor:no-such-profile'] }
+`,
+    );
+    const { code, stderr } = await cluster.tryCtl(['up', '-f', 'lacks.yaml', '--timeout', '20']);
+    expect(code).toBe(1);
+    for (const words of [
+      /lacks-device-1 on node\d: failed: this node has no device \/dev\/no-such-thing/,
+      /lacks-setting-1 on node\d: failed: .*no_such_setting/,
+      /lacks-cpus-1 on node\d: failed: .*cpuset/,
+      /lacks-profile-1 on node\d: failed: .*appar/,
+    ])
+      expect(stderr).toMatch(words);
+    await cluster.ctl('down', '-p', 'lacks');
   }, 120_000);
 
   it('stay as they are when their service is scaled, and are replaced when it changes; what left the file goes', async () => {

@@ -15,6 +15,9 @@ export interface ImageProcess {
   Cmd?: string[];
   WorkingDir?: string;
   StopSignal?: string;
+  /** Times in nanoseconds. */
+  Healthcheck?: { Test: string[]; Interval?: number; Timeout?: number; StartPeriod?: number; Retries?: number };
+  Shell?: string[];
 }
 
 /** A file by path: its text or bytes, or a symlink, or bytes with a mode. */

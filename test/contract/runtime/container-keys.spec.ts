@@ -2,7 +2,7 @@
 import { jest } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmdirSync } from 'node:fs';
-import type { ContainerSpec } from '#runtime/runtime.js';
+import type { ContainerSpec, ExecRequest } from '#runtime/runtime.js';
 import { findInitProgram } from '#runtime/init-program.js';
 import { RealHarness } from './real-harness.js';
 
@@ -31,6 +31,15 @@ const inCgroup = async (changes: Partial<ContainerSpec>, files: readonly (readon
   } finally {
     await h.runtime.remove(id);
   }
+};
+/** What a command prints that is added to a container. */
+const execOutput = async (request: Omit<ExecRequest, 'tty'>): Promise<string> => {
+  const session = await h.runtime.exec({ ...request, tty: false });
+  session.stdin.end();
+  let text = '';
+  session.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  await session.exited;
+  return text;
 };
 const refusal = async (changes: Partial<ContainerSpec>) => {
   const spec = h.spec(changes);
@@ -76,12 +85,7 @@ describe('process', () => {
   test('groups besides its own, for added commands too', async () => {
     expect(await sh('id -G', { user: 'guest:guest', groups: ['extra', '4711'] })).toBe('1000 2000 4711\n');
     const id = await h.run({ command: ['sleep', '1000'], groups: ['4711'] });
-    const session = await h.runtime.exec({ containerId: id, argv: ['id', '-G'], tty: false, user: '5:5' });
-    session.stdin.end();
-    let text = '';
-    session.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
-    await session.exited;
-    expect(text).toBe('5 4711\n');
+    expect(await execOutput({ containerId: id, argv: ['id', '-G'], user: '5:5' })).toBe('5 4711\n');
     await h.runtime.remove(id);
     expect(await refusal({ groups: ['nobody-here'] })).toMatchObject({
       code: 'BAD_VALUE',
@@ -94,6 +98,13 @@ describe('process', () => {
     const text = await sh('cat /proc/self/limits', { ulimits });
     expect(text).toMatch(/^Max open files +100 +200 /m);
     expect(text).toMatch(/^Max file size +unlimited +unlimited /m);
+    const id = await h.run({ ulimits, oomScoreAdj: 77, command: ['sleep', '1000'] });
+    const added = await execOutput({ containerId: id, argv: ['cat', '/proc/self/limits', '/proc/self/oom_score_adj'] });
+    // runc's own start may lift a soft limit of open files to the hard one (Go does so, since 1.19).
+    expect(added).toMatch(/^Max open files +\d+ +200 /m);
+    expect(added).toMatch(/^Max core file size +0 +unlimited /m);
+    expect(added).toMatch(/\n77\n$/);
+    await h.runtime.remove(id);
     const raised = await refusal({ ulimits: { nofile: { soft: 2 ** 40, hard: 2 ** 40 } } });
     // More than fs.nr_open is refused to everybody.
     expect(raised).toMatchObject({ code: 'RUNTIME', message: expect.stringMatching(/rlimit/i) });
@@ -151,11 +162,7 @@ describe('privileges', () => {
   test('a privileged command in a container that is not', async () => {
     const id = await h.run({ command: ['sleep', '1000'] });
     const run = async (privileged: boolean) => {
-      const session = await h.runtime.exec({ containerId: id, argv: ['grep', 'CapEff', '/proc/self/status'], tty: false, privileged });
-      session.stdin.end();
-      let text = '';
-      session.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
-      await session.exited;
+      const text = await execOutput({ containerId: id, argv: ['grep', 'CapEff', '/proc/self/status'], privileged });
       return BigInt(`0x${text.split('\t')[1]?.trim()}`);
     };
     const [plain, privileged] = [await run(false), await run(true)];
