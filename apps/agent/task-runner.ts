@@ -151,8 +151,8 @@ export class TaskRunner {
   /** Runs its hooks, stops with the task's grace and removes the container. Resolves with its exit code. @param isRunning its process */
   async stop(task: Task, isRunning = true): Promise<number | undefined> {
     if (isRunning) await runPreStop(this.#d, task);
-    const { stopSignal: signal, stopGraceMs: graceMs } = task.container;
-    return this.#end(task.id, { signal, graceMs });
+    const { stopSignal: signal, stopGraceMs } = task.container;
+    return this.#end(task.id, { signal, graceMs: task.stopGraceMs ?? stopGraceMs });
   }
 
   async removeLeftover(containerId: string): Promise<void> {

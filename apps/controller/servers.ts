@@ -19,6 +19,7 @@ import { NodeCalls } from './api/node-calls.js';
 import type { NodeClients } from './api/node-clients.js';
 import { NetworkCalls } from './api/network-calls.js';
 import { TraceCalls } from './api/trace-calls.js';
+import { TaskCalls } from './api/task-calls.js';
 import { StackCalls } from './api/stack-calls.js';
 import { TransferCalls } from './api/transfer-calls.js';
 import type { ClusterFollower } from './cluster/follower.js';
@@ -96,6 +97,7 @@ export class Servers {
       logs: new LogCalls(follower, clients, clock),
       exec: new ExecCalls(follower, clients, log),
       copy: new CopyCalls(follower, clients, log),
+      tasks: new TaskCalls(follower, clients, clock),
     });
     return [
       { definition: ApiService, implementation },

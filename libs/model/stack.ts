@@ -362,6 +362,21 @@ export const stackSchema = z.object({
   secrets: z.record(globalNameSchema, fileWishSchema).optional(),
 });
 
+/** Milliseconds between the stop signal and SIGKILL. */
+export const stopGraceSchema = z.number().int().min(0).max(3_600_000);
+
+/** Restarts of one service by command. */
+export const restartsSchema = z.object({
+  /** Those that services which depend on it with `restart: true` take part in. */
+  along: z.number().int().min(0),
+  /** Those that it went through alone. */
+  alone: z.number().int().min(0),
+  /** The stack's, after the last: while that is its present one, nothing was changed since. */
+  generation: z.number().int().positive(),
+  /** Of that one, instead of the container's. */
+  graceMs: stopGraceSchema.optional(),
+});
+
 /** The stored form. */
 export const stackRecordSchema = z.object({
   spec: stackSchema,
@@ -373,6 +388,10 @@ export const stackRecordSchema = z.object({
   removing: z.boolean().default(false),
   /** Services as they were before their last change: what a rollback goes back to. */
   previous: z.record(serviceNameSchema, serviceSchema).optional(),
+  /** Services that a command stopped: their tasks end, and hold their slots and addresses until a command or `up` starts them. */
+  stopped: z.record(serviceNameSchema, z.object({ at: z.number(), graceMs: stopGraceSchema.optional() })).optional(),
+  /** Services that a command restarted: how often is a part of what their tasks are made from. */
+  restarts: z.record(serviceNameSchema, restartsSchema).optional(),
 });
 
 export type Healthcheck = z.infer<typeof healthcheckSchema>;
@@ -395,4 +414,5 @@ export type NetworkOptions = z.infer<typeof networkOptionsSchema>;
 export type SubnetWish = z.infer<typeof subnetWishSchema>;
 export type VolumeWish = z.infer<typeof volumeWishSchema>;
 export type Stack = z.infer<typeof stackSchema>;
+export type Restarts = z.infer<typeof restartsSchema>;
 export type StackRecord = z.infer<typeof stackRecordSchema>;

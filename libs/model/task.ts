@@ -39,6 +39,8 @@ export const taskSchema = z.object({
   drainMs: z.number().int().min(0).optional(),
   /** In views only: every node has taken the draining task out. */
   drained: z.literal(true).optional(),
+  /** With `stop`: milliseconds between the stop signal and SIGKILL, instead of the container's. */
+  stopGraceMs: z.number().int().min(0).optional(),
   createdAt: z.number(),
 });
 

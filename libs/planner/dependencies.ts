@@ -21,16 +21,17 @@ export function unmetDependency(state: ClusterState, record: StackRecord, servic
   for (const [name, dependency] of Object.entries(service.dependsOn ?? {})) {
     const other = record.spec.services[name];
     if (!other) continue;
-    const { is, reason } = look(state, record.spec.name, other, dependency.condition);
+    const { is, reason } = look(state, record.spec.name, other, dependency.condition, record.stopped?.[name] !== undefined);
     if (is === 'waiting' || (is === 'failed' && dependency.required)) return reason;
   }
   return undefined;
 }
 
-function look(state: ClusterState, stack: string, other: Service, condition: Dependency['condition']): Finding {
+function look(state: ClusterState, stack: string, other: Service, condition: Dependency['condition'], isStopped: boolean): Finding {
   const tasks = state.tasksOfService(stack, other.name).filter((t) => t.desired === 'run');
   const waits = `waits for ${other.name} to ${WORDS[condition]}`;
   const wanted = wantedTasks(state, other);
+  if (isStopped) return { is: 'waiting', reason: `${waits}: it is stopped` };
   if (wanted === 0) return condition === 'service_started' ? MET : { is: 'failed', reason: `${waits}: it has no replicas` };
   const good = tasks.filter((t) => GOOD[condition](state, t));
   if (new Set(good.map((t) => t.slot)).size >= wanted) return MET;

@@ -25,6 +25,7 @@ import { refusalOf, Spread } from './schedule.js';
 import { isGlobal, nodeOfSlot } from './service-slots.js';
 import { sharedNamespace, sharesNamespace, type SharedNamespace } from './shared-namespace.js';
 import { remember } from './slot-history.js';
+import { graceOf, returnsTo } from './stopped-services.js';
 import type { Unit } from './transaction.js';
 import { updateUnits } from './update-units.js';
 import { hasVips } from './wanted-networks.js';
@@ -116,7 +117,9 @@ const goneReason = (task: Task): string => task.stopReason ?? 'its node was remo
 
 function stopUnit(state: ClusterState, task: Task, reason: string): Unit {
   const key = keys.task(task.id);
-  const stopped: Task = { ...task, desired: 'stop', stopReason: reason, drainMs: drainOf(state, task) };
+  const stopGraceMs = graceOf(state, task, reason);
+  const drained = { desired: 'stop' as const, stopReason: reason, drainMs: drainOf(state, task) };
+  const stopped: Task = { ...task, ...drained, ...(stopGraceMs === undefined ? {} : { stopGraceMs }) };
   return {
     what: `stop ${task.name}`,
     compares: [{ key, modRevision: state.revisionOf(key) }],
@@ -371,6 +374,8 @@ function chooseNode({ state, hostPorts, spread }: Draft, wish: SlotWish, able: r
   if (home && near.length === 0) return `its data is on node ${home.name}, which ${whyNot(state, home)}`;
   const free = hostPorts.allow(near, wish.service, wish.replaces?.id);
   if (near.length > 0 && free.length === 0) return 'every node that could take it has another task on its host port';
+  const back = returnsTo(wish.replaces, free);
+  if (back) return back;
   return spread.choose(preferred(state, spread, free, wish), wish.stack, wish.service.name) ?? 'no node can take it';
 }
 

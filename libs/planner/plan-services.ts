@@ -8,6 +8,7 @@ import { reconcileServices } from './reconcile-services.js';
 import { standingOf } from './schedule.js';
 import { wantedTasks } from './service-slots.js';
 import { isSatisfied } from './standing-of-task.js';
+import { stoppedReason } from './stopped-services.js';
 
 /** What the services loop would write now. Applied, it changes nothing when computed again. */
 export const planServices = (state: ClusterState, newId: () => string, now: number): Placing =>
@@ -26,6 +27,8 @@ const STATE_WORDS: Record<string, string> = { pending: 'waiting for its node', p
  * @param troubles of placementTroubles
  */
 export function waitingReason(state: ClusterState, record: StackRecord, name: string, troubles: ReadonlyMap<string, string>): string {
+  const stopped = stoppedReason(state, record, name);
+  if (stopped !== undefined) return stopped;
   const service = record.spec.services[name];
   const wanted = record.removing || !service ? 0 : wantedTasks(state, service);
   const tasks = withoutOrphans(state.tasksOfService(record.spec.name, name));

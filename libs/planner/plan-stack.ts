@@ -63,14 +63,28 @@ export function planStack(state: ClusterState, asked: Stack, newId: () => string
   checkAddresses(state, stack, networks.networks);
   checkDrivers(state, stack, networks.networks);
   const said = saidAgain(state, stack, record?.removing ?? false);
-  const steps = [...networks.steps, ...serviceSteps(stack, record, networks, said), ...volumeSteps(stack, record)];
+  const steps = [
+    ...networks.steps,
+    ...serviceSteps(stack, record, networks, said).map((s) => withStart(s, record, kept)),
+    ...volumeSteps(stack, record),
+  ];
   for (const step of steps) if (step.kind === 'service' && kept.has(step.name)) step.details.push(kept.get(step.name) ?? '');
   const forgotten = forget(state, said);
   const moved = moveConnections(state, networks, said);
-  const changed = record === undefined || record.removing || !sameValue(record.spec, stack);
+  const starts = Object.keys(record?.stopped ?? {}).some((name) => !kept.has(name));
+  const changed = record === undefined || record.removing || starts || !sameValue(record.spec, stack);
   const generation = (record?.generation ?? 0) + (changed ? 1 : 0);
   const previous = previousOf(stack, record);
-  const next: StackRecord = { spec: stack, generation, createdAt: record?.createdAt ?? now, updatedAt: now, removing: false, previous };
+  const next: StackRecord = {
+    spec: stack,
+    generation,
+    createdAt: record?.createdAt ?? now,
+    updatedAt: now,
+    removing: false,
+    previous,
+    stopped: keptStops(record, kept),
+    restarts: keptRestarts(stack, record),
+  };
   const ended = endedUpdates(state, stack);
   const referring = referTo(state, stack, record);
   return {
@@ -108,6 +122,18 @@ function withLeftBehind(state: ClusterState, asked: Stack, { keepOrphans = false
   const kept = new Map(left.filter((name) => dormant.includes(name)).map((name) => [name, 'not asked for: its profiles are not active']));
   if (keepOrphans) for (const name of orphans) kept.set(name, 'no longer in the file; --remove-orphans removes it');
   return { wanted: running && kept.size > 0 ? keeping(asked, running, [...kept.keys()]) : asked, orphans, kept };
+}
+
+/** What was not asked for is not started either. */
+function keptStops(record: StackRecord | undefined, kept: ReadonlyMap<string, string>): StackRecord['stopped'] {
+  const stays = Object.entries(record?.removing ? {} : (record?.stopped ?? {})).filter(([name]) => kept.has(name));
+  return stays.length === 0 ? undefined : Object.fromEntries(stays);
+}
+
+/** Restarts count on, so that nothing is made anew because of them; how long they gave the tasks then is over. */
+function keptRestarts(stack: Stack, record: StackRecord | undefined): StackRecord['restarts'] {
+  const kept = Object.entries(record?.removing ? {} : (record?.restarts ?? {})).filter(([name]) => stack.services[name]);
+  return kept.length === 0 ? undefined : Object.fromEntries(kept.map(([name, { graceMs: _, ...counts }]) => [name, counts]));
 }
 
 /** Services as they were before their last change that made new tasks. */
@@ -167,7 +193,8 @@ function checkReferences(stack: Stack): void {
   }
 }
 
-function checkNodes(state: ClusterState, stack: Stack): void {
+/** @throws NO_NODES if no node can ever run one of the services, or none is there now */
+export function checkNodes(state: ClusterState, stack: Stack): void {
   const services = Object.values(stack.services).filter((s) => s.replicas > 0 && !isGlobal(s));
   for (const service of services) {
     const { able, explanation } = sift(state.nodes.values(), (node) => mismatchOf(state, node, service));
@@ -198,6 +225,12 @@ function serviceSteps(
     if (!stack.services[name]) steps.push({ action: 'remove', kind: 'service', name, details: ['no longer in the file'] });
   }
   return steps;
+}
+
+/** What a command stopped is started by an `up`. */
+function withStart(step: PlanStep, record: StackRecord | undefined, kept: ReadonlyMap<string, string>): PlanStep {
+  if (record?.removing || !record?.stopped?.[step.name] || kept.has(step.name)) return step;
+  return { ...step, action: step.action === 'keep' ? 'change' : step.action, details: [...step.details, 'starts: it was stopped'] };
 }
 
 /** With `restart: true` a service is made anew when what it depends on is. */

@@ -20,8 +20,10 @@ import { replaceUnhealthyAt, UNHEALTHY } from './replace-unhealthy.js';
 import { rollOut, type Slots } from './rollout.js';
 import { sharedNamespace, sharesNamespace } from './shared-namespace.js';
 import { slotsOf, unwantedSlot } from './service-slots.js';
+import { stopService, wasStopped, RESTARTED } from './stopped-services.js';
 import { specHash } from './spec-hash.js';
 import { isUp } from './standing-of-task.js';
+import { wasOnlyRestarted } from './update-units.js';
 import { wantedEndpoints, type WantedEndpoint } from './wanted-networks.js';
 
 export interface SlotWish {
@@ -139,7 +141,8 @@ interface Scope {
 
 function reconcileService(scope: Scope, service: Service): void {
   const { state, record, stack, plan, now } = scope;
-  const hash = specHash(service, record.spec.services);
+  if (record.stopped?.[service.name]) return stopService(state, record, service, plan);
+  const hash = specHash(service, record.spec.services, record.restarts);
   const slots: Slots = { outdated: [], current: [], moving: 0 };
   const waits = unmetDependency(state, record, service);
   const wishes = new Map<number, SlotWish>();
@@ -157,7 +160,8 @@ function reconcileService(scope: Scope, service: Service): void {
   if (waits !== undefined && slots.outdated.length > 0) plan.waiting.set(serviceKey(stack, service.name), waits);
   const outdated = waits === undefined ? slots.outdated : slots.outdated.filter((t) => !isUp(state, t));
   const step = rollOut({ state, stack, service, target: hash, slots: { ...slots, outdated }, now });
-  for (const task of step.stop) plan.stop.push({ task, reason: CHANGED });
+  const reason = wasOnlyRestarted(record, service.name) ? RESTARTED : CHANGED;
+  for (const task of step.stop) plan.stop.push({ task, reason });
   for (const task of step.surge) {
     const wish = wishes.get(task.slot);
     if (wish) plan.create.push({ ...wish, beside: task });
@@ -191,7 +195,7 @@ function sortSlot(scope: Scope, wish: SlotWish, slots: Slots, waits: string | un
   if (!holder || isGone(state, holder) || isAbandoned(state, service, holder)) {
     slots.moving++;
     if (holder && !isGone(state, holder)) plan.create.push({ ...wish, abandons: holder });
-    else if (holder) plan.create.push({ ...wish, replaces: holder });
+    else if (holder && (waits === undefined || !wasStopped(holder))) plan.create.push({ ...wish, replaces: holder });
     else if (waits === undefined) plan.create.push(wish);
     else plan.waiting.set(serviceKey(stack, service.name), waits);
   } else if (holder.desired === 'stop') slots.moving++;

@@ -1,6 +1,6 @@
 /** What a task is made from, as one short text: a task whose hash differs from its service's is replaced. */
 import { createHash } from 'node:crypto';
-import type { Service } from '#model/stack.js';
+import type { Restarts, Service } from '#model/stack.js';
 
 /** JSON with the keys of every object in order, so that equal values give equal text. */
 export function canonical(value: unknown): string {
@@ -18,12 +18,28 @@ export const sameValue = (a: unknown, b: unknown): boolean => canonical(a) === c
  * either: the leader edits those in the task's record, and no container need be made anew for them. What it depends on with
  * `restart: true` is a part, too: it is made anew when that is.
  * @param others the services of its stack
+ * @param restarts how often commands restarted them
  */
-export function specHash(service: Service, others: Readonly<Record<string, Service>> = {}): string {
+export function specHash(
+  service: Service,
+  others: Readonly<Record<string, Service>> = {},
+  restarts: Readonly<Record<string, Pick<Restarts, 'along' | 'alone'>>> = {},
+): string {
+  const { along = 0, alone = 0 } = restarts[service.name] ?? {};
+  return hashOf(service, others, restarts, along + alone);
+}
+
+function hashOf(
+  service: Service,
+  others: Readonly<Record<string, Service>>,
+  restarts: Readonly<Record<string, Pick<Restarts, 'along' | 'alone'>>>,
+  restarted: number,
+): string {
   const { container, networkMode, restart, placement, reservations } = service;
   const along = Object.entries(service.dependsOn ?? {}).flatMap(([name, { restart: isRestarted }]) => {
     const other = others[name];
-    return isRestarted && other ? [[name, specHash(other, others)]] : [];
+    // What another went through alone is not taken part in.
+    return isRestarted && other ? [[name, hashOf(other, others, restarts, restarts[name]?.along ?? 0)]] : [];
   });
   const job = service.mode?.endsWith('-job') ? service.mode : undefined;
   const text = canonical({
@@ -33,6 +49,7 @@ export function specHash(service: Service, others: Readonly<Record<string, Servi
     placement,
     reservations,
     job,
+    ...(restarted > 0 ? { restarted } : {}),
     ...(along.length > 0 ? { along: Object.fromEntries(along) as unknown } : {}),
   });
   return createHash('sha256').update(text).digest('hex').slice(0, 16);

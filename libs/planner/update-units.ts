@@ -32,6 +32,10 @@ export function updateUnits(state: ClusterState, plan: Pick<ServicesPlan, 'updat
   return units;
 }
 
+/** Whether nothing was said of the stack since a command restarted the service. */
+export const wasOnlyRestarted = (record: StackRecord, service: string): boolean =>
+  record.restarts?.[service]?.generation === record.generation;
+
 /** Why a service cannot go back; undefined when it can. */
 export function whyNoWayBack(record: StackRecord, service: string): string | undefined {
   const before = record.previous?.[service];
@@ -56,7 +60,7 @@ export function withPrevious(record: StackRecord, services: readonly string[], n
 function goBack(state: ClusterState, record: StackRecord, service: string, reason: string, now: number): Unit {
   const stack = record.spec.name;
   const [stackKey, updateKey] = [keys.stack(stack), keys.update(stack, service)];
-  const impossible = whyNoWayBack(record, service);
+  const impossible = wasOnlyRestarted(record, service) ? 'it was restarted, and is what it was before' : whyNoWayBack(record, service);
   const unit: Unit = {
     what: `roll ${stack}/${service} back`,
     compares: [stackKey, updateKey].map((key) => ({ key, modRevision: state.revisionOf(key) })),
@@ -78,4 +82,4 @@ function goBack(state: ClusterState, record: StackRecord, service: string, reaso
   return unit;
 }
 
-const hashOf = (record: StackRecord, service: Service): string => specHash(service, record.spec.services);
+const hashOf = (record: StackRecord, service: Service): string => specHash(service, record.spec.services, record.restarts);

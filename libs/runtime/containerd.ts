@@ -10,6 +10,7 @@ import {
   killContainer,
   listContainers,
   openContainerRoot,
+  processIdOf,
   removeContainer,
   startContainer,
   stopContainer,
@@ -27,7 +28,9 @@ import { listImages, removeImage, resolveImage } from './images.js';
 import { describeImage, importArchive, receiveImages } from './import.js';
 import { streamBlob } from './content.js';
 import { pullImage, resolveRemote } from './pull.js';
+import { processesOf } from './processes.js';
 import type { Runtime } from './runtime.js';
+import { usageOf } from './usage.js';
 import { ImageUserFiles } from './user-files.js';
 
 export interface ContainerdOptions {
@@ -83,6 +86,8 @@ function assemble(containers: ContainerContext, execs: ExecContext): Runtime {
     stop: (id, options) => stopContainer(containers, id, options),
     kill: (id, signal) => killContainer(containers, id, signal),
     openRoot: (id) => openContainerRoot(containers, id),
+    usage: async (id) => usageOf(await processIdOf(containers, id)),
+    processes: async (id) => processesOf(await processIdOf(containers, id)),
     remove: (id) => removeContainer(containers, id),
     exec: (request) => execInContainer(execs, request),
     events: (onEvent) => {

@@ -216,6 +216,9 @@ export async function killContainer({ client }: ContainerContext, id: string, si
   await kill(client, id, number);
 }
 
+/** @throws NOT_FOUND if it does not run */
+export const processIdOf = async ({ client }: ContainerContext, id: string): Promise<number> => (await runningTask(client, id)).pid;
+
 async function runningTask(client: ContainerdClient, id: string): Promise<Process> {
   const task = await taskOf(client, id);
   if (task?.status === Status.RUNNING || task?.status === Status.PAUSED) return task;

@@ -11,8 +11,10 @@ import { normalizeReference, parseReference, repositoryOf } from './reference.js
 import type {
   BringBlobs,
   ContainerInfo,
+  ContainerProcess,
   ContainerRoot,
   ContainerSpec,
+  ContainerUsage,
   ExecRequest,
   ExecSession,
   ImageInfo,
@@ -47,6 +49,7 @@ export class FakeRuntime implements Runtime {
   readonly #blobs = new Map<string, Buffer>();
   readonly #remote = new Map<string, FakeRemoteImage>();
   readonly #listeners = new Set<(event: RuntimeEvent) => void>();
+  #cpuMs = 0;
   readonly #failures: { verb: string; error: Error }[] = [];
   /** Verbs called, in order: `create web-1`. */
   readonly calls: string[] = [];
@@ -147,6 +150,23 @@ export class FakeRuntime implements Runtime {
     const path = this.roots.get(id);
     if (path === undefined) throw new WeftError('RUNTIME', `the fake was given no files for ${id}`);
     return { path, close: () => Promise.resolve() };
+  }
+
+  /** What every container of the fake uses; one second of CPU more each time it is asked. */
+  async usage(id: string): Promise<ContainerUsage> {
+    await this.#called('usage', id);
+    this.#running(id);
+    this.#cpuMs += 1_000;
+    const bytes = { networkInBytes: 3, networkOutBytes: 4, blockInBytes: 5, blockOutBytes: 6 };
+    return { cpuMs: this.#cpuMs, memoryBytes: 1_000, memoryLimitBytes: 2_000, ...bytes, pids: 1 };
+  }
+
+  async processes(id: string): Promise<ContainerProcess[]> {
+    await this.#called('processes', id);
+    const { pid = 0 } = this.#running(id).info();
+    const spec = this.#containers.get(id)?.spec;
+    const command = [...(spec?.entrypoint ?? []), ...(spec?.command ?? ['sh'])].join(' ');
+    return [{ user: 'root', pid, ppid: 1, cpuMs: 0, startedAt: 0, terminal: '?', command }];
   }
 
   #running(id: string): FakeProcess {

@@ -144,6 +144,35 @@ export interface ExecSession {
   exited: Promise<number>;
 }
 
+/** What a container used since its start, and uses now. */
+export interface ContainerUsage {
+  cpuMs: number;
+  /** Without the page cache that the kernel can take back at once. */
+  memoryBytes: number;
+  /** The node's memory where there is no limit. */
+  memoryLimitBytes: number;
+  networkInBytes: number;
+  networkOutBytes: number;
+  blockInBytes: number;
+  blockOutBytes: number;
+  /** Threads too: as the pids controller counts. */
+  pids: number;
+}
+
+export interface ContainerProcess {
+  /** Name in the container, or the number. */
+  user: string;
+  /** As the node counts. */
+  pid: number;
+  ppid: number;
+  cpuMs: number;
+  /** Milliseconds since the epoch. */
+  startedAt: number;
+  /** `pts/0`; `?` for none. */
+  terminal: string;
+  command: string;
+}
+
 /** The root directory of a container's process, its mounts included. */
 export interface ContainerRoot {
   /** Good for this process until closed. */
@@ -175,6 +204,10 @@ export interface Runtime {
   kill(id: string, signal: string): Promise<void>;
   /** The files of a container that runs. What is below the root is the container's to change at any time: see rootfs-files.ts. @throws NOT_FOUND */
   openRoot(id: string): Promise<ContainerRoot>;
+  /** @throws NOT_FOUND if it does not run */
+  usage(id: string): Promise<ContainerUsage>;
+  /** Oldest first. @throws NOT_FOUND if it does not run */
+  processes(id: string): Promise<ContainerProcess[]>;
   /** Removes runtime task, container and snapshot. Idempotent; kills what still runs. */
   remove(id: string): Promise<void>;
   exec(request: ExecRequest): Promise<ExecSession>;

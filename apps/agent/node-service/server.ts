@@ -8,10 +8,11 @@ import { execInTask, type ExecCallDeps } from './exec.js';
 import { listImages, loadImage, prepareImages, type ImageCallDeps } from './images.js';
 import { giveImage, takeImages } from './transfer.js';
 import { readLogs, type LogCallDeps } from './logs.js';
+import { listProcesses, signalTasks, watchStats, type UsageCallDeps } from './usage.js';
 
 const ONLY_CONTROLLERS: readonly Role[] = ['controller'];
 
-export type NodeServiceDeps = ImageCallDeps & LogCallDeps & ExecCallDeps & CopyCallDeps & CheckDeps;
+export type NodeServiceDeps = ImageCallDeps & LogCallDeps & ExecCallDeps & CopyCallDeps & UsageCallDeps & CheckDeps;
 
 export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
   return {
@@ -25,6 +26,9 @@ export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
     statPath: unary(ONLY_CONTROLLERS, (request) => statPath(deps, request)),
     copyOut: serverStream(ONLY_CONTROLLERS, (request) => copyOut(deps, request)),
     copyIn: bidi(ONLY_CONTROLLERS, (requests) => copyIn(deps, requests)),
+    signalTasks: unary(ONLY_CONTROLLERS, (request) => signalTasks(deps, request)),
+    listProcesses: unary(ONLY_CONTROLLERS, (request) => listProcesses(deps, request)),
+    watchStats: serverStream(ONLY_CONTROLLERS, (request, _peer, signal) => watchStats(deps, request, signal)),
     checkKernel: unary(ONLY_CONTROLLERS, () => checkKernel(deps)),
     probe: unary(ONLY_CONTROLLERS, (request: ProbeRequest) => probe(deps, request)),
   };

@@ -1,5 +1,6 @@
 /** The API that ctl speaks: each method one line, for administrators only. */
 import type { UntypedServiceImplementation } from '@grpc/grpc-js';
+import type * as o from '#rpc/gen/weft/v1/operations.js';
 import type * as m from '#rpc/gen/weft/v1/api.js';
 import { bidi, serverStream, unary, type Role } from '#rpc/server.js';
 import type { ClusterFollower } from '../cluster/follower.js';
@@ -13,6 +14,7 @@ import { networkRows } from './network-rows.js';
 import type { NodeCalls } from './node-calls.js';
 import { endedRows, nodeRows, stackSummaries, taskRows } from './rows.js';
 import type { TraceCalls } from './trace-calls.js';
+import type { TaskCalls } from './task-calls.js';
 import type { StackCalls } from './stack-calls.js';
 import type { TransferCalls } from './transfer-calls.js';
 
@@ -28,6 +30,7 @@ export interface ApiCalls {
   logs: LogCalls;
   exec: ExecCalls;
   copy: CopyCalls;
+  tasks: TaskCalls;
 }
 
 const ADMIN: readonly Role[] = ['admin'];
@@ -44,6 +47,7 @@ export function apiImplementation({
   logs,
   exec,
   copy,
+  tasks,
 }: ApiCalls): UntypedServiceImplementation {
   return {
     getCluster: unary<m.GetClusterRequest, m.GetClusterResponse>(ADMIN, nodes.cluster),
@@ -51,6 +55,10 @@ export function apiImplementation({
     applyStack: unary<m.ApplyStackRequest, m.ApplyStackResponse>(ADMIN, stacks.apply),
     removeStack: unary<m.RemoveStackRequest, m.RemoveStackResponse>(ADMIN, stacks.remove),
     rollbackStack: unary<m.RollbackStackRequest, m.RollbackStackResponse>(ADMIN, stacks.rollback),
+    operateStack: unary<o.OperateStackRequest, m.OperateStackResponse>(ADMIN, stacks.operate),
+    signalTasks: unary<o.SignalTasksRequest, o.SignalTasksResponse>(ADMIN, tasks.signal),
+    listProcesses: unary<o.ListProcessesRequest, o.ListProcessesResponse>(ADMIN, tasks.processes),
+    watchStats: serverStream<o.WatchStatsRequest, o.WatchStatsResponse>(ADMIN, (request, _peer, signal) => tasks.stats(request, signal)),
     listStacks: unary<m.ListStacksRequest, m.ListStacksResponse>(ADMIN, async () => ({ stacks: stackSummaries(follower.model) })),
     watchStack: serverStream<m.WatchStackRequest, m.StackState>(ADMIN, (request, _peer, signal) => stacks.watch(request, signal)),
     listTasks: unary<m.ListTasksRequest, m.ListTasksResponse>(ADMIN, async ({ stack }) => ({

@@ -4,7 +4,7 @@ import { isComplete } from '#planner/standing-of-task.js';
 import { placementTroubles, waitingReason } from '#planner/plan-services.js';
 import { standingOf } from '#planner/schedule.js';
 import { wantedTasks } from '#planner/service-slots.js';
-import type { StackRecord } from '#model/stack.js';
+import type { Service, StackRecord } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import { EndedTask } from '#rpc/gen/weft/v1/api.js';
 import type { NodeRow, ServiceState, StackState, StackSummary, TaskRow } from '#rpc/gen/weft/v1/api.js';
@@ -66,18 +66,22 @@ export function stackSummaries(state: ClusterState): StackSummary[] {
         state,
         [...state.tasks.values()].filter((t) => t.stack === name),
       ),
-      tasksWanted: record.removing ? 0 : Object.values(record.spec.services).reduce((n, s) => n + wantedTasks(state, s), 0),
+      tasksWanted: record.removing ? 0 : Object.values(record.spec.services).reduce((n, s) => n + wantedOf(state, record, s), 0),
       generation: record.generation,
       removing: record.removing,
       updatedAt: record.updatedAt,
     }));
 }
 
+/** What was stopped wants none. */
+const wantedOf = (state: ClusterState, record: StackRecord, service: Service): number =>
+  record.removing || record.stopped?.[service.name] ? 0 : wantedTasks(state, service);
+
 function serviceStates(state: ClusterState, record: StackRecord, now: number): ServiceState[] {
   const troubles = placementTroubles(state, now);
   return Object.values(record.spec.services).map((service) => ({
     name: service.name,
-    wanted: record.removing ? 0 : wantedTasks(state, service),
+    wanted: wantedOf(state, record, service),
     // Of what the stack says now: a task of the service as it was before does not count towards what was asked for.
     running: currentRunning(state, record, service.name),
     waiting: waitingReason(state, record, service.name, troubles),

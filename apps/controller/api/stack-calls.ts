@@ -3,11 +3,15 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import { requireContents } from '#planner/contents.js';
+import { stopGraceSchema } from '#model/stack.js';
+import type { ClusterState } from '#planner/cluster-state.js';
 import { planRollback } from '#planner/plan-rollback.js';
+import { planRestart, planScale, planStart, planStop, type OperationPlan } from '#planner/plan-operations.js';
 import { planRemoval, planStack, type StackPlan } from '#planner/plan-stack.js';
 import type {
   ApplyStackRequest,
   ApplyStackResponse,
+  OperateStackResponse,
   PlanStackRequest,
   PlanStackResponse,
   RemoveStackRequest,
@@ -17,6 +21,7 @@ import type {
   StackState,
   WatchStackRequest,
 } from '#rpc/gen/weft/v1/api.js';
+import type { OperateStackRequest } from '#rpc/gen/weft/v1/operations.js';
 import { stackFromWire, stackToWire } from '#rpc/wire.js';
 import { MAX_TXN_OPS, MAX_VALUE_BYTES, type Store } from '#store/store.js';
 import { Bell } from '../bell.js';
@@ -30,6 +35,26 @@ const WATCH_GATHER_MS = 50;
 const WATCH_FIRST_MS = 5;
 
 const newId = (): string => randomBytes(8).toString('hex');
+
+function planOperation(state: ClusterState, { name, operation }: OperateStackRequest, now: number): OperationPlan {
+  switch (operation?.$case) {
+    case 'scale':
+      return planScale(state, name, operation.value.replicas, now);
+    case 'stop':
+      return planStop(state, name, operation.value.services, graceFrom(operation.value), now);
+    case 'start':
+      return planStart(state, name, operation.value.services, now);
+    case 'restart':
+      return planRestart(state, name, operation.value.services, { graceMs: graceFrom(operation.value), alone: operation.value.alone }, now);
+    case undefined:
+      throw new WeftError('BAD_VALUE', 'what is to be done was not said');
+  }
+}
+
+function graceFrom({ graceMs }: { graceMs?: number | undefined }): number | undefined {
+  if (graceMs === undefined || stopGraceSchema.safeParse(graceMs).success) return graceMs;
+  throw new WeftError('BAD_VALUE', { what: 'that is no time to wait for a stop', why: 'it can be 0 seconds to one hour' });
+}
 
 export class StackCalls {
   readonly #follower: ClusterFollower;
@@ -72,6 +97,16 @@ export class StackCalls {
       if (request.dryRun || (await this.#write(plan))) return { generation: plan.generation, steps: plan.steps };
     }
     throw new WeftError('CONFLICT', `stack ${request.name} could not be rolled back: too much else changed at the same time`);
+  };
+
+  /** Scale, stop, start, restart. @throws NOT_FOUND, BAD_VALUE, NO_NODES, CONFLICT */
+  operate = async (request: OperateStackRequest): Promise<OperateStackResponse> => {
+    for (let attempt = 0; attempt < TRIES; attempt++) {
+      this.#follower.requireCurrent();
+      const plan = planOperation(this.#follower.model, request, this.#clock.now());
+      if (await this.#write(plan)) return { generation: plan.generation, steps: plan.steps };
+    }
+    throw new WeftError('CONFLICT', `stack ${request.name} could not be changed: too much else changed at the same time`);
   };
 
   remove = async (request: RemoveStackRequest): Promise<RemoveStackResponse> => {
