@@ -19,6 +19,7 @@ import { Believer } from './believer.js';
 import { contentFetcher } from './contents/fetch-content.js';
 import { FileMounts } from './contents/file-mounts.js';
 import { ensureMemoryDir } from './contents/memory-dir.js';
+import { TreeMounts } from './contents/tree-mounts.js';
 import { DesiredStore } from './desired-store.js';
 import type { Membership } from './join.js';
 import { ImagePeers } from './image-peers.js';
@@ -257,6 +258,18 @@ interface Machine {
   runtime: Runtime;
 }
 
+/** What tasks mount that comes from the controllers. */
+function mountsOf({ layout, parts }: Base): { fileMounts: FileMounts; treeMounts: TreeMounts } {
+  const { identity, controllers } = parts.membership;
+  const fetch = contentFetcher(() => controllers, identity);
+  const run = parts.run ?? runHere;
+  const { configsDir, secrets: secretsDir, trees: treesDir, seedsDir } = layout;
+  return {
+    fileMounts: new FileMounts({ fetch, configsDir, secretsDir, openSecrets: (path) => ensureMemoryDir(path, run) }),
+    treeMounts: new TreeMounts({ fetch, treesDir, seedsDir, run, clock: parts.clock }),
+  };
+}
+
 async function startTasks(
   base: Base,
   { network, keeper, runtime }: Machine & { network: NetworkLoop },
@@ -264,17 +277,12 @@ async function startTasks(
 ): Promise<TasksLoop> {
   const { options, layout, parts, stops, store, ledger, board, believer } = base;
   const { clock, log } = parts;
-  const { identity, controllers } = parts.membership;
-  const fileMounts = new FileMounts({
-    fetch: contentFetcher(() => controllers, identity),
-    configsDir: layout.configsDir,
-    secretsDir: layout.secrets,
-    openSecrets: (path) => ensureMemoryDir(path, parts.run ?? runHere),
-  });
+  const { fileMounts, treeMounts } = mountsOf(base);
   const runner = new TaskRunner({
     runtime,
     peers: imagePeers(base, runtime),
     fileMounts,
+    treeMounts,
     keeper,
     network,
     // Of this process: a container runtime may run in another namespace than its node (as on a simulated one).
@@ -292,7 +300,8 @@ async function startTasks(
   await loop.start(signal);
   stops.push('images', startImagesLoop({ runtime, store, usesFile: layout.imageUsesFile, root: options.containerdRoot, clock, log }));
   const isAlive = (id: string) => store.hasTask(id) || loop.container(id) !== undefined || loop.isBusy(id);
-  stops.push('cleaning', startCleaning({ ledger, layout, keeper, fileMounts, isAlive, clock, log }));
+  const desired = () => store.byKind.tasks;
+  stops.push('cleaning', startCleaning({ ledger, layout, keeper, fileMounts, treeMounts, desired, isAlive, clock, log }));
   return loop;
 }
 

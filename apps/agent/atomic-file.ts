@@ -1,5 +1,5 @@
 /** Files that are whole or not there: written beside, synced, renamed (rename(2) is atomic within a file system). */
-import { open, readFile, rename } from 'node:fs/promises';
+import { open, readFile, rename, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemClock, type Clock } from '#base/clock.js';
 import { after } from '#base/timers.js';
@@ -26,6 +26,13 @@ export async function writeAtomic(path: string, text: string, mode = 0o600): Pro
 /** ENOENT and the like; undefined for what is no system error. */
 export const errnoOf = (error: unknown): string | undefined =>
   typeof error === 'object' && error !== null && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+
+/** Whether something is at a path. */
+export const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 /** The text of a file, or undefined when there is none. */
 export async function readIfThere(path: string): Promise<string | undefined> {

@@ -24,6 +24,10 @@ export interface Layout {
   logFile(taskId: string): string;
   /** Configs of a task. */
   configsDir(taskId: string): string;
+  /** Trees from beside compose files, by content. */
+  trees: string;
+  /** A task's own copies of them. */
+  seedsDir(taskId: string): string;
   /** In memory: a directory for each task that has secrets. */
   secrets: string;
   /** FIFOs of the container's output. */
@@ -51,6 +55,8 @@ export function layout(dataDir: string, runDir: string): Layout {
     portProxySocket: run('port-proxy.sock'),
     taskDir: (id) => data('tasks', id),
     configsDir: (id) => data('tasks', id, 'configs'),
+    trees: data('trees'),
+    seedsDir: (id) => data('tasks', id, 'seeds'),
     secrets: run('secrets'),
     logFile: (id) => data('logs', id, 'container.log'),
     stdio: (id) => ({ stdin: run('stdio', `${id}.in`), stdout: run('stdio', `${id}.out`), stderr: run('stdio', `${id}.err`) }),

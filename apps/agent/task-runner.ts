@@ -7,6 +7,7 @@ import type { LogKeeperVerbs } from '#logs/keeper-client.js';
 import type { Runtime } from '#runtime/runtime.js';
 import { containerFiles, writeContainerFiles, type FilesPlace } from './container-files.js';
 import type { FileMounts } from './contents/file-mounts.js';
+import type { TreeMounts } from './contents/tree-mounts.js';
 import { containerSpec } from './container-spec.js';
 import { ensureImage } from './ensure-image.js';
 import type { ImagePeers } from './image-peers.js';
@@ -43,6 +44,7 @@ export interface RunnerDeps {
   nodeNetns: string;
   placeOf: (task: Task) => Promise<FilesPlace>;
   fileMounts: Pick<FileMounts, 'prepare' | 'forget'>;
+  treeMounts: Pick<TreeMounts, 'prepare'>;
   layout: Layout;
   nodeName: string;
   /** Runs the part that costs CPU and disk when its turn has come. */
@@ -160,10 +162,10 @@ export class TaskRunner {
   }
 
   async #mounts(task: Task, place: FilesPlace) {
-    const { layout, nodeName, fileMounts } = this.#d;
+    const { layout, nodeName, fileMounts, treeMounts } = this.#d;
     const files = await this.#writeFiles(task, place);
     const volumes = await prepareMounts(task.container.mounts, layout.volumes, nodeName);
-    return [...files, ...volumes, ...(await fileMounts.prepare(task))];
+    return [...files, ...volumes, ...(await treeMounts.prepare(task)), ...(await fileMounts.prepare(task))];
   }
 
   async #end(containerId: string, how: { signal?: string; graceMs: number }): Promise<number | undefined> {

@@ -76,6 +76,7 @@ async function makeRig(dir: string, runtime: FakeRuntime): Promise<Rig> {
   const confirmed = { is: true };
   const runner = new TaskRunner({
     fileMounts: NO_FILES,
+    treeMounts: NO_FILES,
     runtime,
     keeper,
     network: { made: async (id) => `/run/netns/${id}`, ready: (id) => network.ready(id) },
@@ -302,7 +303,17 @@ describe('sweeping', () => {
       ledger.note(a.id, { name: 'a', restarts: 0 });
       ledger.note(b.id, { name: 'b', restarts: 0 });
       const pass = () =>
-        sweep({ ledger, layout: paths, keeper, fileMounts: NO_FILES, isAlive: (id) => id === b.id, clock, log: silentLog });
+        sweep({
+          ledger,
+          layout: paths,
+          keeper,
+          fileMounts: NO_FILES,
+          treeMounts: NO_FILES,
+          desired: () => [],
+          isAlive: (id) => id === b.id,
+          clock,
+          log: silentLog,
+        });
       expect(await pass()).toEqual([]);
       clock.set(clock.now() + 59_999);
       expect(await pass()).toEqual([]);

@@ -1,5 +1,5 @@
 /**
- * A task's mounts on this node. A named volume is a directory under the data directory, made empty when it is first used
+ * A task's mounts on this node, but for trees (contents/tree-mounts.ts). A named volume is a directory under the data directory, made empty when it is first used
  * and, while it is empty, filled by the runtime with what the image has at that place. Nothing here ever deletes a volume.
  */
 import { chmod, lstat, mkdir, stat } from 'node:fs/promises';
@@ -13,11 +13,15 @@ import { errnoOf } from './atomic-file.js';
 /** @throws NOT_FOUND naming node and path when a bind source does not exist; BAD_NAME */
 export async function prepareMounts(wishes: readonly MountWish[], volumesDir: string, nodeName: string): Promise<Mount[]> {
   const mounts: Mount[] = [];
-  for (const wish of wishes) mounts.push(await prepareMount(wish, volumesDir, nodeName));
+  for (const wish of wishes) if (wish.type !== 'tree') mounts.push(await prepareMount({ ...wish, type: wish.type }, volumesDir, nodeName));
   return mounts;
 }
 
-async function prepareMount(wish: MountWish, volumesDir: string, nodeName: string): Promise<Mount> {
+async function prepareMount(
+  wish: MountWish & { type: Exclude<MountWish['type'], 'tree'> },
+  volumesDir: string,
+  nodeName: string,
+): Promise<Mount> {
   const { type, source = '', target, readOnly } = wish;
   switch (type) {
     case 'tmpfs':

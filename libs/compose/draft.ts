@@ -1,4 +1,5 @@
 /** What is gathered while a file is read: values of the model, with the places that later checks need to name. */
+import type { ContentKind } from '#model/content.js';
 import type {
   Attachment,
   FileMount,
@@ -24,6 +25,8 @@ export interface ProjectDraft {
   /** By kind, then by key. */
   files: Record<FileMount['kind'], Map<string, { wish: FileWish; source?: FileSource }>>;
   services: Map<string, Service>;
+  /** By their source. */
+  trees: Map<string, FileSource>;
   /** Of every service, to find two that want one port of the node. */
   ports: PlacedPort[];
   /** Of every service: addresses and MACs that it names as its own. */
@@ -34,10 +37,10 @@ export interface ProjectDraft {
   read?: ReadFile | undefined;
 }
 
-/** Where a config or secret comes from. The file system is the caller's: a file is named here, and not read. */
+/** Where a config, secret or tree comes from. The file system is the caller's: a file is named here, and not read. */
 export interface FileSource {
-  kind: FileMount['kind'];
-  /** In the stack. */
+  kind: ContentKind;
+  /** Of configs and secrets, in the stack; of trees the mount's source. */
   key: string;
   /** An absolute path; or what the file is to hold. */
   from: { file: string } | { text: string };

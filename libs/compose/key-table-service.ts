@@ -96,7 +96,7 @@ const bindSource: Short = (e, field) => {
   const found = resolvePath(e, at, source.value.text);
   if (found === undefined) return undefined;
   if (found.includes('\0') || found.includes('\n')) return void reject(e.c, at, 'a path has no NUL and no line end');
-  const value = scalarAt(source.value.at, found);
+  const value = { ...scalarAt(source.value.at, found), ...(source.value.text.startsWith('/') ? {} : { beside: true }) };
   return { ...field.value, entries: field.value.entries.map((entry) => (entry === source ? { ...entry, value } : entry)) };
 };
 
@@ -114,7 +114,10 @@ const VOLUME = object(
         {
           selinux: [choice('z', 'Z'), later],
           propagation: [choice('private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'), later],
-          create_host_path: [boolean, differs('the path has to be there on the node: nothing is created')],
+          create_host_path: [
+            boolean,
+            differs('a path beside the compose file travels; any other has to be there on the node: nothing is created'),
+          ],
           recursive: [choice('enabled', 'disabled', 'writable', 'readonly'), later],
         },
         { defaults: { create_host_path: true } },

@@ -73,7 +73,7 @@ volumes:
             labels: {},
             mounts: [
               { type: 'volume', source: 'shop_data', target: '/var/lib/app', readOnly: false },
-              { type: 'bind', source: '/srv/Shop/etc', target: '/etc/app', readOnly: true },
+              { type: 'tree', source: 'etc', target: '/etc/app', readOnly: true },
               { type: 'tmpfs', target: '/scratch', readOnly: false, sizeBytes: 1_048_576, mode: 0o1777 },
               { type: 'tmpfs', target: '/run', readOnly: false, sizeBytes: 65_536 },
             ],
@@ -199,11 +199,11 @@ describe('valid service keys', () => {
     [
       'volumes: [".:/a", "~/b:/b", "../c:/c:rw"]',
       {
-        mounts: ['/srv/Shop', '/home/me/b', '/srv/c'].map((source, i) => ({
-          type: 'bind',
+        mounts: ['.', '../../home/me/b', '../c'].map((source, i) => ({
+          type: 'tree',
           source,
           target: `/${'abc'[i]}`,
-          readOnly: false,
+          readOnly: true,
         })),
       },
     ],

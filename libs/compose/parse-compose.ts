@@ -26,7 +26,7 @@ export interface ComposeResult {
   stack: Stack;
   /** One line each, with its place. */
   warnings: string[];
-  /** Of the configs and secrets that services use, and that are not external. */
+  /** Of the configs and secrets that services use, and that are not external; of the files that they mount from beside the compose file. */
   sources: FileSource[];
 }
 
@@ -72,6 +72,7 @@ function readProject(c: Context, field: Field, { name, read }: Pick<Model, 'name
     networks: new Map(),
     volumes: new Map(),
     files: { config: new Map(), secret: new Map() },
+    trees: new Map(),
     services: new Map(),
     ports: [],
     statics: [],

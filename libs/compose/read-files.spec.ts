@@ -111,3 +111,57 @@ secrets: { c: { file: c.txt }, d: { external: true, name: vault } }`,
     expect(linesOf(text)).toEqual([typeof line === 'string' ? `stack.yaml:${line}` : line]);
   });
 });
+
+describe('paths beside the compose file', () => {
+  const mountsOf = (text: string) => parse(text).stack.services['web']?.container.mounts;
+
+  it('travel, and are read-only unless they are a seed; absolute ones are on the nodes', () => {
+    const text = service(`volumes:
+      - ./nginx.conf:/etc/nginx.conf
+      - ../shared:/shared:rw
+      - /srv/data:/data
+      - { type: bind, source: seeds, target: /seeds, x-weft: { seed: true, uid: 7 } }
+      - { type: bind, source: ./ro, target: /ro, read_only: true, x-weft: { seed: true } }`);
+    expect(mountsOf(text)).toEqual([
+      { type: 'tree', source: 'nginx.conf', target: '/etc/nginx.conf', readOnly: true },
+      { type: 'tree', source: '../shared', target: '/shared', readOnly: true },
+      { type: 'bind', source: '/srv/data', target: '/data', readOnly: false },
+      { type: 'tree', source: 'seeds', target: '/seeds', readOnly: false, seed: { uid: 7 } },
+      { type: 'tree', source: 'ro', target: '/ro', readOnly: true, seed: {} },
+    ]);
+    expect(parse(text).sources.map(({ kind, key, from }) => ({ kind, key, from }))).toEqual([
+      { kind: 'tree', key: 'nginx.conf', from: { file: '/p/nginx.conf' } },
+      { kind: 'tree', key: '../shared', from: { file: '/shared' } },
+      { kind: 'tree', key: 'seeds', from: { file: '/p/seeds' } },
+      { kind: 'tree', key: 'ro', from: { file: '/p/ro' } },
+    ]);
+  });
+
+  it('are known where they are said', () => {
+    expect(parse(service('volumes:\n      - ./a:/a')).sources).toMatchObject([
+      { at: { line: 5, column: 9 }, path: 'services.web.volumes[0].source' },
+    ]);
+  });
+
+  it('of the home directory, and of variables, are what they say', () => {
+    const { sources, stack } = parse(service('volumes: ["~/a:/a", "$D/b:/b", "$D:/c"]'), { HOME: '/home/me', D: './d' });
+    expect(sources.map(({ from }) => from)).toEqual([{ file: '/home/me/a' }, { file: '/p/d/b' }, { file: '/p/d' }]);
+    expect(stack.services['web']?.container.mounts.map((m) => m.type)).toEqual(['tree', 'tree', 'tree']);
+    const absolute = parse(service('volumes: ["$D/b:/b"]'), { D: '/d' });
+    expect(absolute.stack.services['web']?.container.mounts).toMatchObject([{ type: 'bind', source: '/d/b' }]);
+  });
+
+  it.each([
+    ['volumes: [{ type: bind, source: ./a, target: /a, x-weft: { sed: true } }]', '"sed" is not a key of x-weft on a mount'],
+    ['volumes: [{ type: bind, source: ./a, target: /a, x-weft: { uid: 7 } }]', '"uid" and "gid" are of a copy'],
+    ['volumes: [{ type: bind, source: ./a, target: /a, x-weft: { seed: maybe } }]', 'expected true or false'],
+    [
+      'volumes: [{ type: bind, source: /a, target: /a, x-weft: { seed: true } }]',
+      'only a file or directory from beside the compose file can be a seed',
+    ],
+  ])('%s is refused', (keys, message) => {
+    expect(linesOf(service(keys))).toEqual([
+      expect.stringMatching(new RegExp(`^stack.yaml:4:\\d+: services.web.volumes\\[0\\].*${message}`)),
+    ]);
+  });
+});

@@ -22,14 +22,12 @@ import { placeSeenFrom, quote } from './issue.js';
 import { CONFIG, objectAt, SECRET } from './key-table.js';
 import { SERVICE } from './key-table-service.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
-import { containerPath, readPermissions } from './read-mounts.js';
+import { containerPath, readOwner, readPermissions } from './read-mounts.js';
 import { readLabels } from './read-pairs.js';
 
 type Kind = FileMount['kind'];
 
 const NAME_RULE = 'letters, digits, "-", "_" and ".", beginning with a letter or digit, 128 characters at most';
-/** Linux keeps 2^32 − 1 for "no change" (chown(2)). */
-const MAX_OWNER_ID = 0xffff_fffe;
 const SECRETS_DIRECTORY = '/run/secrets';
 
 interface WishDraft {
@@ -116,14 +114,6 @@ function mountTable(key: 'configs' | 'secrets'): KeyTable<Partial<FileMount>> {
   };
 }
 
-/** The file is made on the node, where the names of the container mean nothing. */
-function readOwner(c: Context, field: Field, what: string): number | undefined {
-  const text = readText(c, field, `a ${what} id`);
-  if (text === undefined) return undefined;
-  if (/^\d{1,10}$/.test(text) && Number(text) <= MAX_OWNER_ID) return Number(text);
-  return void reject(c, field, `expected the number of a ${what}, found ${quote(text)}`, 'names are known in the container only');
-}
-
 /** `configs` or `secrets` of a service. */
 export function readFileMounts(c: Context, field: Field, draft: ServiceDraft, kind: Kind): void {
   if (isNull(field.value)) return;
@@ -168,9 +158,11 @@ export function usedFiles(project: ProjectDraft): Pick<Stack, 'configs' | 'secre
   return found;
 }
 
-/** Where the configs and secrets that services use come from. */
-export const usedSources = (project: ProjectDraft): FileSource[] =>
-  (['config', 'secret'] as const).flatMap((kind) => {
+/** Where the configs and secrets that services use come from, and their trees. */
+export const usedSources = (project: ProjectDraft): FileSource[] => [
+  ...(['config', 'secret'] as const).flatMap((kind) => {
     const used = usedKeys(project, kind);
     return [...project.files[kind].values()].flatMap(({ source }) => (source && used.has(source.key) ? [source] : []));
-  });
+  }),
+  ...project.trees.values(),
+];

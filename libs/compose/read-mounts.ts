@@ -1,9 +1,9 @@
 /**
- * `volumes` and `tmpfs` of a service. Paths of binds are paths on the nodes; a relative one is taken from the directory of
- * the compose file. A `..` in a container's path is refused: it has no use but to leave where it says it is.
+ * `volumes` and `tmpfs` of a service. Absolute paths of binds are paths on the nodes. A relative one is beside the compose
+ * file, on the machine of the user: its content travels. A `..` in a container's path is refused: it has no use but to leave where it says it is.
  */
 import { posix } from 'node:path';
-import type { MountWish } from '#model/stack.js';
+import type { MountWish, Seed } from '#model/stack.js';
 import {
   entriesOf,
   isNull,
@@ -14,6 +14,7 @@ import {
   readText,
   readUnit,
   reject,
+  report,
   type Context,
   type Field,
 } from './context.js';
@@ -25,6 +26,8 @@ import { readByTable, type KeyTable } from './read-by-table.js';
 import { parseBytes } from './units.js';
 
 const MAX_PATH_LENGTH = 4096;
+/** Linux keeps 2^32 − 1 for "no change" (chown(2)). */
+const MAX_OWNER_ID = 0xffff_fffe;
 const ANONYMOUS_HINT = 'name the volume, e.g. "data:/data", and declare it under the top-level "volumes"';
 
 export function readVolumes(c: Context, field: Field, draft: ServiceDraft): void {
@@ -60,9 +63,14 @@ function nodePath(c: Context, field: Field, source: string): string | undefined 
 /** undefined: that it is not declared has been told. */
 const volumeName = (draft: ServiceDraft, key: string): string | undefined => draft.project.volumes.get(key)?.wish.name;
 
+interface Source {
+  text: string;
+  field: Field;
+}
+
 interface LongMount {
   type?: MountWish['type'];
-  source?: { text: string; field: Field };
+  source?: Source;
   target?: string;
   readOnly?: boolean;
   tmpfs?: { field: Field; sizeBytes?: number; mode?: number };
@@ -116,6 +124,44 @@ export function readPermissions(c: Context, field: Field): number | undefined {
   );
 }
 
+/** The file is made on the node, where the names of the container mean nothing. */
+export function readOwner(c: Context, field: Field, what: string): number | undefined {
+  const text = readText(c, field, `a ${what} id`);
+  if (text === undefined) return undefined;
+  if (/^\d{1,10}$/.test(text) && Number(text) <= MAX_OWNER_ID) return Number(text);
+  return void reject(c, field, `expected the number of a ${what}, found ${quote(text)}`, 'names are known in the container only');
+}
+
+const SEED_KEYS = ['seed', 'uid', 'gid'];
+
+/** `x-weft` of a mount: `seed: true` gives each task a copy of its own, which is the owner's that is named. */
+function readSeed(c: Context, field: Field): Seed | undefined {
+  const seed: Seed = {};
+  let isSeed = false;
+  for (const entry of entriesOf(c, field) ?? []) {
+    if (entry.key === 'seed') isSeed = readBoolean(c, entry) ?? false;
+    else if (entry.key === 'uid' || entry.key === 'gid') seed[entry.key] = readOwner(c, entry, entry.key === 'uid' ? 'user' : 'group');
+    else report(c, entry.at, entry.path, `${quote(entry.key)} is not a key of x-weft on a mount`, `it has ${SEED_KEYS.join(', ')}`);
+  }
+  if (isSeed) return Object.fromEntries(Object.entries(seed).filter(([, value]) => value !== undefined));
+  if (Object.keys(seed).length > 0) reject(c, field, '"uid" and "gid" are of a copy', 'add "seed: true"');
+  return undefined;
+}
+
+/** A file or directory from beside the compose file. Known by its path from the project, so that it is the same for everybody. */
+function treeMount(
+  c: Context,
+  draft: ServiceDraft,
+  { text, field: from }: Source,
+  seed?: Seed,
+): Pick<MountWish, 'type' | 'source' | 'seed'> {
+  const source = posix.relative(c.projectDirectory, text) || '.';
+  draft.project.trees.set(source, { kind: 'tree', key: source, from: { file: text }, at: from.value.at, path: from.path });
+  return { type: 'tree', source, ...(seed ? { seed } : {}) };
+}
+
+const isBeside = ({ value }: Field): boolean => value.kind === 'scalar' && value.beside === true;
+
 function readLong(c: Context, field: Field, draft: ServiceDraft): MountWish | undefined {
   const m: LongMount = {};
   readByTable(c, field, MOUNT_KEYS, m);
@@ -131,6 +177,10 @@ function readLong(c: Context, field: Field, draft: ServiceDraft): MountWish | un
   if (!given.has('source')) return void reject(c, field, `a ${type} needs a source`, type === 'volume' ? ANONYMOUS_HINT : undefined);
   if (!m.source) return undefined;
   const { text, field: from } = m.source;
+  const weft = (entriesOf(c, field) ?? []).find((entry) => entry.key === 'x-weft');
+  const seed = weft && readSeed(c, weft);
+  if (type === 'bind' && isBeside(from)) return { ...treeMount(c, draft, m.source, seed), target, readOnly: !seed || readOnly };
+  if (seed && weft) reject(c, weft, 'only a file or directory from beside the compose file can be a seed', 'write its source as ./…');
   const source = type === 'bind' ? nodePath(c, from, text) : volumeName(draft, text);
   return source === undefined ? undefined : { type, source, target, readOnly };
 }

@@ -37,6 +37,8 @@ export interface ScalarValue {
   dollars?: readonly Position[];
   /** The variables in it are put in. */
   settled?: boolean;
+  /** A path that was made absolute: it was relative to its file, or to the user's home. */
+  beside?: boolean;
 }
 export type Value = MapValue | ListValue | ScalarValue;
 

@@ -12,6 +12,12 @@ import { contentIdSchema, labelsSchema } from './stack.js';
 export const MAX_FILE_BYTES = 500_000;
 /** Largest sum of all trees of one stack. */
 export const MAX_TREES_BYTES = 64 * 1024 * 1024;
+/** Largest archive of one tree: contents, and a header or two of 512 bytes for each entry (tar). */
+export const MAX_TREE_ARCHIVE_BYTES = 2 * MAX_TREES_BYTES;
+/** Entries of all trees of one stack. */
+export const MAX_TREE_ENTRIES = 20_000;
+/** What a tree's own entry is called in its archive: a file, or the directory that all else is below. */
+export const TREE_ROOT = 'root';
 /** Of content in one chunk: as base64 it stays below what etcd takes in one value. */
 export const CHUNK_BYTES = 512 * 1024;
 /** Content that nothing refers to is kept this long after an `up` last asked for it. */

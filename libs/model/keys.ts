@@ -1,6 +1,7 @@
 /**
  * The layout of etcd: which key holds what. Everything lives under one root, so that one watch sees it all; but for the bytes
- * of content, which nobody keeps in memory.
+ * of content, which nobody keeps in memory. (A transaction that writes those writes something below the root, too: who waits
+ * until its revision was seen would wait for ever.)
  */
 import type { ContentKind, FileKind } from './content.js';
 

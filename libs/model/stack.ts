@@ -56,9 +56,21 @@ export const portSchema = z.object({
 
 export const exposedPortSchema = z.object({ port: portNumberSchema, protocol: z.enum(['tcp', 'udp', 'sctp']) });
 
+/** Linux keeps 2^32 − 1 for "no change" (chown(2)). */
+const ownerSchema = z.number().int().min(0).max(0xffff_fffe);
+export const contentIdSchema = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** A tree that each task gets a copy of, to write to. */
+export const seedSchema = z.object({
+  /** Of everything in the copy; root's if left out. */
+  uid: ownerSchema.optional(),
+  gid: ownerSchema.optional(),
+});
+
 export const mountSchema = z.object({
-  type: z.enum(['volume', 'bind', 'tmpfs']),
-  /** volume: global volume name; bind: absolute path on the node; tmpfs: none. */
+  /** tree: a file or directory from beside the compose file; its content travels. */
+  type: z.enum(['volume', 'bind', 'tmpfs', 'tree']),
+  /** volume: global volume name; bind: absolute path on the node; tree: path from the project's directory; tmpfs: none. */
   source: z
     .string()
     .regex(/^[^\0\n\r]*$/)
@@ -69,11 +81,11 @@ export const mountSchema = z.object({
   sizeBytes: z.number().int().positive().optional(),
   /** tmpfs: permission bits. */
   mode: z.number().int().min(0).max(0o7777).optional(),
+  /** tree: what its content is known by (libs/model/content.ts). Filled in by ctl: a task always has it. */
+  contentId: contentIdSchema.optional(),
+  /** tree: read-only if left out. */
+  seed: seedSchema.optional(),
 });
-
-/** Linux keeps 2^32 − 1 for "no change" (chown(2)). */
-const ownerSchema = z.number().int().min(0).max(0xffff_fffe);
-export const contentIdSchema = z.string().regex(/^[0-9a-f]{64}$/);
 
 /** A config or secret as a file in the container. Compose Specification, `services.<name>.configs` and `.secrets`. */
 export const fileMountSchema = z.object({
@@ -400,6 +412,7 @@ export type UpdatePolicy = z.infer<typeof updatePolicySchema>;
 export type Placement = z.infer<typeof placementSchema>;
 export type Dependency = z.infer<typeof dependencySchema>;
 export type Port = z.infer<typeof portSchema>;
+export type Seed = z.infer<typeof seedSchema>;
 export type MountWish = z.infer<typeof mountSchema>;
 export type FileMount = z.infer<typeof fileMountSchema>;
 export type FileWish = z.infer<typeof fileWishSchema>;

@@ -18,8 +18,14 @@ export interface ContentReference {
 }
 
 /** What one container needs to have on its node. */
-export function contentsOf({ files = [] }: Pick<ContainerWish, 'files'>): ContentReference[] {
-  return files.flatMap(({ kind, contentId }) => (contentId === undefined ? [] : [{ kind, id: contentId }]));
+export function contentsOf({
+  files = [],
+  mounts = [],
+}: Pick<ContainerWish, 'files'> & Partial<Pick<ContainerWish, 'mounts'>>): ContentReference[] {
+  return [
+    ...files.flatMap(({ kind, contentId }) => (contentId === undefined ? [] : [{ kind, id: contentId }])),
+    ...mounts.flatMap(({ contentId }) => (contentId === undefined ? [] : [{ kind: 'tree' as const, id: contentId }])),
+  ];
 }
 
 const keysOfServices = (services: Readonly<Record<string, Service>> = {}): string[] =>
@@ -36,7 +42,9 @@ export function resolveFiles(state: ClusterState, stack: Stack): Stack {
   const secrets = resolveWishes(state, stack, 'secret');
   const wishes = { config: configs, secret: secrets };
   const services = Object.entries(stack.services).map(([name, service]): [string, Service] => {
-    const { files } = service.container;
+    const { files, mounts } = service.container;
+    const unsent = mounts.find((mount) => mount.type === 'tree' && mount.contentId === undefined);
+    if (unsent) throw new WeftError('BAD_VALUE', `the content of ${unsent.source} was not sent before the stack`);
     if (!files) return [name, service];
     const resolved = files.map((file) => {
       const wish = wishes[file.kind]?.[file.source];

@@ -1,6 +1,6 @@
 /** A service as it runs against what its file says now: which key changed, from what to what. As a person reads it, in Compose's names. */
 import type { Service } from '#model/stack.js';
-import { changedFiles } from './file-changes.js';
+import { changedFiles, changedMounts } from './file-changes.js';
 import { sameValue } from './spec-hash.js';
 
 /** What Compose calls it, where it is not the model's name in snake_case. */
@@ -8,7 +8,6 @@ const COMPOSE_NAMES: Readonly<Record<string, string>> = {
   imageDigest: 'image digest',
   readOnlyRootfs: 'read_only',
   stopGraceMs: 'stop_grace_period (ms)',
-  mounts: 'volumes',
   groups: 'group_add',
   shmBytes: 'shm_size (bytes)',
   deviceRules: 'device_cgroup_rules',
@@ -73,6 +72,7 @@ export function changesThatRecreate(before: Service, after: Service): string[] {
   return [
     ...fieldsOf(before.container, after.container).flatMap(([name, was, is]) => {
       if (name === 'files') return changedFiles(before.container.files, after.container.files);
+      if (name === 'mounts') return changedMounts(before.container.mounts, after.container.mounts);
       return SHOWN.has(name) ? shown(composeName(name), was, is) : [hidden(composeName(name), was, is)];
     }),
     ...RECREATING.flatMap((name) =>

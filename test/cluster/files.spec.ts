@@ -1,5 +1,5 @@
 /** Configs, secrets and files from beside the compose file are in the containers as the file says; secrets are nowhere else. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually, readQuietly, sh, TestCluster, type TaskLine } from './cluster.js';
 
@@ -122,5 +122,40 @@ describe('files', () => {
     await cluster.ctl('down', '-p', 'vault');
     for (const node of ['node1', 'node2']) expect(sh('ls', secretsOf(node)).stdout).toBe('');
     await cluster.ctl('secret', 'rm', 'shared');
+  }, 120_000);
+
+  it('from beside the compose file travel, with modes and links; a changed one rolls the service', async () => {
+    mkdirSync(join(cluster.dir, 'site/sub'), { recursive: true });
+    cluster.write('site/index', 'first');
+    cluster.write('site/sub/run', '#!/bin/sh\necho ran\n');
+    chmodSync(join(cluster.dir, 'site/sub/run'), 0o750);
+    symlinkSync('sub/run', join(cluster.dir, 'site/link'));
+    const text = (mounts: string): string =>
+      `name: beside\nservices:\n  web:\n    image: weft-demo\n    user: root\n    stop_grace_period: 1s\n    volumes:\n${mounts}  other: { image: weft-demo }\n`;
+    const seed = '      - { type: bind, source: ./site, target: /own, x-weft: { seed: true, uid: 1000 } }\n';
+    cluster.write('beside.yaml', text(`      - ./site:/site\n      - ./site/index:/index\n${seed}`));
+    await cluster.ctl('up', '-f', 'beside.yaml');
+    expect(await inside('beside', 'web', 'cat /index /site/index; /site/link; stat -c "%a %u" /site/sub/run')).toBe(
+      'firstfirstran\n750 0\n',
+    );
+    expect(await inside('beside', 'web', 'touch /site/x /index 2>&1; echo mine > /own/index; stat -c %u /own/index /own/sub')).toBe(
+      'touch: /site/x: Read-only file system\ntouch: /index: Read-only file system\n1000\n1000\n',
+    );
+    const before = { web: await task('beside', 'web'), other: await task('beside', 'other') };
+    process.kill(cluster.pidOf(before.web.id), 'SIGKILL');
+    await eventually(20_000, async () => expect(await inside('beside', 'web', 'cat /own/index /site/index')).toBe('mine\nfirst'));
+    expect((await cluster.tryCtl(['up', '-f', 'beside.yaml'])).stderr).toContain('nothing to change');
+    cluster.write('site/index', 'second');
+    const { stderr } = await cluster.tryCtl(['up', '-f', 'beside.yaml']);
+    expect(stderr).toContain('file site at /site changed (content)');
+    expect(await inside('beside', 'web', 'cat /index /own/index')).toBe('secondsecond');
+    expect((await task('beside', 'web')).id).not.toBe(before.web.id);
+    expect((await task('beside', 'other')).id).toBe(before.other.id);
+    await cluster.ctl('down', '-p', 'beside');
+    cluster.write('gone.yaml', 'services:\n  web:\n    image: weft-demo\n    volumes: [./site:/site, ./nowhere:/x]\n');
+    expect(await cluster.tryCtl(['up', '-f', 'gone.yaml'])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining(`gone.yaml:4:29: services.web.volumes[1].source: there is no ${cluster.dir}/nowhere`),
+    });
   }, 120_000);
 });

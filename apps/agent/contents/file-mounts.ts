@@ -4,13 +4,14 @@
  * What is there is not fetched again: a container is made anew without any controller.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WeftError } from '#base/errors.js';
 import { MAX_FILE_BYTES } from '#model/content.js';
 import type { FileMount } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import type { Mount } from '#runtime/runtime.js';
+import { isThere } from '../atomic-file.js';
 import type { FetchContent } from './fetch-content.js';
 
 const DEFAULT_MODE = 0o444;
@@ -101,9 +102,3 @@ async function writeWhole(path: string, bytes: Buffer, { uid = 0, gid = 0, mode 
   }
   await rename(beside, path);
 }
-
-const isThere = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );

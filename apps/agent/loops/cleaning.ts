@@ -8,9 +8,11 @@ import type { Clock } from '#base/clock.js';
 import type { Stop } from '#base/dispose.js';
 import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import type { Task } from '#model/task.js';
 import type { LogKeeperVerbs } from '#logs/keeper-client.js';
 import { removeContainerFiles } from '../container-files.js';
 import type { FileMounts } from '../contents/file-mounts.js';
+import type { TreeMounts } from '../contents/tree-mounts.js';
 import type { Layout } from '../layout.js';
 import type { Ledger } from '../ledger.js';
 
@@ -22,6 +24,9 @@ export interface CleaningOptions {
   layout: Layout;
   keeper: Pick<LogKeeperVerbs, 'close'>;
   fileMounts: Pick<FileMounts, 'sweep'>;
+  treeMounts: Pick<TreeMounts, 'sweep'>;
+  /** Those in the view. */
+  desired: () => readonly Task[];
   /** Whether a task still has a place here: in the view, as a container, or being worked on. */
   isAlive: (taskId: string) => boolean;
   clock: Clock;
@@ -36,8 +41,10 @@ export function startCleaning(options: CleaningOptions): Stop {
 }
 
 /** One pass; returns the ids it swept. */
-export async function sweep({ ledger, layout, keeper, fileMounts, isAlive, clock, log }: CleaningOptions): Promise<string[]> {
-  await fileMounts.sweep(isAlive);
+export async function sweep(options: CleaningOptions): Promise<string[]> {
+  const { ledger, layout, keeper, isAlive, clock, log } = options;
+  await options.fileMounts.sweep(isAlive);
+  await options.treeMounts.sweep(options.desired());
   const swept: string[] = [];
   for (const id of ledger.ids()) {
     const entry = ledger.get(id);

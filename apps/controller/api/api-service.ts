@@ -83,6 +83,8 @@ export function apiImplementation({
     traceNetwork: unary<m.TraceNetworkRequest, m.TraceNetworkResponse>(ADMIN, trace.trace),
     diagnoseNetworks: unary<m.DiagnoseNetworksRequest, m.DiagnoseNetworksResponse>(ADMIN, trace.diagnose),
     storeFile: unary<m.StoreFileRequest, m.StoreFileResponse>(ADMIN, files.store),
+    findTrees: unary<m.FindTreesRequest, m.FindTreesResponse>(ADMIN, files.findTrees),
+    storeTreeChunk: unary<m.StoreTreeChunkRequest, m.StoreTreeChunkResponse>(ADMIN, files.storeTreeChunk),
     listFiles: unary<m.ListFilesRequest, m.ListFilesResponse>(ADMIN, files.list),
     createFile: unary<m.CreateFileRequest, m.CreateFileResponse>(ADMIN, files.create),
     removeFile: unary<m.RemoveFileRequest, m.RemoveFileResponse>(ADMIN, files.remove),

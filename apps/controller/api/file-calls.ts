@@ -11,12 +11,16 @@ import type { FetchContentRequest, FetchContentResponse } from '#rpc/gen/weft/v1
 import type {
   CreateFileRequest,
   CreateFileResponse,
+  FindTreesRequest,
+  FindTreesResponse,
   ListFilesRequest,
   ListFilesResponse,
   RemoveFileRequest,
   RemoveFileResponse,
   StoreFileRequest,
   StoreFileResponse,
+  StoreTreeChunkRequest,
+  StoreTreeChunkResponse,
 } from '#rpc/gen/weft/v1/api.js';
 import type { Compare, Store, Write } from '#store/store.js';
 import type { ClusterFollower } from '../cluster/follower.js';
@@ -44,6 +48,16 @@ export class FileCalls {
   store = async ({ kind: text, content, dryRun }: StoreFileRequest): Promise<StoreFileResponse> => {
     const kind = kindOf(text);
     return { contentId: dryRun ? this.#contents.idOf(kind, content) : await this.#contents.putFile(kind, content) };
+  };
+
+  findTrees = async ({ ids }: FindTreesRequest): Promise<FindTreesResponse> => ({
+    missing: await this.#contents.missingTrees(ids.map((id) => check(contentIdSchema, id, 'id', 'BAD_VALUE'))),
+  });
+
+  storeTreeChunk = async (request: StoreTreeChunkRequest): Promise<StoreTreeChunkResponse> => {
+    check(contentIdSchema, request.id, 'id', 'BAD_VALUE');
+    await this.#contents.putTreeChunk(request);
+    return {};
   };
 
   list = async ({ kind }: ListFilesRequest): Promise<ListFilesResponse> => ({ files: fileRows(this.#follower.model, kindOf(kind)) });

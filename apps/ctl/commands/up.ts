@@ -79,10 +79,10 @@ export async function up(shell: Shell, flags: UpFlags): Promise<void> {
   const keepOrphans = !(flags.removeOrphans ?? isOn(shell.env['COMPOSE_REMOVE_ORPHANS']));
   const leftBehind = { keepOrphans, dormant: [...dormant] };
   for (const warning of warnings) say(shell, `warning: ${warning}`);
-  const files = readFiles(sources, file);
+  const files = await readFiles(sources, file);
   await withApi(shell, flags.context, async (connection) => {
     // Nothing refers to them before the stack is stored.
-    const stack = await sendFiles(connection, written, files, flags.dryRun ?? false);
+    const stack = await sendFiles(shell, connection, written, files, flags.dryRun ?? false);
     // Planned before any image is fetched: what cannot work is told at once and has changed nothing.
     const first = await plan(connection, stack, leftBehind);
     if (keepOrphans && first.orphans.length > 0) say(shell, `warning: ${orphanText(stack.name, first.orphans)}`);

@@ -1,7 +1,8 @@
 /** Configs and secrets on real etcd: who gets them, and where a secret cannot be found. */
+import { createHash, randomBytes } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { ContentKind, FileKind } from '#model/content.js';
+import { CHUNK_BYTES, type ContentKind, type FileKind } from '#model/content.js';
 import type { Stack } from '#model/stack.js';
 import { callUnary, connect, readStream } from '#rpc/client.js';
 import { AgentHubClient } from '#rpc/gen/weft/v1/agent_hub.js';
@@ -40,12 +41,14 @@ describe('configs and secrets on a controller with real etcd', () => {
   const store = async (kind: FileKind, text: string, dryRun = false): Promise<string> =>
     (await callUnary(api, 'storeFile', { kind, content: Buffer.from(text), dryRun })).contentId;
 
-  async function fetch(agent: FakeAgent, kind: ContentKind, id: string): Promise<string> {
+  const fetch = async (agent: FakeAgent, kind: ContentKind, id: string): Promise<string> => (await fetchBytes(agent, kind, id)).toString();
+
+  async function fetchBytes(agent: FakeAgent, kind: ContentKind, id: string): Promise<Buffer> {
     const client = connect(AgentHubClient, controller.target, agent.identity, 'controller');
     try {
       const pieces: Buffer[] = [];
       for await (const { data } of readStream(client.fetchContent({ kind, id }))) pieces.push(data);
-      return Buffer.concat(pieces).toString();
+      return Buffer.concat(pieces);
     } finally {
       client.close();
     }
@@ -132,6 +135,38 @@ describe('configs and secrets on a controller with real etcd', () => {
     await watchUntil(api, 'user', (s) => !s.exists);
     await callUnary(api, 'removeFile', { kind: 'secret', name: 'shared' });
     await expect(callUnary(api, 'removeFile', { kind: 'secret', name: 'shared' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+  });
+
+  it('may be larger: trees come in chunks, are checked as a whole, and reach their node', async () => {
+    const archive = randomBytes(2 * CHUNK_BYTES + 100);
+    const id = createHash('sha256').update(archive).digest('hex');
+    const chunk = (index: number, of = id, data = archive.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES)) =>
+      callUnary(api, 'storeTreeChunk', { id: of, sizeBytes: archive.length, index, data });
+    expect(await callUnary(api, 'findTrees', { ids: [id] })).toEqual({ missing: [id] });
+    await expect(chunk(1)).rejects.toMatchObject({ code: 'CONFLICT' });
+    await expect(chunk(0, id, archive.subarray(0, 10))).rejects.toMatchObject({ code: 'BAD_VALUE' });
+    await chunk(0);
+    await chunk(1);
+    const mount = { type: 'tree', source: 'conf', target: '/conf', readOnly: true, contentId: id };
+    const half = makeStack('tree', { web: { container: { image: 'busybox', mounts: [mount] } } });
+    await expect(up(api, half)).rejects.toMatchObject({ code: 'CONFLICT' });
+    expect(await callUnary(api, 'findTrees', { ids: [id] })).toEqual({ missing: [id] });
+    await chunk(2);
+    expect(await callUnary(api, 'findTrees', { ids: [id] })).toEqual({ missing: [] });
+    await up(api, half);
+    await watchUntil(api, 'tree', isUp);
+    const [on, off] = one.task('tree-web-1') ? [one, two] : [two, one];
+    expect(
+      createHash('sha256')
+        .update(await fetchBytes(on, 'tree', id))
+        .digest('hex'),
+    ).toBe(id);
+    await expect(fetchBytes(off, 'tree', id)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    const wrong = '0'.repeat(64);
+    await chunk(0, wrong);
+    await chunk(1, wrong);
+    await expect(chunk(2, wrong)).rejects.toMatchObject({ code: 'BAD_VALUE' });
+    expect(await callUnary(api, 'findTrees', { ids: [wrong] })).toEqual({ missing: [wrong] });
   });
 
   it('survive the controller; another one with the same keys hands them out too', async () => {
