@@ -8,7 +8,7 @@ import { emptyNamespace, isRule6, keyed, NODE_NAMESPACE, peerKey } from '#overla
 import type { Operation } from '#overlay/operation.js';
 import type { Line, Tool } from './commands.js';
 import { linesOf, seatOf, toolOf } from './commands.js';
-import { forgetFlows } from './conntrack.js';
+import { Conntrack } from './conntrack.js';
 import type { Entry } from './enter.js';
 import { entry } from './enter.js';
 import type { Failure, Kernel, ObserveOptions } from './kernel.js';
@@ -27,6 +27,8 @@ export interface LinuxKernelOptions {
   runner?: Run;
   /** Keys for WireGuard; none if left out. */
   secrets?: WireguardSecrets;
+  /** Directory for files that a command reads; nobody else may write there. The system's temporary one if left out. */
+  scratchDir?: string;
 }
 
 /** Namespaces worked on at a time. */
@@ -36,6 +38,7 @@ export class LinuxKernel implements Kernel {
   readonly #entry: Entry;
   readonly #nft: NftTables;
   readonly #secrets: WireguardSecrets;
+  readonly #conntrack: Conntrack;
   /** What was read back in namespaces made by the last plan, by the very processes that filled them. */
   readonly #fresh = new Map<string, { seen?: Seen; sysctls?: string }>();
 
@@ -43,6 +46,7 @@ export class LinuxKernel implements Kernel {
     this.#entry = entry(options.enter, options.runner);
     this.#nft = new NftTables(this.#entry);
     this.#secrets = options.secrets ?? noSecrets;
+    this.#conntrack = new Conntrack(this.#entry, options.scratchDir);
   }
 
   async observe(like: KernelState, options: ObserveOptions = {}): Promise<KernelState> {
@@ -142,7 +146,7 @@ export class LinuxKernel implements Kernel {
           await this.#setSysctls(ns, operations);
           return [];
         case 'conntrack':
-          await forgetFlows(this.#entry, ns, operations);
+          await this.#conntrack.forget(ns, operations);
           return [];
       }
     } catch (thrown) {

@@ -48,7 +48,7 @@ export interface ClusterState {
   readonly tombstones: ReadonlyMap<string, ReadonlyMap<string, Tombstone>>;
   /** Controller id → how far its nodes are. */
   readonly confirmations: ReadonlyMap<string, Confirmation>;
-  /** Ids of the tasks that were told to stop and drain first. */
+  /** Ids of the tasks that drain before they stop, or an endpoint of which does before it goes. */
   readonly draining: ReadonlySet<string>;
   /** `kind/id` → what is known of a content. */
   readonly contents: ReadonlyMap<string, ContentRecord>;

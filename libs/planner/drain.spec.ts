@@ -1,8 +1,9 @@
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { Task } from '#model/task.js';
-import { confirmationOf, drainedAt, isDrained } from './drain.js';
+import { confirmationOf, DEFAULT_DRAIN_MS, drainedAt, isDrained } from './drain.js';
 import { viewOf } from './node-view-of.js';
+import { planServices } from './plan-services.js';
 import { stackOf, World } from './spec-kit.js';
 
 /** Two nodes, a served service, and one task of it that was just told to stop. */
@@ -50,6 +51,37 @@ describe('a draining task', () => {
     world.write({ delete: keys.task(going.id) });
     expect([...world.model.draining]).toEqual([]);
   });
+});
+
+describe('an endpoint that leaves', () => {
+  it('keeps its wire until every node has taken it out, 10 s at most', () => {
+    const { world, task, networkId } = leaving();
+    const hasIt = () => world.model.tasks.get(task)?.endpoints.some((e) => e.networkId === networkId);
+    const plan = () => world.apply(planServices(world.model, world.newId, world.now).units);
+    world.now += 2 * DEFAULT_DRAIN_MS;
+    expect(plan()).toBe(0);
+    expect(hasIt()).toBe(true);
+    confirm(world, 'k1', { '1': world.revision });
+    expect(plan()).toBe(1);
+    expect(hasIt()).toBe(false);
+    const deaf = leaving();
+    deaf.world.now += 10_000 + DEFAULT_DRAIN_MS;
+    expect(deaf.world.apply(planServices(deaf.world.model, deaf.world.newId, deaf.world.now).units)).toBe(1);
+  });
+
+  /** One node, one task, and a network of it that its service has just been taken from. */
+  function leaving(): { world: World; task: string; networkId: string } {
+    const world = new World(['a']);
+    const on = (...networks: string[]) => ({ web: { replicas: 1, networks: Object.fromEntries(networks.map((n) => [n, {}])) } });
+    const networks = Object.fromEntries(['front', 'back'].map((key) => [key, { key, name: `s_${key}` }]));
+    world.up(stackOf('s', on('front', 'back'), { networks }));
+    world.settle();
+    world.up(stackOf('s', on('front'), { networks }));
+    world.tick();
+    const [task = ''] = world.model.draining;
+    const networkId = world.model.tasks.get(task)?.endpoints.find((e) => e.leavingSince !== undefined)?.networkId ?? '';
+    return { world, task, networkId };
+  }
 });
 
 describe('what a controller writes down', () => {

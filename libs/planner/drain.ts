@@ -23,7 +23,10 @@ export function drainOf(state: ClusterState, task: Task): number {
 /** Whether it was told to stop and drains first. */
 export const drains = (task: Task): boolean => task.desired === 'stop' && (task.drainMs ?? 0) > 0;
 
-/** The etcd revision a node must have reached to lead nobody to this draining task. */
+/** Whether something of it leaves, and waits for the nodes to have taken it out. */
+export const awaitsNodes = (task: Task): boolean => drains(task) || task.endpoints.some((e) => e.leavingSince !== undefined);
+
+/** The etcd revision a node must have reached to lead nobody to what drains of the task. */
 export const drainedAt = (state: ClusterState, task: Task): number => state.revisionOf(keys.task(task.id));
 
 /** How far a node has got: an etcd revision, 0 if it never said. */
@@ -33,7 +36,7 @@ export function confirmedBy(state: ClusterState, { index }: Pick<Node, 'index'>)
   return furthest;
 }
 
-/** Whether no node sends anything new to a draining task. A node that is not heard is not waited for: nobody could say when. */
+/** Whether no node sends anything new to what drains of a task. A node that is not heard is not waited for: nobody could say when. */
 export function isDrained(state: ClusterState, task: Task): boolean {
   const since = drainedAt(state, task);
   for (const node of state.nodes.values()) if (state.sessions.has(node.id) && confirmedBy(state, node) < since) return false;

@@ -31,9 +31,18 @@ export interface EditResult {
   againMs?: number;
 }
 
-/** @param now milliseconds since the epoch */
-export function editOf(task: Task, service: Service, wanted: readonly WantedEndpoint[], now: number): EditResult {
+/** An endpoint goes after this, in milliseconds more than its drain, although a node that is heard has not taken it out. */
+const MOST_UNCONFIRMED_MS = 10_000;
+/** Between looks whether all nodes have taken it out, in milliseconds. */
+const LOOK_AGAIN_MS = 100;
+
+/**
+ * @param isConfirmed whether every node has programmed a view of the task as its record is
+ * @param now milliseconds since the epoch
+ */
+export function editOf(task: Task, service: Service, wanted: readonly WantedEndpoint[], isConfirmed: boolean, now: number): EditResult {
   const drainMs = service.drainMs ?? DEFAULT_DRAIN_MS;
+  const leastMs = isConfirmed ? drainMs : drainMs + MOST_UNCONFIRMED_MS;
   const fits = new Map(wanted.map((w) => [w.network.id, w]));
   const leaving: Endpoint[] = [];
   const gone: Endpoint[] = [];
@@ -41,7 +50,7 @@ export function editOf(task: Task, service: Service, wanted: readonly WantedEndp
     const wish = fits.get(e.networkId);
     if (wish && hasAddresses(e, wish.attachment)) continue;
     const since = e.leavingSince ?? now;
-    if (now - since >= drainMs) gone.push(e);
+    if (now - since >= leastMs) gone.push(e);
     else leaving.push({ ...e, leavingSince: since });
   }
   const staying = wanted.flatMap((wish) => {
@@ -62,12 +71,14 @@ export function editOf(task: Task, service: Service, wanted: readonly WantedEndp
   );
   const rest = { ports: service.ports, links: service.links };
   const isSame = sameValue(endpoints, task.endpoints) && sameValue(rest, { ports: task.ports, links: task.links });
-  const againMs = leaving.length === 0 ? undefined : Math.max(1, Math.min(...leaving.map((e) => (e.leavingSince ?? now) + drainMs - now)));
+  const againMs = leaving.length === 0 ? undefined : Math.min(...leaving.map((e) => lookAfter((e.leavingSince ?? now) + drainMs - now)));
   return {
     ...(isSame && come.length === 0 ? {} : { edit: { task, service, endpoints, gone, isChanged: !isSame, come } }),
     ...(againMs === undefined ? {} : { againMs }),
   };
 }
+
+const lookAfter = (drainsMs: number): number => (drainsMs > 0 ? drainsMs : LOOK_AGAIN_MS);
 
 const hasAddresses = (e: Endpoint, { ipv4, ipv6 }: Attachment): boolean =>
   (ipv4 === undefined || ipv4 === e.ipv4) && (ipv6 === undefined || ipv6 === e.ipv6);

@@ -35,7 +35,7 @@ import {
 } from '#model/task.js';
 import { updateRecordSchema, type UpdateRecord } from '#model/update.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
-import { drains } from './drain.js';
+import { awaitsNodes } from './drain.js';
 import { NestedMap, SetIndex } from './indexes.js';
 import { poolSchema, type Pool } from './pool.js';
 
@@ -281,7 +281,7 @@ export class ReadModel implements ClusterState {
 
   #addTask(task: Task): void {
     this.tasks.set(task.id, task);
-    if (drains(task)) this.draining.add(task.id);
+    if (awaitsNodes(task)) this.draining.add(task.id);
     this.#byNode.add(task.nodeId, task.id);
     this.#byService.add(serviceKey(task.stack, task.service), task.id);
     for (const e of task.endpoints) this.#byNetwork.add(e.networkId, task.id);

@@ -13,6 +13,7 @@ import { nextKey, serviceKey, slotKey, type ClusterState } from './cluster-state
 import { addressesOf } from './allocate.js';
 import { isAbandoned } from './dead-nodes.js';
 import { mayStop, unmetDependency } from './dependencies.js';
+import { isDrained } from './drain.js';
 import { leaveDrained } from './drain-nodes.js';
 import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
 import { editOf, type TaskEdit } from './edit-task.js';
@@ -250,7 +251,7 @@ function lostItsNamespace({ state, stack }: Scope, task: Task, service: Service)
 }
 
 function edit({ state, plan, now }: Scope, task: Task, service: Service, endpoints: readonly WantedEndpoint[]): void {
-  const { edit, againMs } = editOf(task, service, endpoints, now);
+  const { edit, againMs } = editOf(task, service, endpoints, isDrained(state, task), now);
   const isWhole = task.endpoints.every((e) => state.networks.get(e.networkId)?.ipv6 === undefined || e.ipv6 !== undefined);
   if (edit) plan.edit.push(edit);
   else if (!isWhole) plan.edit.push({ task, service, endpoints: task.endpoints, gone: [], isChanged: false, come: [] });

@@ -122,7 +122,15 @@ export class World {
   }
 
   tick(): number {
+    this.#confirm();
     return this.apply(planServices(this.model, this.newId, this.now).units);
+  }
+
+  /** All nodes are up to date, and say so where somebody waits for it. */
+  #confirm(): void {
+    if (this.model.draining.size === 0) return;
+    const nodes = Object.fromEntries([...this.model.nodes.values()].map(({ index }) => [String(index), this.revision]));
+    this.write({ put: keys.confirmation('k'), value: encode({ nodes }) });
   }
 
   /** Lets the time pass that the leader waits for. @returns whether it waits */
