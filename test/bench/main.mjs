@@ -1,9 +1,11 @@
-/** npm run bench: every benchmark, printed as figures and ratios within this one run. `npm run bench -- dns overlay vips up` runs some. */
+/** npm run bench: every benchmark, printed as figures and ratios within this one run. `npm run bench -- dns overlay` runs some. */
 import { printRows } from './lab.mjs';
 
 const ALL = {
   dns: ['DNS: answers a second from one name server', async () => (await import('./dns.mjs')).benchDns()],
   overlay: ['Throughput between tasks on two nodes', async () => (await import('./overlay.mjs')).benchOverlay()],
+  doors: ['Throughput by virtual addresses and published ports', async () => (await import('./doors.mjs')).benchDoors()],
+  change: ['An endpoint goes', async () => (await import('./change.mjs')).benchChange()],
   vips: ['Virtual addresses', async () => (await import('./vips.mjs')).benchVips()],
   up: ['ctl up and memory', async () => (await import('./up.mjs')).benchUp()],
 };

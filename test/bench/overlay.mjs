@@ -6,24 +6,18 @@
  *
  * Run it alone after `npm run compile`: node test/bench/overlay.mjs
  */
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { cpus } from 'node:os';
 import { LinuxKernel } from '../../dist/libs/linux/linux-kernel.js';
 import { KernelReconciler } from '../../dist/libs/linux/reconciler.js';
 import { run } from '../../dist/libs/linux/runner.js';
 import { macOfIp } from '../../dist/libs/base/address.js';
 import { taskNamespace } from '../../dist/libs/overlay/names.js';
 import { nodeKernel } from '../../dist/libs/overlay/node-kernel.js';
+import { enter, inTurns, ip, makeHosts, removeHosts, stream } from './hosts.mjs';
 import { median, printRows } from './lab.mjs';
 
-/** A turn is short, so that many fit into a run: about a third of a second, in iperf3's own notation. */
-const BYTES = '400M';
-/** Turns go round, each time another first, so that a slow moment of the machine meets all; the median of the rounds' ratios counts. */
+/** The median of the rounds' ratios counts. */
 const ROUNDS = 21;
 const OVERHEAD_BYTES = 50;
-/** The sender on one processor and the receiver on another, where there are two: else the scheduler decides who wins. */
-const AFFINITY = cpus().length > 1 ? ['-A', '0,1'] : [];
 const prefix = `wtb${process.pid}`;
 const id = (i) => `${process.pid.toString(16).padStart(8, '0')}beb${i}`;
 const hosts = (name, taskOf) =>
@@ -39,20 +33,6 @@ const hosts = (name, taskOf) =>
 const NODES = hosts('n', (i) => taskNamespace(id(i)));
 const PLAIN = hosts('p', (i) => `${prefix}-pt${i}`);
 const MASQUERADING = hosts('m', (i) => `${prefix}-mt${i}`);
-
-const ip = (ns, lines) => run(['ip', '-n', ns, '-batch', '-'], { input: `${lines.join('\n')}\n` });
-const enter = (ns, argv, options = {}) => run(['nsenter', `--net=/run/netns/${ns}`, '--', ...argv], { timeoutMs: 60_000, ...options });
-
-/** Two hosts on one wire. */
-async function makeHosts(pair, mtu) {
-  for (const n of pair) await run(['ip', 'netns', 'add', n.ns]);
-  const [a, b] = pair;
-  await ip(a.ns, [`link add eth0 mtu ${mtu} type veth peer name eth0 mtu ${mtu} netns ${b.ns}`]);
-  for (const n of pair) {
-    await ip(n.ns, ['link set lo up', 'link set eth0 up', `addr add ${n.address}/24 dev eth0`]);
-    await enter(n.ns, ['sysctl', '-qew', 'net.bridge.bridge-nf-call-iptables=0']);
-  }
-}
 
 /** The view of a network with one task on each host, as the controller would send it. */
 function view(node, mtu) {
@@ -117,18 +97,6 @@ async function makeOurs(reconcilers, mtu) {
   }
 }
 
-/** Gb/s of one TCP stream from the first host's task to the second's. */
-async function stream([from, to]) {
-  const server = spawn('nsenter', [`--net=/run/netns/${to.task}`, '--', 'iperf3', '-s', '-1', '--forceflush'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  const ended = once(server, 'exit');
-  await once(server.stdout, 'data');
-  const { stdout } = await enter(from.task, ['iperf3', '-J', '-c', to.ip, '-n', BYTES, ...AFFINITY]);
-  await ended;
-  return JSON.parse(stdout).end.sum_received.bits_per_second / 1e9;
-}
-
 /** Medians in Gb/s, and the medians of our ratio to each peer of the same round. */
 async function measure(mtu) {
   const inner = mtu - OVERHEAD_BYTES;
@@ -140,19 +108,18 @@ async function measure(mtu) {
     await makeByHand(MASQUERADING, inner);
     await masquerade(MASQUERADING);
     await makeOurs(reconcilers, inner);
-    const figures = pairs.map(() => []);
-    for (let round = 0; round < ROUNDS; round++) {
-      for (let turn = 0; turn < pairs.length; turn++) {
-        const p = (round + turn) % pairs.length;
-        figures[p].push(await stream(pairs[p]));
-      }
-    }
+    const figures = await inTurns(
+      pairs.map(
+        ([from, to]) =>
+          () =>
+            stream(from.task, to.task, to.ip),
+      ),
+      ROUNDS,
+    );
     return figures.map((f) => ({ gbps: median(f), ratio: median(figures[0].map((ours, round) => ours / f[round])) }));
   } finally {
     for (const r of reconcilers) await r.removeAll().catch(() => undefined);
-    const { stdout } = await run(['ip', 'netns', 'list']);
-    const left = stdout.split('\n').flatMap((line) => (line.startsWith(prefix) ? [line.split(' ')[0]] : []));
-    for (const ns of left) await run(['ip', 'netns', 'del', ns]);
+    await removeHosts(prefix);
   }
 }
 
