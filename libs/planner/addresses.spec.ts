@@ -2,7 +2,7 @@ import { networkMtu } from './network-mtu.js';
 import { keys } from '#model/keys.js';
 import { planCleanup } from './plan-cleanup.js';
 import { planRemoval, planStack } from './plan-stack.js';
-import { placementTroubles } from './plan-services.js';
+import { placementTroubles, planServices } from './plan-services.js';
 import { stackOf, World } from './spec-kit.js';
 
 type Parts = Record<string, unknown>;
@@ -195,6 +195,25 @@ describe('dual stack', () => {
     const id = network(world)?.id ?? '';
     expect([...(world.model.nodeAddresses.get(id)?.values() ?? [])].map((n) => n.ipv6)).toEqual([expect.stringContaining(`${prefix}:1:`)]);
     expect([...(world.model.vips.get(id)?.values() ?? [])].map((v) => v.ipv6)).toEqual([expect.stringContaining(`${prefix}:1:`)]);
+  });
+
+  it('is not given to a task whose node has none, were it by an old plan', () => {
+    const world = new World(['a']);
+    world.up(stackOf('s', { web: 2 }, net({ ipv6: true })));
+    const { units } = planServices(world.model, world.newId, world.now);
+    const id = network(world)?.id ?? '';
+    const nodeId = world.nodeId('a');
+    // What another plan, made before the network had IPv6, would have written meanwhile.
+    world.write(
+      { put: keys.nodeAddress(id, nodeId), value: JSON.stringify({ networkId: id, nodeId, ipv4: '10.128.0.99' }) },
+      { put: keys.vip(id, 's', 'web'), value: JSON.stringify({ networkId: id, stack: 's', service: 'web', ipv4: '10.128.0.98' }) },
+    );
+    expect(units.length).toBe(2);
+    expect(world.apply(units)).toBe(0);
+    world.settle();
+    const [first, second] = world.model.tasksOfService('s', 'web');
+    expect([first, second].map((t) => t?.endpoints[0]?.ipv6)).toEqual([expect.any(String), expect.any(String)]);
+    expect(world.model.nodeAddresses.get(id)?.get(nodeId)?.ipv6).toEqual(expect.any(String));
   });
 
   it('can be switched on later: new tasks with both, node and service completed', () => {

@@ -25,9 +25,9 @@ export interface Draft {
   spread: Spread;
   hostPorts: HostPorts;
   /** Keys of node addresses and VIPs that earlier units of this plan make. */
-  made: Set<string>;
+  made: Map<string, Addresses>;
   /** The same of the unit being drafted: it may yet come to nothing. */
-  pending: string[];
+  pending: Map<string, Addresses>;
 }
 
 export function bookOf(draft: Draft, network: Network): AddressBook {
@@ -105,8 +105,11 @@ interface Needed {
 
 /** The record is there and whole, or this unit makes it so. @returns why there is no address for it */
 function ensureRecord(draft: Draft, unit: Unit, network: Network, { key, kind, owner, current, record }: Needed): string | undefined {
-  if (draft.made.has(key) || (current && isWhole(network, current))) {
+  const whole = draft.made.get(key) ?? (current && isWhole(network, current) ? current : undefined);
+  if (whole) {
     unit.compares.push({ key, exists: true });
+    // Made without IPv6 meanwhile, it would be there and not be enough.
+    if (whole.ipv6 !== undefined) unit.compares.push({ key: keys.lease(network.id, whole.ipv6), exists: true });
     return undefined;
   }
   const book = bookOf(draft, network);
@@ -116,7 +119,7 @@ function ensureRecord(draft: Draft, unit: Unit, network: Network, { key, kind, o
   const { ipv4, ipv6 } = address;
   unit.compares.push({ key, modRevision: draft.state.revisionOf(key) });
   unit.writes.push({ put: key, value: encode(record({ ipv4, ipv6 })) });
-  draft.pending.push(key);
+  draft.pending.set(key, { ipv4, ...(ipv6 === undefined ? {} : { ipv6 }) });
   return undefined;
 }
 

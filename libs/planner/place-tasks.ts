@@ -64,8 +64,8 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
     declared: declaredAddresses(state),
     spread: new Spread(state),
     hostPorts: new HostPorts(state),
-    made: new Set(),
-    pending: [],
+    made: new Map(),
+    pending: new Map(),
   };
   const placing: Placing = { units: [], waiting: new Map(plan.waiting), againMs: plan.againMs, wakeAt: plan.wakeAt };
   placing.units.push(...updateUnits(state, plan, now));
@@ -102,10 +102,10 @@ function missingVips(draft: Draft): Unit[] {
         if (!network || !hasVips(network) || (vip && isWhole(network, vip))) continue;
         if (!state.tasksOfService(stack, service.name).some((t) => t.endpoints.some((e) => e.networkId === network.id))) continue;
         const unit: Unit = { what: `give ${stack}/${service.name} a VIP`, compares: [], writes: [] };
-        draft.pending = [];
+        draft.pending = new Map();
         if (ensureVip(draft, network, { stack, service }, unit) !== undefined || unit.writes.length === 0) continue;
         unit.compares.push({ key: keys.network(network.id), exists: true });
-        for (const key of draft.pending) draft.made.add(key);
+        for (const [key, addresses] of draft.pending) draft.made.set(key, addresses);
         units.push(unit);
       }
     }
@@ -144,7 +144,7 @@ function editUnit(draft: Draft, edit: TaskEdit): Unit | string {
   if (!node) return 'its node was removed';
   const key = keys.task(task.id);
   const unit: Unit = { what: `edit ${task.name}`, compares: [{ key, modRevision: state.revisionOf(key) }], writes: [] };
-  draft.pending = [];
+  draft.pending = new Map();
   const lacking = fitting(state, [node], come);
   if (typeof lacking === 'string') return lacking;
   const staying = edit.endpoints.map((e) => complete(draft, { task, node }, e, unit));
@@ -158,7 +158,7 @@ function editUnit(draft: Draft, edit: TaskEdit): Unit | string {
   for (const e of gone) releaseEndpoint(draft, task, e, unit);
   const next: Task = { ...task, ports: service.ports, links: service.links, endpoints: [...staying, ...named] };
   unit.writes.push({ put: key, value: encode(next) });
-  for (const made of draft.pending) draft.made.add(made);
+  for (const [key, addresses] of draft.pending) draft.made.set(key, addresses);
   return unit;
 }
 
@@ -296,7 +296,7 @@ function createUnit(draft: Draft, wish: SlotWish): Unit | string {
     writes: [],
   };
   const id = draft.newId();
-  draft.pending = [];
+  draft.pending = new Map();
   const endpoints = attach(draft, wish, wish.endpoints, { node, taskId: id }, unit);
   if (typeof endpoints === 'string') {
     if (old) leaveNode(draft, old, 1);
@@ -326,7 +326,7 @@ function createUnit(draft: Draft, wish: SlotWish): Unit | string {
   }
   leaveNode(draft, task, 1);
   draft.hostPorts.add(node.id, task.id, task.ports);
-  for (const key of draft.pending) draft.made.add(key);
+  for (const [key, addresses] of draft.pending) draft.made.set(key, addresses);
   return unit;
 }
 
