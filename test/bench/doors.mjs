@@ -4,7 +4,7 @@
  */
 import { KernelReconciler } from '../../dist/libs/linux/reconciler.js';
 import { LinuxKernel } from '../../dist/libs/linux/linux-kernel.js';
-import { macOfIp } from '../../dist/libs/base/address.js';
+import { macOfIp, macOfNode } from '../../dist/libs/base/address.js';
 import { taskNamespace } from '../../dist/libs/overlay/names.js';
 import { nodeKernel } from '../../dist/libs/overlay/node-kernel.js';
 import { inTurns, makeHostsOnSwitch, removeHosts, stream } from './hosts.mjs';
@@ -33,11 +33,11 @@ function view(node) {
   const mark = (n) => (n === server ? { published: true } : {});
   const endpoints = NODES.flatMap((n) => [
     { networkId, ipv4: n.ip, mac: macOfIp(n.ip), nodeId: n.id, vtep: n.address, taskId: n.taskId, ...mark(n) },
-    { networkId, ipv4: `10.98.0.25${n.index}`, mac: macOfIp(`10.98.0.25${n.index}`), nodeId: n.id, vtep: n.address },
+    { networkId, ipv4: `10.98.0.25${n.index}`, mac: macOfNode(n.index), nodeId: n.id, vtep: n.address },
   ]);
   const own = { networkId, ipv4: node.ip, mac: macOfIp(node.ip), aliases: [] };
   return {
-    tasks: [{ id: node.taskId, nodeId: node.id, desired: 'run', ports: [], endpoints: [own] }],
+    tasks: [{ id: node.taskId, nodeId: node.id, desired: 'run', container: {}, ports: [], endpoints: [own] }],
     networks: [
       {
         id: networkId,

@@ -51,13 +51,17 @@ export async function removeHosts(prefix) {
 /** Gb/s of one TCP stream from namespace `from` to `address`, which leads to a server in namespace `to`. */
 export async function stream(from, to, address) {
   const server = spawn('nsenter', [`--net=/run/netns/${to}`, '--', 'iperf3', '-s', '-1', '--forceflush'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'ignore'],
   });
   const ended = once(server, 'exit');
   await once(server.stdout, 'data');
-  const { stdout } = await enter(from, ['iperf3', '-J', '-c', address, '-n', BYTES, ...AFFINITY]);
-  await ended;
-  return JSON.parse(stdout).end.sum_received.bits_per_second / 1e9;
+  try {
+    const { stdout } = await enter(from, ['iperf3', '-J', '-c', address, '-n', BYTES, ...AFFINITY]);
+    await ended;
+    return JSON.parse(stdout).end.sum_received.bits_per_second / 1e9;
+  } finally {
+    server.kill('SIGTERM');
+  }
 }
 
 /** Whole sets of streams in turns, each time another first, so that a slow moment of the machine meets all. @returns Gb/s of each, by round */

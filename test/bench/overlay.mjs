@@ -53,7 +53,14 @@ function view(node, mtu) {
   };
   return {
     tasks: [
-      { id: id(node.i), nodeId: node.id, desired: 'run', ports: [], endpoints: [{ networkId, ipv4: own.ipv4, mac: own.mac, aliases: [] }] },
+      {
+        id: id(node.i),
+        nodeId: node.id,
+        desired: 'run',
+        container: {},
+        ports: [],
+        endpoints: [{ networkId, ipv4: own.ipv4, mac: own.mac, aliases: [] }],
+      },
     ],
     networks: [{ ...network, gateway: '10.97.0.1', vni: 5097, mtu, nodeAddress: `10.97.0.25${node.i}` }],
     endpoints,
