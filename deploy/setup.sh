@@ -14,7 +14,7 @@ node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.ex
 # tini is process 1 of containers with `init: true`. wg configures the tunnels of encrypted networks; wireguard-go makes them where the kernel has no WireGuard.
 wanted='etcd:etcd-server etcdctl:etcd-client containerd:containerd runc:runc nft:nftables ip:iproute2 bridge:iproute2 conntrack:conntrack busybox:busybox-static nsenter:util-linux sysctl:procps wg:wireguard-tools tini-static:tini'
 if [ "${1:-}" = --tests ]; then
-  wanted="$wanted docker-registry:docker-registry htpasswd:apache2-utils dig:bind9-dnsutils tcpdump:tcpdump ping:iputils-ping iperf3:iperf3 dnsperf:dnsperf"
+  wanted="$wanted docker-registry:docker-registry htpasswd:apache2-utils dig:bind9-dnsutils tcpdump:tcpdump ping:iputils-ping iperf3:iperf3 dnsperf:dnsperf buildah:buildah"
 fi
 
 PATH="$PATH:/usr/sbin:/sbin"

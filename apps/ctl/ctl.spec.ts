@@ -290,6 +290,36 @@ describe('image load', () => {
   });
 });
 
+describe('build', () => {
+  const built = 'name: shop\nservices: { web: { build: . }, db: { image: "app:1" } }\n';
+  beforeEach(() => file('compose.yaml', built));
+
+  it('says that there is no builder, and what each said; nothing has changed', async () => {
+    const { code, err } = await ctl('build');
+    expect(code).toBe(1);
+    expect(err).toContain('error: there is no builder of images on this machine\nwhy:   docker buildx: ');
+    expect(err).toContain('ENOENT');
+    expect(await ctl('up --build --builder podman')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('podman cannot build images on this machine'),
+    });
+    expect(twin.called('applyStack')).toEqual([]);
+  });
+
+  it('is about services that are built', async () => {
+    expect(await ctl('build db')).toMatchObject({ code: 1, err: expect.stringContaining('the service db has no "build"') });
+    expect(await ctl('build gone')).toMatchObject({ code: 1, err: expect.stringContaining('the stack has no service gone') });
+    expect(await ctl('build --build-arg A')).toMatchObject({ code: 2, err: expect.stringContaining('"A" is no build argument') });
+    expect(await ctl('build --builder make')).toMatchObject({ code: 2 });
+  });
+
+  it('up asks no registry for what it would build, and says in a dry run that it would', async () => {
+    expect(await ctl('up --no-build')).toMatchObject({ code: 1, err: expect.stringContaining('the image shop-web is on no node') });
+    expect((await ctl('up --dry-run')).err).toContain('image shop-web would be built\n');
+    expect(twin.called('prepareImages')).toEqual([]);
+  });
+});
+
 describe('image push', () => {
   it('sends what the nodes lack, in messages of bounded size, and nothing twice', async () => {
     const layer = 'x'.repeat(600 * 1024);

@@ -13,11 +13,34 @@ import { bytes } from './render/quantity.js';
 import { say, type Shell } from './shell.js';
 
 export type PullPolicy = 'missing' | 'always' | 'never';
+/** Of two services with one image, the one that asks for more decides. */
+const STRENGTH: Readonly<Record<PullPolicy, number>> = { never: 0, missing: 1, always: 2 };
+
+export interface PrepareOptions {
+  /** By the key of a service. */
+  policyOf: (service: string) => PullPolicy;
+  /** Images that are on every node already, by name: digests. */
+  known: ReadonlyMap<string, string>;
+}
 
 /** The stack with a digest for each image. @throws IMAGE_UNKNOWN and whatever a node failed with, naming every node that did */
-export async function prepareImages(shell: Shell, connection: Connection, stack: Stack, policy: PullPolicy): Promise<Stack> {
-  const references = [...new Set(Object.values(stack.services).map((service) => service.container.image))];
-  const digests = policy === 'never' ? await findOnNodes(shell, connection, references) : await pull(shell, connection, references, policy);
+export async function prepareImages(
+  shell: Shell,
+  connection: Connection,
+  stack: Stack,
+  { policyOf, known }: PrepareOptions,
+): Promise<Stack> {
+  const policies = new Map<string, PullPolicy>();
+  for (const [key, { container }] of Object.entries(stack.services)) {
+    const before = policies.get(container.image);
+    const policy = policyOf(key);
+    if (!known.has(container.image)) policies.set(container.image, before && STRENGTH[before] > STRENGTH[policy] ? before : policy);
+  }
+  const digests = new Map(known);
+  const here = [...policies.keys()].filter((reference) => policies.get(reference) === 'never');
+  const asked = [...policies].filter(([, policy]) => policy !== 'never');
+  for (const [reference, digest] of here.length > 0 ? await findOnNodes(shell, connection, here) : []) digests.set(reference, digest);
+  for (const [reference, digest] of asked.length > 0 ? await pull(shell, connection, asked) : []) digests.set(reference, digest);
   const services = Object.entries(stack.services).map(([key, service]) => {
     const imageDigest = digests.get(service.container.image);
     return [key, imageDigest === undefined ? service : { ...service, container: { ...service.container, imageDigest } }] as const;
@@ -25,8 +48,8 @@ export async function prepareImages(shell: Shell, connection: Connection, stack:
   return { ...stack, services: Object.fromEntries(services) };
 }
 
-async function pull(shell: Shell, connection: Connection, references: readonly string[], policy: PullPolicy): Promise<Map<string, string>> {
-  const images = await Promise.all(references.map((reference) => wantedImage(shell, reference, policy)));
+async function pull(shell: Shell, connection: Connection, asked: readonly (readonly [string, PullPolicy])[]): Promise<Map<string, string>> {
+  const images = await Promise.all(asked.map(([reference, policy]) => wantedImage(shell, reference, policy)));
   const digests = new Map<string, string>();
   const failures = new Map<string, WeftError>();
   const lines = liveLines(shell.stderr);
@@ -84,7 +107,12 @@ async function findOnNodes(shell: Shell, connection: Connection, references: rea
   const seen = nodes.filter((n) => n.error === '');
   const found = new Map(references.map((reference) => [reference, digestOn(seen, reference)]));
   const lacked = references.filter((reference) => found.get(reference)?.lacking);
-  if (lacked.length > 0) await pull(shell, connection, lacked, 'never');
+  if (lacked.length > 0)
+    await pull(
+      shell,
+      connection,
+      lacked.map((reference) => [reference, 'never'] as const),
+    );
   return new Map([...found].map(([reference, { digest }]) => [reference, digest]));
 }
 

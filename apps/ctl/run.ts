@@ -22,6 +22,11 @@ const COMMANDS: readonly Entry[] = [
     summary: 'run a stack: create it, or make it what its compose file says',
     load: async () => (await import('./commands/up.js')).upCommand,
   },
+  {
+    name: 'build',
+    summary: 'build the images of a stack, and bring them onto the nodes',
+    load: async () => (await import('./commands/build.js')).buildCommand,
+  },
   { name: 'down', summary: 'stop a stack and remove it', load: async () => (await import('./commands/down.js')).downCommand },
   { name: 'ps', summary: 'list the tasks of a stack', load: async () => (await import('./commands/ps.js')).psCommand },
   {
@@ -62,7 +67,11 @@ const COMMANDS: readonly Entry[] = [
     summary: 'configs that stacks share: ls, create, rm',
     load: async () => (await import('./commands/files.js')).configsCommand,
   },
-  { name: 'image', summary: 'the images on the nodes: load, ls', load: async () => (await import('./commands/image.js')).imageCommand },
+  {
+    name: 'image',
+    summary: 'the images on the nodes: load, push, ls',
+    load: async () => (await import('./commands/image.js')).imageCommand,
+  },
   {
     name: 'context',
     summary: 'the clusters you can speak to: ls, use, create, rm',

@@ -15,6 +15,8 @@ import type {
 } from '#model/stack.js';
 import type { Position } from './issue.js';
 import type { ReadFile } from './loading.js';
+import type { BuildWish, PullPolicy, WatchRule } from './build-wish.js';
+import type { Field } from './context.js';
 import type { PlacedSubnet } from './read-ipam.js';
 
 /** The top level. Networks and volumes are read before services, wherever they stand in the file. */
@@ -27,6 +29,12 @@ export interface ProjectDraft {
   services: Map<string, Service>;
   /** By their source. */
   trees: Map<string, FileSource>;
+  /** Secrets by key: where their content is on this machine. Read from the model: builds need them. */
+  secretSources: ReadonlyMap<string, { file?: string; environment?: string }>;
+  /** By service: for this machine, not for the cluster. */
+  builds: Map<string, BuildWish>;
+  watches: Map<string, WatchRule[]>;
+  pulls: Map<string, PullPolicy>;
   /** Of every service, to find two that want one port of the node. */
   ports: PlacedPort[];
   /** Of every service: addresses and MACs that it names as its own. */
@@ -85,6 +93,10 @@ export interface ServiceDraft {
   traits: Pick<Service, 'endpointMode' | 'affinity' | 'drainMs' | 'dnsTtlSeconds' | 'expose' | 'labels'>;
   mounts: { mount: MountWish; at: Position; path: string }[];
   files: { file: FileMount; at: Position; path: string }[];
+  /** Read last, when the name of the image is known. */
+  build?: Field;
+  develop?: Field;
+  pull?: PullPolicy;
   replicas?: { count: number; at: Position };
   scale?: { count: number; at: Position };
   /** `restart`; what `deploy.restart_policy` says counts more. */

@@ -8,7 +8,6 @@ import {
   differs,
   duration,
   honoured,
-  later,
   laxText,
   list,
   map,
@@ -189,40 +188,59 @@ export const DEPLOY = object('deploy', {
   endpoint_mode: [choice('vip', 'dnsrr'), honoured],
 });
 
+const BUILDX = differs('by docker buildx; podman and buildah refuse it when the image is built');
+const OWNED = refused('a secret of a build is seen by the builder alone', 'say who may read it in the Dockerfile: RUN --mount=type=secret');
+
+/** Handed to the builder under the id `target`. */
+const BUILD_SECRETS = list(
+  object(
+    'a secret of a build',
+    {
+      source: [string, honoured],
+      target: [string, honoured],
+      uid: [laxText('a user id'), OWNED],
+      gid: [laxText('a group id'), OWNED],
+      mode: [mode, OWNED],
+    },
+    { short: inKey('source'), required: ['source'], says: 'the key of a secret, or a map' },
+  ),
+  { unique: (item) => textOf(item, 'target') ?? textOf(item, 'source') },
+);
+
 export const BUILD = object(
   'build',
   {
     context: [
       text('a directory or a URL', { path: { unless: /^([a-z][a-z0-9+.-]*:\/\/|git@|github\.com\/|service:|target:|docker-image:|-$)/ } }),
-      later,
+      honoured,
     ],
-    dockerfile: [string, later],
-    dockerfile_inline: [string, later],
-    entitlements: [list(string), later],
-    args: [ENVIRONMENT, later],
-    provenance: [PROVENANCE, later],
-    sbom: [PROVENANCE, later],
-    ssh: [ENVIRONMENT, later],
-    labels: [PAIRS, later],
-    cache_from: [list(string), later],
-    cache_to: [list(string), later],
-    no_cache: [boolean, later],
-    no_cache_filter: [STRING_OR_LIST, later],
+    dockerfile: [string, honoured],
+    dockerfile_inline: [string, honoured],
+    entitlements: [list(string), BUILDX],
+    args: [ENVIRONMENT, honoured],
+    provenance: [PROVENANCE, BUILDX],
+    sbom: [PROVENANCE, BUILDX],
+    ssh: [ENVIRONMENT, honoured],
+    labels: [PAIRS, honoured],
+    cache_from: [list(string), honoured],
+    cache_to: [list(string), honoured],
+    no_cache: [boolean, honoured],
+    no_cache_filter: [STRING_OR_LIST, BUILDX],
     additional_contexts: [
       map('a context', text('a directory or a URL', { path: { unless: /^([a-z][a-z0-9+.-]*:|git@)/ } }), { short: pairs }),
-      later,
+      differs('directories and URLs; not the image of another service'),
     ],
-    pull: [boolean, later],
-    extra_hosts: [HOSTS, later],
-    isolation: [string, later],
-    network: [string, later],
-    target: [string, later],
-    secrets: [FILE_MOUNT('a secret of a build'), later],
-    shm_size: [bytes, later],
-    tags: [STRINGS, later],
-    ulimits: [ULIMITS, later],
-    platforms: [STRINGS, later],
-    privileged: [boolean, later],
+    pull: [boolean, honoured],
+    extra_hosts: [HOSTS, honoured],
+    isolation: [string, differs('by podman and buildah; docker buildx refuses it when the image is built')],
+    network: [string, honoured],
+    target: [string, honoured],
+    secrets: [BUILD_SECRETS, honoured],
+    shm_size: [bytes, honoured],
+    tags: [STRINGS, honoured],
+    ulimits: [ULIMITS, honoured],
+    platforms: [STRINGS, honoured],
+    privileged: [boolean, BUILDX],
   },
   { short: inKey('context'), says: 'a directory or a map' },
 );

@@ -159,17 +159,29 @@ export const DEPENDENCY = object(
 
 const BLKIO_RATES = list(object('a rate of a device', { path: [string, honoured], rate: [bytes, honoured] }));
 
+const WATCH_EXEC = object(
+  'a command',
+  {
+    command: [COMMAND, honoured],
+    user: [laxText('a user'), honoured],
+    privileged: [boolean, refused('a command is run with the rights that the container has')],
+    working_dir: [string, honoured],
+    environment: [ENVIRONMENT, honoured],
+  },
+  { required: ['command'] },
+);
+
 const WATCH = list(
   object(
     'a path to watch',
     {
-      path: [path(), later],
-      action: [choice('rebuild', 'sync', 'restart', 'sync+restart', 'sync+exec'), later],
-      target: [string, later],
-      exec: [HOOK, later],
-      include: [STRING_OR_LIST, later],
-      ignore: [STRING_OR_LIST, later],
-      initial_sync: [boolean, later],
+      path: [path(), honoured],
+      action: [choice('rebuild', 'sync', 'restart', 'sync+restart', 'sync+exec'), honoured],
+      target: [string, honoured],
+      exec: [WATCH_EXEC, honoured],
+      include: [STRING_OR_LIST, honoured],
+      ignore: [STRING_OR_LIST, honoured],
+      initial_sync: [boolean, honoured],
     },
     { required: ['path', 'action'] },
   ),
@@ -211,8 +223,8 @@ export const SERVICE = object('a service', {
   profiles: [STRINGS, honoured],
   annotations: [PAIRS, honoured],
   attach: [boolean, later],
-  build: [BUILD, later],
-  develop: [object('develop', { watch: [WATCH, later] }), later],
+  build: [BUILD, honoured],
+  develop: [object('develop', { watch: [WATCH, honoured] }), honoured],
   blkio_config: [
     object('blkio_config', {
       weight: [whole(), honoured],
@@ -333,9 +345,11 @@ export const SERVICE = object('a service', {
     text('one of always, never, missing, if_not_present, build, refresh, daily, weekly, every_…', {
       pattern: /^(always|never|build|if_not_present|missing|refresh|daily|weekly|every_([0-9]+[wdhms])+)$/,
     }),
-    later,
+    differs(
+      'always, never, missing, if_not_present and build; the ones with a time are refused: an image is asked for when a stack is brought up',
+    ),
   ],
-  pull_refresh_after: [string, later],
+  pull_refresh_after: [string, refused('an image is asked for when a stack is brought up, and no record is kept of when')],
   read_only: [boolean, honoured],
   restart: [
     text('one of no, always, on-failure[:TIMES], unless-stopped', { pattern: /^(no|always|unless-stopped|on-failure(:\d{1,9})?)$/ }),

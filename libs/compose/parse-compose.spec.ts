@@ -125,7 +125,7 @@ volumes:
   web:
     imge: busybox
     ports: ["80/x"]
-    build: .
+    build: "-"
   db:
     image: busybox
     networks: [nowhere]
@@ -135,7 +135,7 @@ secrets: { key: { driver: vault } }
     ).toEqual([
       '3:5: services.web.imge: "imge" is not a key of a service',
       expect.stringContaining('4:13: services.web.ports[0]: the protocol after "/" must be tcp, udp or sctp'),
-      '5:5: services.web.build: Weft does not support this key of Compose yet',
+      expect.stringContaining('5:12: services.web.build.context: a context cannot be read from standard input'),
       '8:16: services.db.networks: the network "nowhere" is not declared',
       expect.stringContaining('9:5: services.db.storage_opt: Weft refuses this key: containerd'),
       '10:19: secrets.key.driver: Weft refuses this key: there are no plugins that could hand out secrets',

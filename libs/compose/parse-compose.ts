@@ -1,6 +1,7 @@
 /** Compose files → stack: the canonical model (load-model.ts), then what of it the stack holds (read-*.ts). */
 import { stackSchema, type Stack } from '#model/stack.js';
 import { failure, report, warningLines, type Context, type Field } from './context.js';
+import type { BuildWish, PullPolicy, WatchRule } from './build-wish.js';
 import { checkStatics } from './check-statics.js';
 import type { FileSource, ProjectDraft } from './draft.js';
 import { joinPath, type Position } from './issue.js';
@@ -13,6 +14,7 @@ import { checkModes } from './read-modes.js';
 import { namedEntries, readNetworks, readVolumeWishes } from './read-networks.js';
 import { checkPortClashes } from './read-ports.js';
 import { readService } from './read-service.js';
+import { textOf, valueOf } from './short-forms.js';
 import { refuseByStanding } from './standing.js';
 import type { Value } from './tree.js';
 
@@ -24,6 +26,12 @@ export interface ComposeInput extends Omit<ModelInput, 'files'> {
 
 export interface ComposeResult {
   stack: Stack;
+  /** How images are made, by service. */
+  builds: ReadonlyMap<string, BuildWish>;
+  /** What is watched, by service; only services that watch something. */
+  watches: ReadonlyMap<string, readonly WatchRule[]>;
+  /** What the file says of when an image is asked for, by service. */
+  pulls: ReadonlyMap<string, PullPolicy>;
   /** One line each, with its place. */
   warnings: string[];
   /** Of the configs and secrets that services use, and that are not external; of the files that they mount from beside the compose file. */
@@ -41,7 +49,8 @@ export function readStack(model: Model): ComposeResult {
   refuseByStanding(c, model.tree, COMPOSE_FILE);
   const project = readProject(c, { value: model.tree, path: '', at: model.tree.at }, model);
   if (c.issues.length > 0) throw failure(c);
-  return { stack: checked(c, model.tree, project), warnings: warningLines(c), sources: usedSources(project) };
+  const { builds, watches, pulls } = project;
+  return { stack: checked(c, model.tree, project), builds, watches, pulls, warnings: warningLines(c), sources: usedSources(project) };
 }
 
 interface TopLevel {
@@ -78,6 +87,10 @@ function readProject(c: Context, field: Field, { name, read }: Pick<Model, 'name
     statics: [],
     networkModes: new Map(),
     read,
+    secretSources: secretSourcesOf(field.value),
+    builds: new Map(),
+    watches: new Map(),
+    pulls: new Map(),
   };
   if (top.networks) readNetworks(c, top.networks, project);
   if (top.volumes) readVolumeWishes(c, top.volumes, project);
@@ -88,6 +101,13 @@ function readProject(c: Context, field: Field, { name, read }: Pick<Model, 'name
   checkStatics(c, project);
   checkModes(c, project);
   return project;
+}
+
+/** Where the content of each secret is on this machine. */
+function secretSourcesOf(tree: Value): ProjectDraft['secretSources'] {
+  const secrets = valueOf(tree, 'secrets');
+  const entries = secrets?.kind === 'map' ? secrets.entries : [];
+  return new Map(entries.map(({ key, value }) => [key, { file: textOf(value, 'file'), environment: textOf(value, 'environment') }]));
 }
 
 /** The last word is the stack's schema: whatever it refuses gets the place nearest to it in the files. */

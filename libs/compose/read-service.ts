@@ -26,6 +26,7 @@ import { objectAt } from './key-table.js';
 import { SERVICE } from './key-table-service.js';
 import { DEPLOY } from './key-table-parts.js';
 import { nearest } from './nearest.js';
+import { readMaking, readPullPolicy } from './read-making.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
 import { CGROUP_KEYS, checkCgroup, readPids } from './read-cgroup.js';
 import { DEVICE_KEYS } from './read-devices.js';
@@ -124,6 +125,9 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
       if (fault) reject(c, field, `${quote(text ?? '')} is not the name of an image: ${fault}`);
       else container.image = text;
     },
+    build: (_, field, draft) => void (draft.build = field),
+    develop: (_, field, draft) => void (draft.develop = field),
+    pull_policy: (c, field, draft) => void (draft.pull = readPullPolicy(c, field)),
     platform: (c, field, { container }) => void (container.platform = readPlatform(c, field)),
     command: (c, field, { container }) => void (container.command = readCommand(c, field)),
     entrypoint: (c, field, { container }) => void (container.entrypoint = readCommand(c, field)),
@@ -241,6 +245,7 @@ export function readService(c: Context, entry: Field & { key: string }, project:
   checkServiceName(c, entry, project);
   if (entry.value.kind !== 'map') return reject(c, entry, `expected a service, a map, found ${describe(entry.value)}`);
   readByTable(c, entry, SERVICE_KEYS, draft);
+  readMaking(c, entry, draft);
   checkJob(c, entry, draft);
   checkFileTargets(c, draft);
   const replicas = draft.replicas?.count ?? draft.scale?.count ?? 1;

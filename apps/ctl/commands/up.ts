@@ -7,6 +7,7 @@ import type { LeftBehind, PlanStep } from '#rpc/gen/weft/v1/api.js';
 import { stackFromWire, stackToWire } from '#rpc/wire.js';
 import { withApi, type Connection } from '../connection.js';
 import type { Expectation } from '../judge-stack.js';
+import { builderOption } from './build.js';
 import { contextOption, flagsOf, formatOption, wholeNumber, type CommonFlags } from '../options.js';
 import { prepareImages, type PullPolicy } from '../prepare-images.js';
 import { projectOptions, type ProjectFlags } from '../project-options.js';
@@ -16,6 +17,8 @@ import { count } from '../render/quantity.js';
 import { json } from '../render/table.js';
 import { readFiles, sendFiles } from '../send-files.js';
 import { coloured, print, say, type Shell } from '../shell.js';
+import { buildForUp, pullPolicyOf } from '../build/build-for-up.js';
+import type { Builder } from '../build/builder-steps.js';
 import { watchUntilUp } from '../watch-up.js';
 
 interface UpFlags extends ProjectFlags, CommonFlags {
@@ -23,7 +26,10 @@ interface UpFlags extends ProjectFlags, CommonFlags {
   detach?: boolean;
   removeOrphans?: boolean;
   timeout: number;
-  pull: PullPolicy;
+  pull?: PullPolicy;
+  /** --build: true; --no-build: false. */
+  build?: boolean;
+  builder?: Builder;
 }
 
 /** Planning waits for nothing but the controller; a large stack takes it a moment. */
@@ -40,6 +46,7 @@ Examples:
   ctl up --dry-run              what would be done, without doing it
   ctl up --remove-orphans       also stop services that the file no longer has
   ctl up -d                     return as soon as the cluster knows what is wanted
+  ctl up --build                build what the file builds, then roll out what has changed
   ctl up --pull always          ask the registry whether an image has changed
 
 Run again, it changes only what differs from the file. Logins of registries are those of \`docker login\`; they are
@@ -56,7 +63,10 @@ export function upCommand(shell: Shell): Command {
         .argParser(wholeNumber)
         .default(DEFAULT_TIMEOUT_S),
     )
-    .addOption(new Option('--pull <when>', 'ask registries for images').choices(['missing', 'always', 'never']).default('missing'))
+    .addOption(new Option('--pull <when>', 'ask registries for images').choices(['missing', 'always', 'never']))
+    .option('--build', 'build the images of services with "build:" first')
+    .option('--no-build', 'build nothing, even where an image is on no node')
+    .addOption(builderOption())
     .addOption(formatOption().helpGroup('Options:'))
     .addOption(contextOption())
     .addHelpText('after', EXAMPLES);
@@ -75,7 +85,8 @@ function withFile(flags: UpFlags, word: string | undefined): UpFlags {
 }
 
 export async function up(shell: Shell, flags: UpFlags): Promise<void> {
-  const { stack: written, warnings, sources, file, dormant } = await loadProject(shell, flags);
+  const project = await loadProject(shell, flags);
+  const { stack: written, warnings, sources, file, dormant } = project;
   const keepOrphans = !(flags.removeOrphans ?? isOn(shell.env['COMPOSE_REMOVE_ORPHANS']));
   const leftBehind = { keepOrphans, dormant: [...dormant] };
   for (const warning of warnings) say(shell, `warning: ${warning}`);
@@ -86,12 +97,14 @@ export async function up(shell: Shell, flags: UpFlags): Promise<void> {
     // Planned before any image is fetched: what cannot work is told at once and has changed nothing.
     const first = await plan(connection, stack, leftBehind);
     if (keepOrphans && first.orphans.length > 0) say(shell, `warning: ${orphanText(stack.name, first.orphans)}`);
+    const built = await buildForUp(shell, connection, project, flags);
     if (flags.dryRun)
       return print(
         shell,
         flags.format === 'json' ? json(planRows(first.steps)) : planText(first.steps, coloured(shell, shell.stdout), true),
       );
-    const pinned = await prepareImages(shell, connection, stack, flags.pull);
+    const policyOf = (service: string): PullPolicy => pullPolicyOf(project, service, flags.pull);
+    const pinned = await prepareImages(shell, connection, stack, { policyOf, known: built });
     const { steps, expected } = await apply(connection, pinned, leftBehind);
     if (changesNothing(steps)) say(shell, `stack ${stack.name}: nothing to change`);
     else shell.stderr.write(planText(steps, coloured(shell, shell.stderr)));
