@@ -20,6 +20,7 @@ import { contentFetcher } from './contents/fetch-content.js';
 import { FileMounts } from './contents/file-mounts.js';
 import { ensureMemoryDir } from './contents/memory-dir.js';
 import { TreeMounts } from './contents/tree-mounts.js';
+import { knownControllers } from './controller-choice.js';
 import { DesiredStore } from './desired-store.js';
 import type { Membership } from './join.js';
 import { ImagePeers } from './image-peers.js';
@@ -236,11 +237,12 @@ function makeTunnels({ options, parts, store, stops, nodeId, late }: Base, netwo
   stops.push('tunnels', () => tunnels.stop());
 }
 
-function attach({ parts, store, board, believer, late }: Base, facts: FactsLoop): void {
+function attach({ options, parts, store, board, believer, late }: Base, facts: FactsLoop): void {
   const { identity, controllers } = parts.membership;
   const { clock, log } = parts;
   late.hub ??= startHub({
-    controllers: () => controllers,
+    controllers: () => knownControllers([...store.byKind.members.values()], controllers),
+    address: options.address,
     dial: dialAs(identity),
     store,
     believer,

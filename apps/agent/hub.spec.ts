@@ -41,7 +41,17 @@ async function withRig(use: (rig: Rig) => Promise<void>, deadController = false)
     const facts = () => nodeFactsSchema.parse({ nodeId: NODE_ID, hostname: 'h', quarantine: believer.quarantine, at: 1 });
     const identity = await issue(ca, { role: 'node', id: NODE_ID, clusterId: 'c1c1c1c1' });
     const controllers = () => [...(deadController ? ['127.0.0.1:1'] : []), `127.0.0.1:${controller.port}`];
-    const hub = startHub({ controllers, dial: dialAs(identity), store, believer, board, facts, clock: systemClock, log: silentLog });
+    const hub = startHub({
+      controllers,
+      address: '127.0.0.9',
+      dial: dialAs(identity),
+      store,
+      believer,
+      board,
+      facts,
+      clock: systemClock,
+      log: silentLog,
+    });
     late.hub = hub;
     try {
       await use({ controller, store, believer, board, hub, certify });
@@ -87,6 +97,19 @@ describe('the stream to a controller', () => {
     }));
 
   it('goes to another controller when one does not answer', () => withRig(async ({ store }) => until(() => store.isKnown, 10_000), true));
+
+  it('goes to another stream when the controller falls silent after it promised to be heard', () =>
+    withRig(async ({ controller, store, hub }) => {
+      await until(() => store.isKnown);
+      await until(() => hub.isConnected());
+      expect(controller.streams).toBe(1);
+      controller.say({ message: { $case: 'alive', value: { intervalMs: 60 } } });
+      await until(() => controller.streams > 1, 5_000);
+      // No promise on the new stream: silence is normal.
+      const { streams } = controller;
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      expect(controller.streams).toBe(streams);
+    }));
 
   it(
     'comes back to a controller that was gone',

@@ -16,12 +16,30 @@ import { StopStack } from '#base/dispose.js';
 import type { Log } from '#base/log.js';
 import type { ControllerRecord } from '#model/cluster.js';
 import { AgentHub } from './api/agent-hub.js';
+import { ControllerClients } from './api/controller-clients.js';
 import { NodeClients } from './api/node-clients.js';
 import { NodeSessions } from './api/node-sessions.js';
+import { EtcdMembership } from './cluster/etcd-membership.js';
 import { ClusterFollower } from './cluster/follower.js';
 import { Leader } from './cluster/leader.js';
 import { SelfRecorder } from './cluster/self-recorder.js';
-import { AGENT_HUB, FOLLOWER, LEADER, LOG, NODE_CLIENTS, NODE_SESSIONS, OPTIONS, PKI, RECORDER, SERVERS, STORE } from './inject.js';
+import {
+  AGENT_HUB,
+  CONTROLLER_CLIENTS,
+  FOLLOWER,
+  LEADER,
+  LOG,
+  MEMBERSHIP,
+  NODE_CLIENTS,
+  NODE_SESSIONS,
+  ON_REMOVED,
+  OPTIONS,
+  PKI,
+  RECORDER,
+  SERVERS,
+  STORE,
+} from './inject.js';
+import { ensureJoined } from './join.js';
 import { cleanupLoop } from './loops/cleanup-loop.js';
 import { clusterLoop } from './loops/cluster-loop.js';
 import { nodesLoop } from './loops/nodes-loop.js';
@@ -33,7 +51,7 @@ import { Servers } from './servers.js';
 
 const clock = systemClock;
 
-function recordOf(options: ControllerOptions, pki: Pki): ControllerRecord {
+function recordOf(options: ControllerOptions, pki: Pki, { etcd }: OpenedStore): ControllerRecord {
   const ownEtcd = options.etcdEndpoints.length === 0 ? [options.etcdClientPort, options.etcdPeerPort] : [];
   return {
     id: pki.identity.id,
@@ -41,11 +59,21 @@ function recordOf(options: ControllerOptions, pki: Pki): ControllerRecord {
     address: options.advertise,
     port: options.port,
     guardedPorts: [options.joinPort, options.healthPort, ...ownEtcd],
+    ...(etcd === undefined ? {} : { etcdPeer: etcd.own.peerUrl }),
   };
 }
 
+async function openTrust(options: ControllerOptions, log: Log): Promise<Pki> {
+  await ensureJoined(options, log);
+  return openPki(options.dataDir, options.advertise);
+}
+
+function membershipOf(options: ControllerOptions, { etcd }: OpenedStore, log: Log): EtcdMembership | undefined {
+  return etcd && new EtcdMembership({ ...etcd, dataDir: options.dataDir, log, clock });
+}
+
 const PROVIDERS: Provider[] = [
-  { provide: PKI, inject: [OPTIONS], useFactory: (options: ControllerOptions) => openPki(options.dataDir) },
+  { provide: PKI, inject: [OPTIONS, LOG], useFactory: openTrust },
   { provide: STORE, inject: [OPTIONS, PKI, LOG], useFactory: openStore },
   {
     provide: FOLLOWER,
@@ -67,10 +95,12 @@ const PROVIDERS: Provider[] = [
   },
   {
     provide: RECORDER,
-    inject: [STORE, FOLLOWER, OPTIONS, PKI, LOG],
-    useFactory: ({ store }: OpenedStore, follower: ClusterFollower, options: ControllerOptions, pki: Pki, log: Log) =>
-      new SelfRecorder(store, follower, recordOf(options, pki), log, clock),
+    inject: [STORE, FOLLOWER, OPTIONS, PKI, ON_REMOVED, LOG],
+    useFactory: (opened: OpenedStore, follower: ClusterFollower, options: ControllerOptions, pki: Pki, onRemoved: () => void, log: Log) =>
+      new SelfRecorder(opened.store, follower, recordOf(options, pki, opened), onRemoved, log, clock),
   },
+  { provide: MEMBERSHIP, inject: [OPTIONS, STORE, LOG], useFactory: membershipOf },
+  { provide: CONTROLLER_CLIENTS, inject: [PKI], useFactory: ({ identity }: Pki) => new ControllerClients(identity) },
   {
     provide: LEADER,
     inject: [STORE, FOLLOWER, OPTIONS, PKI, LOG],
@@ -82,16 +112,17 @@ const PROVIDERS: Provider[] = [
   },
   {
     provide: SERVERS,
-    inject: [OPTIONS, PKI, STORE, FOLLOWER, AGENT_HUB, NODE_CLIENTS, LOG],
+    inject: [OPTIONS, PKI, STORE, FOLLOWER, AGENT_HUB, NODE_CLIENTS, CONTROLLER_CLIENTS, LOG],
     useFactory: (
       options: ControllerOptions,
       pki: Pki,
-      { store }: OpenedStore,
+      { store, etcd }: OpenedStore,
       follower: ClusterFollower,
       hub: AgentHub,
       clients: NodeClients,
+      others: ControllerClients,
       log: Log,
-    ) => new Servers({ options, pki, store, follower, hub, clients, log, clock }),
+    ) => new Servers({ options, pki, store, members: etcd?.members, follower, hub, clients, others, log, clock }),
   },
 ];
 
@@ -109,27 +140,38 @@ export class AppModule implements OnApplicationBootstrap, BeforeApplicationShutd
     @Inject(NODE_CLIENTS) private readonly clients: NodeClients,
     @Inject(NODE_SESSIONS) private readonly sessions: NodeSessions,
     @Inject(AGENT_HUB) private readonly hub: AgentHub,
+    @Inject(CONTROLLER_CLIENTS) private readonly others: ControllerClients,
+    @Inject(MEMBERSHIP) private readonly membership: EtcdMembership | undefined,
     @Inject(RECORDER) private readonly recorder: SelfRecorder,
     @Inject(LEADER) private readonly leader: Leader,
     @Inject(SERVERS) private readonly servers: Servers,
   ) {}
 
-  static with(options: ControllerOptions, log: Log): DynamicModule {
+  /** @param onRemoved called when this controller was removed from the cluster: it has to end */
+  static with(options: ControllerOptions, log: Log, onRemoved: () => void): DynamicModule {
     return {
       module: AppModule,
-      providers: [{ provide: OPTIONS, useValue: options }, { provide: LOG, useValue: log }, ...PROVIDERS],
+      providers: [
+        { provide: OPTIONS, useValue: options },
+        { provide: LOG, useValue: log },
+        { provide: ON_REMOVED, useValue: onRemoved },
+        ...PROVIDERS,
+      ],
     };
   }
 
   async onApplicationBootstrap(): Promise<void> {
     this.#stops.push('etcd', () => this.opened.detach());
     this.#stops.push('store', () => this.opened.store.close());
+    this.membership?.start();
+    this.#stops.push('membership', () => this.membership?.stop());
     this.follower.start();
     this.#stops.push('follower', () => this.follower.stop());
     await this.follower.until(() => this.follower.current, FIRST_LOOK_MS, 'etcd');
     this.sessions.start();
     this.#stops.push('sessions', () => this.sessions.stop());
     this.#stops.push('node clients', () => this.clients.stop());
+    this.#stops.push('controller clients', () => this.others.stop());
     this.recorder.start();
     this.#stops.push('recorder', () => this.recorder.stop());
     // Before leading: a second process on the same data directory fails here, at the port, and harms nothing.

@@ -11,3 +11,7 @@ export const AGENT_HUB = Symbol('AgentHub');
 export const LEADER = Symbol('Leader');
 export const RECORDER = Symbol('SelfRecorder');
 export const SERVERS = Symbol('Servers');
+export const CONTROLLER_CLIENTS = Symbol('ControllerClients');
+export const MEMBERSHIP = Symbol('EtcdMembership');
+/** What to do when this controller was removed from the cluster. */
+export const ON_REMOVED = Symbol('onRemoved');

@@ -23,6 +23,8 @@ export interface ControllerOptions {
   etcdKey: string | undefined;
   etcdClientPort: number;
   etcdPeerPort: number;
+  /** For the first start of one more controller: where to join, and with which token. */
+  join: { host: string; port: number; token: string } | undefined;
   logLevel: LogLevel;
   pools: string[];
   subnetPrefix: number;
@@ -39,10 +41,12 @@ Decides for a cluster: places tasks, gives out addresses, feeds the agents, answ
   --port N                gRPC of the API and the agents (default: ${CONTROLLER_PORT})
   --join-port N           joining with a token (default: ${JOIN_PORT})
   --health-port N         HTTP health on 127.0.0.1 (default: ${HEALTH_PORT})
+  --join HOST:PORT        become one more controller of a cluster, the first time: where one of its controllers lets join
+  --token TOKEN           for that, from \`ctl controller token\` (or WEFT_TOKEN: a flag can be read in the process list)
   --etcd-endpoints URLS   use this etcd (comma-separated) instead of starting one
   --etcd-ca FILE  --etcd-cert FILE  --etcd-key FILE
                           certificates for that etcd
-  --etcd-client-port N    port of our own etcd on loopback (default: ${ETCD_CLIENT_PORT})
+  --etcd-client-port N    port of our own etcd (default: ${ETCD_CLIENT_PORT})
   --etcd-peer-port N      its peer port (default: ${ETCD_PEER_PORT})
   --pools CIDRS           ranges to cut the subnets of networks from (default: ${DEFAULT_POOLS.join(',')}); for a new cluster
   --subnet-prefix N       size of those subnets (default: ${DEFAULT_SUBNET_PREFIX})
@@ -62,6 +66,15 @@ function parseIp(text: string | undefined, flag: string): string {
   if (text === undefined) throw usage(`--${flag} is missing`);
   if (!isIpv4(text) || text === '0.0.0.0') throw usage(`--${flag} ${text} is not an address of this host`);
   return text;
+}
+
+/** @throws USAGE */
+function parseJoin(target: string | undefined, token: string | undefined): ControllerOptions['join'] {
+  if (target === undefined) return undefined;
+  const match = /^([A-Za-z0-9.-]+)(?::(\d{1,5}))?$/.exec(target);
+  if (!match) throw usage(`--join ${target} is not host:port`);
+  // A controller that has joined is started again with the same flags: its token is spent, and not needed.
+  return { host: match[1] as string, port: parsePort(match[2] ?? String(JOIN_PORT), 'join'), token: token ?? '' };
 }
 
 function parsePools(text: string): string[] {
@@ -95,6 +108,8 @@ function read(argv: readonly string[]) {
         port: { ...string, default: String(CONTROLLER_PORT) },
         'join-port': { ...string, default: String(JOIN_PORT) },
         'health-port': { ...string, default: String(HEALTH_PORT) },
+        join: string,
+        token: string,
         'etcd-endpoints': { ...string, default: '' },
         'etcd-ca': string,
         'etcd-cert': string,
@@ -113,7 +128,10 @@ function read(argv: readonly string[]) {
 }
 
 /** @returns undefined when help was asked for. @throws USAGE */
-export function parseOptions(argv: readonly string[]): ControllerOptions | undefined {
+export function parseOptions(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>> = {},
+): ControllerOptions | undefined {
   const v = read(argv);
   if (v.help) return undefined;
   if (!v['data-dir']) throw usage('--data-dir is missing');
@@ -135,6 +153,7 @@ export function parseOptions(argv: readonly string[]): ControllerOptions | undef
     etcdKey: v['etcd-key'],
     etcdClientPort: parsePort(v['etcd-client-port'], 'etcd-client-port'),
     etcdPeerPort: parsePort(v['etcd-peer-port'], 'etcd-peer-port'),
+    join: parseJoin(v.join, v.token ?? env['WEFT_TOKEN']),
     logLevel: parseLevel(v['log-level']),
     pools: parsePools(v.pools),
     subnetPrefix,

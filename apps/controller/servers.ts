@@ -4,11 +4,16 @@ import { StopStack } from '#base/dispose.js';
 import type { Log } from '#base/log.js';
 import { startHealth } from '#nest-kit/health.js';
 import { AgentHubService, type FetchContentRequest, type FetchContentResponse } from '#rpc/gen/weft/v1/agent_hub.js';
-import { ApiService, JoinService, type ImageTransfer } from '#rpc/gen/weft/v1/api.js';
+import { ApiService, ControllersService, JoinService, type ImageTransfer } from '#rpc/gen/weft/v1/api.js';
 import { bidi, serverStream, startServer } from '#rpc/server.js';
+import { probe } from '#store/etcd-child.js';
+import type { EtcdMembers } from '#store/etcd-members.js';
+import { clientOptions } from '#store/etcd-process.js';
 import type { Store } from '#store/store.js';
 import type { AgentHub } from './api/agent-hub.js';
 import { apiImplementation } from './api/api-service.js';
+import { ControllerCalls, type MemberHealth } from './api/controller-calls.js';
+import type { ControllerClients } from './api/controller-clients.js';
 import { CopyCalls } from './api/copy-calls.js';
 import { ExecCalls } from './api/exec-calls.js';
 import { FileCalls } from './api/file-calls.js';
@@ -35,6 +40,9 @@ export interface ServerTools {
   follower: ClusterFollower;
   hub: AgentHub;
   clients: NodeClients;
+  others: ControllerClients;
+  /** Of the controllers' own etcd. */
+  members: EtcdMembers | undefined;
   log: Log;
   clock: Clock;
 }
@@ -76,7 +84,7 @@ export class Servers {
   }
 
   #services() {
-    const { options, pki, store, follower, hub, clients, log, clock } = this.#tools;
+    const { options, pki, store, members, follower, hub, clients, others, log, clock } = this.#tools;
     const joinAddress = () => `${options.advertise}:${options.joinPort}`;
     const transfers = new TransferCalls(follower, clients);
     const fetchImage = bidi<ImageTransfer, ImageTransfer>(['node'], (requests, peer, signal) => transfers.fetch(requests, peer.id, signal));
@@ -85,13 +93,23 @@ export class Servers {
     const fetchContent = serverStream<FetchContentRequest, FetchContentResponse>(['node'], (request, peer) =>
       files.fetch(request, peer.id),
     );
+    const controllers = new ControllerCalls({
+      follower,
+      store,
+      clock,
+      ca: pki.ca,
+      keyring: pki.keyring,
+      members,
+      probe: (urls) => probeMember(urls, pki),
+    });
     const implementation = apiImplementation({
+      controllers,
       follower,
       stacks: new StackCalls(follower, store, clock),
       files,
       networks: new NetworkCalls(follower, store, clock),
       trace: new TraceCalls(follower, clients, clock),
-      nodes: new NodeCalls({ follower, store, clock, hub, ca: pki.ca, joinAddress }),
+      nodes: new NodeCalls({ follower, store, clock, hub, others, ca: pki.ca, joinAddress }),
       images: new ImageCalls(follower, clients),
       transfers,
       logs: new LogCalls(follower, clients, clock),
@@ -101,7 +119,15 @@ export class Servers {
     });
     return [
       { definition: ApiService, implementation },
+      { definition: ControllersService, implementation: controllers.implementation() },
       { definition: AgentHubService, implementation: { attach: hub.attach, fetchImage, fetchContent } },
     ];
   }
+}
+
+/** @throws STORE when the member does not answer */
+async function probeMember(endpoints: string[], pki: Pki): Promise<MemberHealth> {
+  const { credentials } = clientOptions({ clientUrl: '', tls: pki.etcd });
+  const { memberId, leaderId, dbSizeBytes } = await probe({ endpoints, credentials });
+  return { isLeader: memberId === leaderId, dbSizeBytes };
 }

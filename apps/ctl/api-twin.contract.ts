@@ -14,6 +14,9 @@ export const hex = (n: number) => n.toString(16).padStart(16, '0');
 /** The cluster behind the API. */
 export class Twin {
   stacks = new Map<string, { stack: Stack; generation: number; removing: boolean }>();
+  /** host:port of the controllers that the cluster tells of, and why this one has lost touch with etcd. */
+  controllers: string[] = [];
+  stale = '';
   calls: { method: string; request: unknown }[] = [];
   loaded: Buffer[] = [];
   /** Of images that were pushed, by digest. */
@@ -98,7 +101,7 @@ export function handlers(twin: Twin) {
   };
   return {
     ...copyHandlers(twin),
-    getCluster: unary(admin, async () => ({ id: 'c1', leader: 'k1', version: '9.9' })),
+    getCluster: unary(admin, async () => ({ id: 'c1', leader: 'k1', version: '9.9', controllers: twin.controllers, stale: twin.stale })),
     planStack: unary(admin, async (r: api.PlanStackRequest) => {
       const asked = stackFromWire(twin.note('planStack', r).stack);
       const running = twin.stacks.get(asked.name);

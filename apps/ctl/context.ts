@@ -63,6 +63,19 @@ export async function saveContext(name: string, context: { endpoints: string[] }
   await writeWhole(join(dir, 'context.json'), encode({ name, endpoints: context.endpoints, createdAt: Date.now() }));
 }
 
+/**
+ * Takes up where the cluster says its controllers are, in a context that is there. A list that is the same but for its order
+ * changes nothing. @throws BAD_NAME, NOT_FOUND, CORRUPT
+ */
+export async function learnEndpoints(name: string, told: readonly string[], env: Env = process.env): Promise<void> {
+  const context = await readContext(name, env);
+  const isKnown = told.length === context.endpoints.length && told.every((t) => context.endpoints.includes(t));
+  if (told.length === 0 || isKnown) return;
+  const kept = context.endpoints.filter((e) => told.includes(e));
+  const endpoints = [...new Set([...kept, ...told])];
+  await writeWhole(join(contextDir(name, env), 'context.json'), encode({ ...context, endpoints }));
+}
+
 /** Makes `name` the context in use. @throws NOT_FOUND */
 export async function useContext(name: string, env: Env = process.env): Promise<void> {
   await readContext(name, env);

@@ -53,6 +53,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./commands/node.js')).nodeCommand,
   },
   {
+    name: 'controller',
+    summary: 'the controllers of the cluster: ls, token, rm',
+    load: async () => (await import('./commands/controller.js')).controllerCommand,
+  },
+  {
     name: 'network',
     summary: 'the networks of the cluster: ls, inspect',
     load: async () => (await import('./commands/network.js')).networkCommand,

@@ -7,7 +7,7 @@ import { isJob, openReasons, runningIn, runningSummary, StackJudge, troubleOf, t
 import { liveLines, type LiveLines } from './live-lines.js';
 import type { Shell } from './shell.js';
 
-/** Before a broken watch is opened again, in milliseconds: a controller that restarts must not fail an `up`. */
+/** Before a broken watch is opened again, here or at another controller, in milliseconds: one that goes must not fail an `up`. */
 const REOPEN_MS = 500;
 
 /** Resolves with the state in which the stack is up. @throws DEPLOY_FAILED, TIMEOUT */
@@ -74,9 +74,9 @@ function feedOf(shell: Shell, connection: Connection, stack: string, signal: Abo
     wake();
   };
   const read = async (): Promise<void> => {
-    while (!signal.aborted) {
+    for (let now = connection; !signal.aborted;) {
       try {
-        for await (const state of readStream(connection.api.watchStack({ name: stack }), signal, connection.target)) {
+        for await (const state of readStream(now.api.watchStack({ name: stack }), signal, now.target)) {
           take(state);
           ring();
         }
@@ -87,6 +87,7 @@ function feedOf(shell: Shell, connection: Connection, stack: string, signal: Abo
         }
       }
       await shell.clock.sleep(REOPEN_MS, signal).catch(() => undefined);
+      now = await connection.again().catch(() => now);
     }
   };
   return {

@@ -21,13 +21,15 @@ export const controllerRecordSchema = z.object({
   port: z.number().int(),
   /** Other ports of the controller's host to guard from containers: etcd's, join. */
   guardedPorts: z.array(z.number().int()).default([]),
+  /** Peer URL of the etcd member that it runs, if it runs one of its own. */
+  etcdPeer: z.string().optional(),
 });
 
 export const tokenSchema = z.object({
   id: idSchema,
   /** sha256 of the secret, hex. The secret itself is not kept. */
   secretHash: z.string().regex(/^[0-9a-f]{64}$/),
-  role: z.enum(['node', 'admin']),
+  role: z.enum(['node', 'admin', 'controller']),
   expiresAt: z.number(),
 });
 

@@ -15,11 +15,15 @@ export const keys = {
   /** Bumped with every network made or removed: two `up`s cannot choose overlapping subnets unseen. */
   pool: () => `${ROOT}pool`,
   controller: (id: string) => `${ROOT}controllers/${id}`,
+  /** Bound to the controller's etcd lease, as are the sessions of the nodes whose agents it holds. */
+  controllerSession: (id: string) => `${ROOT}controller-sessions/${id}`,
+  /** A controller that was removed: with its old certificate it does not come back. */
+  removedController: (id: string) => `${ROOT}removed-controllers/${id}`,
   token: (id: string) => `${ROOT}tokens/${id}`,
   node: (id: string) => `${ROOT}nodes/${id}`,
   nodeFacts: (id: string) => `${ROOT}node-facts/${id}`,
   nodeState: (id: string) => `${ROOT}node-states/${id}`,
-  /** Bound to an etcd lease that the replica holding the agent's stream keeps alive. */
+  /** The id of the controller that holds the agent's stream; bound to that controller's etcd lease. */
   nodeSession: (id: string) => `${ROOT}node-sessions/${id}`,
   stack: (name: string) => `${ROOT}stacks/${name}`,
   network: (id: string) => `${ROOT}networks/${id}`,

@@ -116,6 +116,8 @@ export const memberSchema = z.object({
   index: z.number().int().positive().optional(),
   /** Nodes that can encrypt. */
   wireguard: wireguardKeysSchema.optional(),
+  /** Controllers: gRPC port for agents and users. */
+  port: z.number().int().optional(),
 });
 
 export const settingsSchema = z.object({

@@ -7,7 +7,7 @@ export const JOIN_PORT = 7701;
 export const AGENT_PORT = 7702;
 /** HTTP health of the controller, on loopback. */
 export const HEALTH_PORT = 7703;
-/** etcd clients and peers, on loopback unless there are several controllers. */
+/** etcd of the controllers: clients and peers (mTLS, controllers only). */
 export const ETCD_CLIENT_PORT = 7704;
 export const ETCD_PEER_PORT = 7705;
 /** WireGuard between nodes, under the VXLAN of encrypted networks (UDP). */

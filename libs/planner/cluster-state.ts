@@ -22,8 +22,12 @@ export interface ClusterState {
   readonly nodes: ReadonlyMap<string, Node>;
   readonly facts: ReadonlyMap<string, NodeFacts>;
   readonly nodeStates: ReadonlyMap<string, NodeState>;
-  /** Nodes whose agent is attached to some controller now. */
-  readonly sessions: ReadonlySet<string>;
+  /** Nodes whose agent is attached to some controller now → the id of that controller. */
+  readonly sessions: ReadonlyMap<string, string>;
+  /** Controllers that are alive now. */
+  readonly controllerSessions: ReadonlySet<string>;
+  /** Controllers that were removed for good. */
+  readonly removedControllers: ReadonlySet<string>;
   readonly stacks: ReadonlyMap<string, StackRecord>;
   readonly networks: ReadonlyMap<string, Network>;
   /** Network name → id. */

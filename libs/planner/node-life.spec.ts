@@ -1,3 +1,4 @@
+import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { Task } from '#model/task.js';
 import { placementTroubles, planServices, waitingReason } from './plan-services.js';
@@ -146,7 +147,7 @@ describe('suspicion', () => {
     const world = new World(['a']);
     const id = world.nodeId('a');
     const suspicion = new Suspicion();
-    const look = (now: number) => suspicion.observe(world.model, now, 1_000);
+    const look = (now: number) => suspicion.observe(world.model, now, { silentMs: 1_000, abandonedMs: 5_000 });
     expect(look(0)).toEqual({ missed: new Set(), nextMs: undefined });
     world.write({ delete: keys.nodeSession(id) });
     expect(look(100)).toEqual({ missed: new Set(), nextMs: 1_000 });
@@ -158,5 +159,29 @@ describe('suspicion', () => {
     suspicion.reset();
     expect(look(2_000).missed.size).toBe(0);
     expect([...look(3_000).missed]).toEqual([id]);
+  });
+
+  it('is slower where the controller went away with the session, but for the node on its own host', () => {
+    const world = new World(['a', 'b', 'c']);
+    const [a, b, c] = [world.nodeId('a'), world.nodeId('b'), world.nodeId('c')];
+    const address = world.model.nodes.get(b)?.address ?? '';
+    const holder = 'c0c0c0c0c0c0c0c0';
+    world.write({ put: keys.controller(holder), value: encode({ id: holder, name: 'k1', address, port: 7700, guardedPorts: [] }) });
+    for (const id of [a, b, c]) world.write({ put: keys.nodeSession(id), value: holder });
+    world.write({ put: keys.controllerSession(holder), value: holder });
+    const suspicion = new Suspicion();
+    const look = (now: number) => [...suspicion.observe(world.model, now, { silentMs: 1_000, abandonedMs: 5_000 }).missed];
+    expect(look(0)).toEqual([]);
+    // Given up by a controller that is there.
+    world.write({ delete: keys.nodeSession(c) });
+    expect(look(100)).toEqual([]);
+    world.write({ delete: keys.nodeSession(a) }, { delete: keys.nodeSession(b) }, { delete: keys.controllerSession(holder) });
+    expect(look(1_000)).toEqual([]);
+    expect(look(1_100)).toEqual([c]);
+    expect(look(2_000)).toEqual([b, c]);
+    // Its controller comes back: that says nothing of the node.
+    world.write({ put: keys.controllerSession(holder), value: holder });
+    expect(look(5_999)).toEqual([b, c]);
+    expect(look(6_000).sort()).toEqual([a, b, c].sort());
   });
 });

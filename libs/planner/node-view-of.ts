@@ -92,7 +92,7 @@ function commonResources(state: ClusterState): Resource[] {
     })),
     ...[...state.controllers.values()].map((c): Resource => ({
       kind: 'member',
-      value: { id: c.id, name: c.name, address: c.address, kind: 'controller' },
+      value: { id: c.id, name: c.name, address: c.address, kind: 'controller', port: c.port },
     })),
   ];
   const guarded = new Set([AGENT_PORT, ...[...state.controllers.values()].flatMap((c) => [c.port, ...c.guardedPorts])]);

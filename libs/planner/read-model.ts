@@ -82,7 +82,9 @@ export class ReadModel implements ClusterState {
   readonly nodes = new Map<string, Node>();
   readonly facts = new Map<string, NodeFacts>();
   readonly nodeStates = new Map<string, NodeState>();
-  readonly sessions = new Set<string>();
+  readonly sessions = new Map<string, string>();
+  readonly controllerSessions = new Set<string>();
+  readonly removedControllers = new Set<string>();
   readonly stacks = new Map<string, StackRecord>();
   readonly networks = new Map<string, Network>();
   readonly networkNames = new Map<string, string>();
@@ -154,12 +156,9 @@ export class ReadModel implements ClusterState {
     this.#nested('tombstones', this.#tombstones, tombstoneSchema);
     this.#plain('slots', this.slots);
     this.#plain('network-names', this.networkNames);
-    const sessions = this.sessions;
-    this.#collections.set('node-sessions', {
-      put: (rest) => void sessions.add(rest),
-      drop: (rest) => void sessions.delete(rest),
-      clear: () => sessions.clear(),
-    });
+    this.#plain('node-sessions', this.sessions);
+    this.#presence('controller-sessions', this.controllerSessions);
+    this.#presence('removed-controllers', this.removedControllers);
     this.#collections.set('tasks', {
       put: (rest, text, key) => {
         this.#dropTask(rest);
@@ -263,6 +262,15 @@ export class ReadModel implements ClusterState {
       put: (rest, text) => void map.set(rest, text),
       drop: (rest) => void map.delete(rest),
       clear: () => map.clear(),
+    });
+  }
+
+  /** Keys that say something by being there. */
+  #presence(name: string, set: Set<string>): void {
+    this.#collections.set(name, {
+      put: (rest) => void set.add(rest),
+      drop: (rest) => void set.delete(rest),
+      clear: () => set.clear(),
     });
   }
 

@@ -22,9 +22,17 @@ export function isNeverSent(error: unknown): boolean {
   );
 }
 
+/**
+ * The request was not looked at, and may go to another member: it never left, or the member that got it has no leader or
+ * still learns. (etcd checks that before it reads a request: etcdserver/api/v3rpc/interceptor.go.)
+ */
+export function isRefusedUnread(error: unknown): boolean {
+  return isNeverSent(error) || /etcdserver: (no leader|rpc not supported for learner)/.test(messageOf(error));
+}
+
 /** The request surely has no effect: never sent, or refused by etcd. */
 function isSurelyNotApplied(error: unknown): boolean {
-  if (error instanceof EtcdLeaseInvalidError || isNeverSent(error)) return true;
+  if (error instanceof EtcdLeaseInvalidError || isRefusedUnread(error)) return true;
   const code = grpcCode(messageOf(error));
   return code !== undefined && REFUSALS.has(code);
 }

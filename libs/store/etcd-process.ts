@@ -22,8 +22,12 @@ export interface EtcdOptions {
   dataDir: string;
   /** Like http://127.0.0.1:2379; https with `tls`. */
   clientUrl: string;
+  /** What members on other hosts reach it by, beside `clientUrl`, which then is for this host alone. */
+  publicClientUrl?: string;
   peerUrl: string;
   name: string;
+  /** The members to join (`--initial-cluster`), this one among them; without it a new data directory makes a new cluster. */
+  join?: string;
   /** Absolute. */
   logFile: string;
   /** PEM files, absolute paths. Clients must show a certificate of this CA (`--client-cert-auth`); the pair also serves our own health checks. */
@@ -104,17 +108,15 @@ export function clientOptions({ clientUrl, tls }: Pick<EtcdOptions, 'clientUrl' 
 // ---- arguments -----------------------------------------------------------------------------------------------------
 
 function argumentsOf(options: EtcdOptions): string[] {
-  const { dataDir, name, clientUrl, peerUrl, tls, extraArgs = [] } = options;
+  const { dataDir, name, clientUrl, publicClientUrl, peerUrl, tls, extraArgs = [] } = options;
   const isSecurePeer = tls && peerUrl.startsWith('https:');
   return [
     `--name=${name}`,
     `--data-dir=${dataDir}`,
-    `--listen-client-urls=${clientUrl}`,
-    `--advertise-client-urls=${clientUrl}`,
+    `--listen-client-urls=${clientUrls(options).join(',')}`,
+    `--advertise-client-urls=${publicClientUrl ?? clientUrl}`,
     `--listen-peer-urls=${peerUrl}`,
     `--initial-advertise-peer-urls=${peerUrl}`,
-    `--initial-cluster=${name}=${peerUrl}`,
-    '--initial-cluster-state=new',
     '--auto-compaction-mode=periodic',
     '--auto-compaction-retention=1h',
     `--quota-backend-bytes=${QUOTA_BYTES}`,
@@ -123,6 +125,7 @@ function argumentsOf(options: EtcdOptions): string[] {
     ...(tls ? tlsArguments(tls) : []),
     ...(tls?.allowedName ? [`--client-cert-allowed-hostname=${tls.allowedName}`] : []),
     ...(isSecurePeer ? tlsArguments(tls, 'peer-') : []),
+    ...(isSecurePeer && tls.allowedName ? [`--peer-cert-allowed-hostname=${tls.allowedName}`] : []),
     ...extraArgs,
   ];
 }
@@ -136,12 +139,17 @@ function tlsArguments(tls: NonNullable<EtcdOptions['tls']>, scope: '' | 'peer-' 
   ];
 }
 
+const clientUrls = ({ clientUrl, publicClientUrl }: EtcdOptions): string[] => [clientUrl, ...(publicClientUrl ? [publicClientUrl] : [])];
+
 /**
- * etcd derives the cluster's id from names, peer URLs and this token. With a fixed token an emptied etcd would come back
- * under the same id, and nobody could tell it from the old one; it is read only when the data directory is new.
+ * What etcd reads only when the data directory is new: no settings of a running child. etcd derives the cluster's id from
+ * names, peer URLs and this token. With a fixed token an emptied etcd would come back under the same id, and nobody could
+ * tell it from the old one.
  */
-function freshToken(): string {
-  return `--initial-cluster-token=weft-${randomBytes(8).toString('hex')}`;
+function birthArguments({ name, peerUrl, join: members }: EtcdOptions): string[] {
+  const token = `--initial-cluster-token=weft-${randomBytes(8).toString('hex')}`;
+  if (members !== undefined) return [token, `--initial-cluster=${members}`, '--initial-cluster-state=existing'];
+  return [token, `--initial-cluster=${name}=${peerUrl}`, '--initial-cluster-state=new'];
 }
 
 /** etcd reads ETCD_* as flags: those of our caller are not meant for it. */
@@ -185,7 +193,7 @@ async function adopt(options: EtcdOptions): Promise<ChildRecord | undefined> {
 // ---- starting ------------------------------------------------------------------------------------------------------
 
 async function launch(options: EtcdOptions): Promise<ChildRecord> {
-  for (const url of [options.clientUrl, options.peerUrl]) await mustBeFree(url);
+  for (const url of [...clientUrls(options), options.peerUrl]) await mustBeFree(url);
   const { record, child } = await spawnEtcd(options);
   try {
     const clusterId = await healthyClusterId(options, record, options.healthyWithinMs ?? HEALTHY_WITHIN_MS);
@@ -206,7 +214,7 @@ async function spawnEtcd(options: EtcdOptions): Promise<{ record: ChildRecord; c
   const args = argumentsOf(options);
   const logFd = openSync(options.logFile, 'a', 0o600);
   try {
-    const child = spawn('etcd', [freshToken(), ...args], {
+    const child = spawn('etcd', [...birthArguments(options), ...args], {
       detached: true,
       cwd: '/',
       stdio: ['ignore', logFd, logFd],

@@ -2,6 +2,7 @@
 import type { Clock } from '#base/clock.js';
 import { systemClock } from '#base/clock.js';
 import type { Log } from '#base/log.js';
+import type { EtcdMembers } from './etcd-members.js';
 import type { EtcdClientOptions } from './etcd-wire.js';
 import { EtcdWire } from './etcd-wire.js';
 import type { FollowTiming } from './follower.js';
@@ -15,11 +16,16 @@ export interface EtcdStoreOptions extends EtcdClientOptions {
   timing?: Partial<FollowTiming>;
 }
 
+/** The store, and the members of the etcd behind it. */
+export interface EtcdStore extends Store {
+  readonly members: EtcdMembers;
+}
+
 /**
  * Connects to etcd and reads once, so that a wrong address or certificate shows here and not later.
  * @throws STORE when no endpoint answers.
  */
-export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
+export async function openEtcdStore(options: EtcdStoreOptions): Promise<EtcdStore> {
   const wire = new EtcdWire(options, options.clock ?? systemClock);
   try {
     await wire.range({ prefix: '/', limit: 1, keysOnly: true });
@@ -27,5 +33,5 @@ export async function openEtcdStore(options: EtcdStoreOptions): Promise<Store> {
     await wire.close();
     throw error;
   }
-  return new WireStore(wire, options);
+  return Object.assign(new WireStore(wire, options), { members: wire });
 }

@@ -1,11 +1,14 @@
 /** The Wire to a real etcd, on etcd3's plain RPC clients; the only place with etcd3's builders and types. */
 import { noop } from 'cockatiel';
-import type { ICompare, IEvent, IKeyValue, IRequestOp, IResponseHeader, IWatchResponse } from 'etcd3';
+import type { Interceptor } from '@grpc/grpc-js';
+import { InterceptingCall } from '@grpc/grpc-js';
+import type { ICompare, IEvent, IKeyValue, IMember, IRequestOp, IResponseHeader, IWatchResponse } from 'etcd3';
 import { AlarmAction, CompareResult, CompareTarget, Etcd3 } from 'etcd3';
 import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
-import { isNeverSent, readError, writeError } from './etcd-errors.js';
+import { isNeverSent, isRefusedUnread, readError, writeError } from './etcd-errors.js';
 import { KeepAliveLine } from './etcd-keep-alive.js';
+import type { EtcdMember, EtcdMembers } from './etcd-members.js';
 import type { Compare, TxnResult, Write } from './store.js';
 import type { Header, RangePage, RangeQuery, WatchHandlers, WatchStream, Wire, WireEntry, WireEvent, WireStatus } from './wire.js';
 
@@ -30,6 +33,18 @@ const CHANNEL_OPTIONS = {
   'grpc.use_local_subchannel_pool': 1,
 };
 
+/**
+ * As etcd's own `WithRequireLeader`: a member that is cut off from its leader refuses calls, and ends watches, instead of
+ * letting them hang (etcd, "client/v3: WithRequireLeader").
+ */
+const requireLeader: Interceptor = (options, nextCall) =>
+  new InterceptingCall(nextCall(options), {
+    start(metadata, listener, next) {
+      metadata.set('hasleader', 'true');
+      next(metadata, listener);
+    },
+  });
+
 /** etcd3 with its own fault handling off: its circuit breaker fails calls for 5 s after etcd is well again, its retries repeat writes. */
 function makeClient(endpoint: string, credentials: EtcdClientOptions['credentials']): Etcd3 {
   return new Etcd3({
@@ -37,7 +52,10 @@ function makeClient(endpoint: string, credentials: EtcdClientOptions['credential
     credentials,
     grpcOptions: CHANNEL_OPTIONS,
     faultHandling: { host: () => noop, global: noop },
-    defaultCallOptions: (context) => (context.isStream ? {} : { deadline: Date.now() + UNARY_DEADLINE_MS }),
+    defaultCallOptions: (context) => ({
+      interceptors: [requireLeader],
+      ...(context.isStream ? {} : { deadline: Date.now() + UNARY_DEADLINE_MS }),
+    }),
   });
 }
 
@@ -46,12 +64,14 @@ function makeClient(endpoint: string, credentials: EtcdClientOptions['credential
  * call: with one of three frozen, every third call would wait for its deadline.)
  */
 class Endpoints {
-  readonly #clients: Etcd3[];
+  readonly #credentials: EtcdClientOptions['credentials'];
+  /** In order of preference. */
+  #clients: { endpoint: string; client: Etcd3 }[] = [];
   #inUse = 0;
 
   constructor({ endpoints, credentials }: EtcdClientOptions) {
-    if (endpoints.length === 0) throw new WeftError('STORE', { what: 'cannot connect to etcd', why: 'no endpoint was given' });
-    this.#clients = endpoints.map((endpoint) => makeClient(endpoint, credentials));
+    this.#credentials = credentials;
+    this.set(endpoints);
   }
 
   get count(): number {
@@ -59,7 +79,22 @@ class Endpoints {
   }
 
   get inUse(): Etcd3 {
-    return this.#clients[this.#inUse] as Etcd3;
+    return (this.#clients[this.#inUse] as { client: Etcd3 }).client;
+  }
+
+  /** Replaces the endpoints; the one in use stays in use if it is still among them. */
+  set(endpoints: readonly string[]): void {
+    if (endpoints.length === 0) throw new WeftError('STORE', { what: 'cannot connect to etcd', why: 'no endpoint was given' });
+    const before = this.#clients;
+    const used = before[this.#inUse]?.endpoint;
+    this.#clients = [...new Set(endpoints)].map(
+      (endpoint) => before.find((c) => c.endpoint === endpoint) ?? { endpoint, client: makeClient(endpoint, this.#credentials) },
+    );
+    this.#inUse = Math.max(
+      0,
+      this.#clients.findIndex((c) => c.endpoint === used),
+    );
+    for (const gone of before) if (!this.#clients.includes(gone)) gone.client.close();
   }
 
   /** Goes on to the next endpoint, unless another call that failed there too has done so. */
@@ -68,11 +103,11 @@ class Endpoints {
   }
 
   close(): void {
-    for (const client of this.#clients) client.close();
+    for (const { client } of this.#clients) client.close();
   }
 }
 
-export class EtcdWire implements Wire {
+export class EtcdWire implements Wire, EtcdMembers {
   readonly #endpoints: Endpoints;
   readonly #keepAlives: KeepAliveLine;
   readonly #streams = new Set<WatchStream>();
@@ -85,6 +120,10 @@ export class EtcdWire implements Wire {
       () => this.#endpoints.leave(client),
       clock,
     );
+  }
+
+  useEndpoints(endpoints: readonly string[]): void {
+    this.#endpoints.set(endpoints);
   }
 
   async range(query: RangeQuery): Promise<RangePage> {
@@ -106,7 +145,7 @@ export class EtcdWire implements Wire {
 
   async txn(compares: Compare[], writes: Write[]): Promise<TxnResult> {
     const request = { compare: compares.map(toCompare), success: writes.map(toRequest) };
-    const answer = await this.#try('cannot write to etcd', writeError, isNeverSent, (client) => client.kv.txn(request));
+    const answer = await this.#try('cannot write to etcd', writeError, isRefusedUnread, (client) => client.kv.txn(request));
     return { ok: answer.succeeded, revision: Number(answer.header.revision) };
   }
 
@@ -180,14 +219,46 @@ export class EtcdWire implements Wire {
   async status(): Promise<WireStatus> {
     const ask = <T>(call: (client: Etcd3) => Promise<T>) => this.#try('etcd does not tell its state', readError, () => true, call);
     const status = await ask((client) => client.maintenance.status());
-    const { alarms } = await ask((client) => client.maintenance.alarm({ action: AlarmAction.Get }));
+    const { isLearner } = status;
+    // A member that still learns is asked for nothing but its state.
+    const { alarms } = isLearner ? { alarms: [] } : await ask((client) => client.maintenance.alarm({ action: AlarmAction.Get }));
     return {
       ...toHeader(status.header),
+      memberId: toHex(status.header.member_id),
+      leaderId: toHex(status.leader),
+      isLearner,
       version: status.version,
       dbSizeBytes: Number(status.dbSize),
       hasLeader: status.leader !== '0',
       alarms: alarms.map((a) => String(a.alarm)),
     };
+  }
+
+  async list(): Promise<EtcdMember[]> {
+    const { members } = await this.#members((client) => client.cluster.memberList({}));
+    return members.map(toMember);
+  }
+
+  async addLearner(peerUrl: string): Promise<EtcdMember[]> {
+    const { members } = await this.#members((client) => client.cluster.memberAdd({ peerURLs: [peerUrl], isLearner: true }));
+    return members.map(toMember);
+  }
+
+  async promote(id: string): Promise<void> {
+    await this.#members((client) => client.cluster.memberPromote({ ID: fromHex(id) }));
+  }
+
+  async move(id: string, peerUrls: readonly string[]): Promise<void> {
+    await this.#members((client) => client.cluster.memberUpdate({ ID: fromHex(id), peerURLs: [...peerUrls] }));
+  }
+
+  async remove(id: string): Promise<void> {
+    await this.#members((client) => client.cluster.memberRemove({ ID: fromHex(id) }));
+  }
+
+  /** etcd itself refuses a change that would lose the quorum, or that was made already: none can be made twice. */
+  #members<T>(call: (client: Etcd3) => Promise<T>): Promise<T> {
+    return this.#try('cannot change or list the members of etcd', writeError, isRefusedUnread, call);
   }
 
   async close(): Promise<void> {
@@ -241,6 +312,13 @@ function sortAnswer(answer: IWatchResponse, handlers: WatchHandlers, end: (messa
 
 function toHeader(header: IResponseHeader): Header {
   return { clusterId: BigInt(header.cluster_id).toString(16), revision: Number(header.revision) };
+}
+
+const toHex = (id: string): string => BigInt(id).toString(16);
+const fromHex = (id: string): string => BigInt(`0x${id}`).toString();
+
+function toMember({ ID, name, peerURLs, clientURLs, isLearner }: IMember): EtcdMember {
+  return { id: toHex(ID), name, peerUrls: peerURLs, clientUrls: clientURLs, isLearner };
 }
 
 function toEntry(kv: IKeyValue): WireEntry {

@@ -33,6 +33,9 @@ export interface FollowTiming {
  */
 export const FOLLOW_TIMING: FollowTiming = { beatMs: 1_000, answerMs: 2_500, retryMs: 500, auditMs: 60_000, catchUpMs: 300 };
 
+/** Between two questions to a member that is behind the cluster, in milliseconds. */
+const LAG_MS = 100;
+
 /** The feed must start again with a listing; anything else that breaks it may be resumed. */
 class MustRelist extends WeftError {
   /** @param quiet nothing was lost and etcd answers: no reason to call the feed stale. */
@@ -194,15 +197,28 @@ export class Follower {
     if (serverRevision !== undefined) {
       if (this.#revision < serverRevision) {
         await this.#pause(line, this.#timing.catchUpMs);
-        await this.#within(line.signOfLife(), 'the watch gives no sign of life');
+        await this.#within(this.#proveCurrent(line, serverRevision), 'the watch gives no sign of life');
       }
       this.#markLive();
     }
     for (;;) {
       await this.#pause(line, this.#timing.beatMs);
-      await Promise.all([this.#checkHeader(), this.#within(line.signOfLife(), 'the watch gives no sign of life')]);
+      await this.#within(this.#beat(line), 'etcd or the watch gives no sign of life');
       if (this.#clock.monotonic() >= this.#auditDueAt) await this.#audit();
     }
+  }
+
+  async #beat(line: WatchLine): Promise<void> {
+    const [revision] = await Promise.all([this.#checkHeader(), line.signOfLife()]);
+    await this.#proveCurrent(line, revision);
+  }
+
+  /**
+   * The read may have been answered by another member than the one that has our watch, and a member that is cut off from the
+   * others answers on its watches for as long as it does not notice: it must be as far as the cluster is.
+   */
+  async #proveCurrent(line: WatchLine, revision: number): Promise<void> {
+    while ((await line.signOfLife()) < revision) await this.#pause(line, LAG_MS);
   }
 
   /** An idle prefix falls behind the hourly compaction, and then its past cannot be read: a fresh listing settles it. */
@@ -268,7 +284,7 @@ class WatchLine {
   readonly created: Promise<void>;
   readonly #aborter = new AbortController();
   readonly #stream: { requestProgress(): void; cancel(): void };
-  #answered: (() => void)[] = [];
+  #answered: ((revision: number) => void)[] = [];
 
   constructor(wire: Wire, query: { prefix: string; fromRevision: number }, onEvents: (header: Header, events: WireEvent[]) => void) {
     let markCreated: () => void = () => undefined;
@@ -287,8 +303,8 @@ class WatchLine {
     };
     this.#stream = wire.watch(query, {
       onCreated: (header) => guard(() => (onEvents(header, []), markCreated())),
-      onEvents: (header, events) => guard(() => (this.#alive(), onEvents(header, events))),
-      onProgress: (header) => guard(() => (this.#alive(), onEvents(header, []))),
+      onEvents: (header, events) => guard(() => (this.#alive(header), onEvents(header, events))),
+      onProgress: (header) => guard(() => (this.#alive(header), onEvents(header, []))),
       onEnd: ({ compacted, message }) => this.break(compacted ? new HistoryLost(message) : new WeftError('STORE', message)),
     });
   }
@@ -297,8 +313,8 @@ class WatchLine {
     return this.#aborter.signal;
   }
 
-  /** Asks the server for a sign of life on this stream; resolves when anything came. */
-  signOfLife(): Promise<void> {
+  /** Asks the server for a sign of life on this stream; resolves when anything came, with the revision the server was at. */
+  signOfLife(): Promise<number> {
     return new Promise((resolve) => {
       this.#answered.push(resolve);
       this.#stream.requestProgress();
@@ -311,7 +327,7 @@ class WatchLine {
     this.#stream.cancel();
   }
 
-  #alive(): void {
-    for (const resolve of this.#answered.splice(0)) resolve();
+  #alive({ revision }: Header): void {
+    for (const resolve of this.#answered.splice(0)) resolve(revision);
   }
 }

@@ -218,7 +218,16 @@ export class MemoryEtcd {
   }
 
   status(): WireStatus {
-    return { ...this.#header(), version: 'in memory', dbSizeBytes: 0, hasLeader: true, alarms: [] };
+    return {
+      ...this.#header(),
+      memberId: '1',
+      leaderId: '1',
+      isLearner: false,
+      version: 'in memory',
+      dbSizeBytes: 0,
+      hasLeader: true,
+      alarms: [],
+    };
   }
 
   // ---- inside ------------------------------------------------------------------------------------------------------

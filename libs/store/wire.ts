@@ -41,7 +41,7 @@ export interface WatchHandlers {
   onCreated(header: Header): void;
   /** Events in order of revision; all events of one revision arrive in one call. */
   onEvents(header: Header, events: WireEvent[]): void;
-  /** The answer to `requestProgress`: a sign of life. */
+  /** The answer to `requestProgress`: a sign of life. The header's revision is that of the very member that answers. */
   onProgress(header: Header): void;
   /** The stream is over; called once, nothing follows. `compacted`: the asked revision is no longer in the server's history. */
   onEnd(reason: { compacted: boolean; message: string }): void;
@@ -53,6 +53,11 @@ export interface WatchStream {
 }
 
 export interface WireStatus extends Header {
+  /** Of the member that answered, and of the one that it takes for the leader ("0" for none); hexadecimal. */
+  memberId: string;
+  leaderId: string;
+  /** It gets all data, has no vote and answers nothing but this. */
+  isLearner: boolean;
   version: string;
   dbSizeBytes: number;
   hasLeader: boolean;

@@ -46,6 +46,17 @@ export class Keyring {
     return made;
   }
 
+  /** Keeps a ring that another controller told of, for `open` to find. @throws CORRUPT */
+  static async save(path: string, text: string): Promise<void> {
+    decodeRing(text, 'the ring of keys');
+    await writeWhole(path, text);
+  }
+
+  /** The ring itself, for another controller and nobody else. */
+  toText(): string {
+    return encode(this.#ring);
+  }
+
   /** Of the key that seals. */
   get currentId(): string {
     return this.#ring.current;

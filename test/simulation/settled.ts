@@ -53,8 +53,9 @@ function lacks(watcher: Watcher, record: StackRecord, service: Service, isAlive:
   if (!isGlobal && able.length === 0) return [];
   const wanted = isGlobal ? takers.filter((n) => isAlive(n.id)) : Array.from({ length: service.replicas });
   const good = tasks.filter((t) => isAlive(t.nodeId) && watcher.statuses.get(t.id)?.state === 'running');
-  // A static address is held by the dead node, as its data would be: the task waits for it.
-  const waitsForDead = tasks.some((t) => !isAlive(t.nodeId)) && Object.values(service.networks).some((a) => a.ipv4 !== undefined);
+  // A static address is held by the dead node, whatever its task there was told last: the next one waits for it.
+  const ofService = [...watcher.tasks.values()].filter((t) => t.stack === stack && t.service === service.name);
+  const waitsForDead = ofService.some((t) => !isAlive(t.nodeId)) && Object.values(service.networks).some((a) => a.ipv4 !== undefined);
   if (waitsForDead) return [];
   if (isGlobal && able.length < wanted.length) return [];
   return good.length === wanted.length ? [] : [`${stack}/${service.name} has ${good.length} of ${wanted.length} tasks running`];

@@ -49,6 +49,8 @@ export async function runAgent({ process, machine, controllers, dial, chance }: 
   const kernel = simulatedKernel(process, store, chance, () => late.hub?.beat());
   late.hub = startHub({
     controllers: () => [...controllers],
+    // On no controller's host.
+    address: machine.name,
     dial,
     store,
     believer,

@@ -82,7 +82,7 @@ export class Watcher {
       collection === 'tasks' || collection === 'slots' || collection === 'ended' || (collection === 'node-states' && value !== undefined);
     if (isByLeader && writer !== this.#leader)
       fail(`${writer?.name ?? 'nobody'} wrote ${collection}/${rest} as leader; the leader is ${this.#leader?.name ?? 'nobody'}`);
-    if (collection !== 'node-sessions' && collection !== 'task-status' && collection !== 'node-facts') this.changes++;
+    if (!collection.endsWith('-sessions') && collection !== 'task-status' && collection !== 'node-facts') this.changes++;
     switch (collection) {
       case 'tasks':
         return this.#takeTask(rest, value as Task | undefined, touched, ended);

@@ -1,6 +1,6 @@
 /**
  * The stream to a controller: any of them. Down come snapshot and deltas, up go facts, statuses and a heartbeat. When it
- * breaks, the next controller is tried; meanwhile the node goes on with what it knows.
+ * breaks, or the controller falls silent, another is tried; meanwhile the node goes on with what it knows.
  */
 import { backoffMs } from '#base/backoff.js';
 import { asWeftError, messageOf } from '#base/errors.js';
@@ -13,10 +13,16 @@ import { AgentHubClient, type AgentMessage, type HubMessage } from '#rpc/gen/wef
 import { deltaFromWire, factsToWire, snapshotFromWire, statusToWire } from '#rpc/wire.js';
 import type { Identity } from '#trust/identity.js';
 import type { Believer } from '../believer.js';
+import { ControllerChoice } from '../controller-choice.js';
 import type { DesiredStore } from '../desired-store.js';
 import type { StatusBoard } from '../status-board.js';
 
-const RECONNECT = { initialMs: 200, maxMs: 5_000 };
+/** Well below the time in which nobody is declared dead after an outage of etcd (nodes-loop.ts of the controller). */
+const RECONNECT = { initialMs: 200, maxMs: 3_000 };
+/** A controller says in every interval that it is alive; after so many without a word it is frozen, or cut off. */
+const SILENT_INTERVALS = 5;
+/** A timer that comes later than this, in milliseconds, says that this process stood still, not the controller. */
+const LATE_MS = 500;
 const HEARTBEAT_MS = 500;
 const COALESCE_MS = 100;
 const COALESCE_COUNT = 100;
@@ -50,6 +56,8 @@ export const dialAs =
 export interface HubOptions {
   /** host:port of the controllers, as far as known. */
   controllers: () => string[];
+  /** Underlay address of this node. */
+  address: string;
   dial: Dial;
   store: DesiredStore;
   believer: Believer;
@@ -78,13 +86,14 @@ export function startHub(options: HubOptions): Hub {
   let session: Session | undefined;
   const complain = rarely(options);
   const running = (async () => {
-    for (let turn = 0, failures = 0; !stopping.signal.aborted; turn++) {
-      const controllers = options.controllers();
-      const target = controllers[turn % Math.max(1, controllers.length)];
+    const choice = new ControllerChoice(options.address, options.clock);
+    for (let failures = 0; !stopping.signal.aborted;) {
+      const target = choice.next(options.controllers());
       if (target !== undefined) {
         session = new Session(options, target, stopping.signal, complain);
         const worked = await session.run();
         session = undefined;
+        choice.failed(target);
         if (worked) failures = 0;
       }
       const delay = backoffMs(failures++, RECONNECT);
@@ -128,6 +137,8 @@ class Session {
   #coalescing: (() => void) | undefined;
   #coalescingMs = 0;
   #stopAwaiting: () => void = () => undefined;
+  #silence: (() => void) | undefined;
+  #silentMs = 0;
   /** What was handed to the connection and not taken yet. */
   #inFlight = 0;
 
@@ -199,6 +210,9 @@ class Session {
 
   #receive({ message }: HubMessage): void {
     if (message === undefined) return;
+    if (message.$case === 'alive') this.#silentMs = SILENT_INTERVALS * message.value.intervalMs;
+    this.#listen(this.#silentMs);
+    if (message.$case === 'alive') return;
     if (!this.isUp) this.#o.log.info({ controller: this.#target }, 'attached to the controller');
     this.isUp = true;
     const { believer, log } = this.#o;
@@ -224,6 +238,19 @@ class Session {
       log.error({ controller: this.#target, error: messageOf(error) }, 'the controller sent what this agent cannot read');
       this.#end.abort();
     }
+  }
+
+  /** Waits for the next word. A controller that does not promise one is only watched by gRPC's keepalive. */
+  #listen(ms: number): void {
+    this.#forgetTimer(this.#silence);
+    if (ms === 0) return;
+    const { clock } = this.#o;
+    const dueAt = clock.monotonic() + ms;
+    this.#silence = this.#after(ms, () => {
+      if (clock.monotonic() - dueAt > LATE_MS) return this.#listen(ms);
+      this.#complain({ controller: this.#target }, 'the controller is silent');
+      this.#end.abort();
+    });
   }
 
   /** Once no task is on its way, nothing is worth waiting for: somebody may be waiting for just this. */

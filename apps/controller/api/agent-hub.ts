@@ -6,13 +6,15 @@ import type { handleBidiStreamingCall } from '@grpc/grpc-js';
 import type { Clock } from '#base/clock.js';
 import { asWeftError, messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { after } from '#base/timers.js';
+import { keys } from '#model/keys.js';
 import { ViewMaker } from '#planner/node-view-of.js';
-import type { AgentMessage, HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
+import type { AgentMessage, Hello, HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
 import { bidi } from '#rpc/server.js';
 import type { Resource } from '#model/node-view.js';
 import type { Store } from '#store/store.js';
 import type { Change, ClusterFollower } from '../cluster/follower.js';
-import { AgentStream } from './agent-stream.js';
+import { AgentStream, ALIVE } from './agent-stream.js';
 import { AgentUplink } from './agent-uplink.js';
 import type { NodeSessions } from './node-sessions.js';
 import { ConfirmationWriter } from './confirmation-writer.js';
@@ -21,6 +23,8 @@ import { StatusWriter } from './status-writer.js';
 const HELLO_TIMEOUT_MS = 10_000;
 /** How long to wait for our own model to reach what the agent has seen already, from another replica, in milliseconds. */
 const CATCH_UP_MS = 3_000;
+/** With other controllers there, the agents of one that has lost touch with etcd for so long, in milliseconds, are sent on to them. */
+const SEND_ON_MS = 2_000;
 
 export interface HubTools {
   follower: ClusterFollower;
@@ -37,19 +41,36 @@ export class AgentHub {
   readonly #streams = new Map<string, AgentStream>();
   readonly #confirmations: ConfirmationWriter;
   readonly #unlisten: () => void;
+  #stopMinding: () => void = () => undefined;
   #views: { revision: number; storeId: string; maker: ViewMaker } | undefined;
 
   constructor(tools: HubTools) {
     this.#tools = tools;
-    this.#statuses = new StatusWriter(tools.store, tools.follower, tools.log, tools.clock);
+    this.#statuses = new StatusWriter(tools.store, tools.follower, tools.sessions, tools.log, tools.clock);
     this.#confirmations = new ConfirmationWriter({ ...tools, confirmed: () => this.#confirmed() });
-    this.#unlisten = tools.follower.listen((change) => this.#mark(change));
+    this.#unlisten = tools.follower.listen((change) => {
+      this.#mark(change);
+      if (change.type === 'gap') this.#minding();
+    });
   }
 
   stop(): void {
     this.#unlisten();
     this.#confirmations.stop();
+    this.#stopMinding();
     for (const stream of this.#streams.values()) stream.end();
+  }
+
+  /** Starts to count when etcd is lost, and stops when it is back. */
+  #minding(): void {
+    const { follower, log, clock } = this.#tools;
+    this.#stopMinding();
+    if (follower.current) return;
+    this.#stopMinding = after(clock, SEND_ON_MS, () => {
+      if (follower.model.controllers.size < 2 || this.#streams.size === 0) return;
+      log.warn({ agents: this.#streams.size, reason: follower.staleReason }, 'sending the agents on to other controllers');
+      for (const stream of this.#streams.values()) stream.end();
+    });
   }
 
   /** `ctl node accept`. @throws UNAVAILABLE when the node's agent is not attached to this controller */
@@ -62,12 +83,17 @@ export class AgentHub {
     this.#attached(nodeId).rotateKeys();
   }
 
+  /** Whether the node's agent is attached to this controller. */
+  has(nodeId: string): boolean {
+    return this.#streams.has(nodeId);
+  }
+
   #attached(nodeId: string): AgentStream {
     const stream = this.#streams.get(nodeId);
     if (stream) return stream;
     throw new WeftError('UNAVAILABLE', {
-      what: 'the agent of this node is not attached to this controller',
-      hint: 'Start the agent; with several controllers, ask the one it is attached to.',
+      what: 'the agent of this node is attached to no controller',
+      hint: 'Start the agent, or look at its log; then try again.',
     });
   }
 
@@ -82,15 +108,10 @@ export class AgentHub {
   async *converse(requests: AsyncIterable<AgentMessage>, nodeId: string, signal: AbortSignal): AsyncGenerator<HubMessage> {
     const { follower, log, clock, store, sessions } = this.#tools;
     const inbox = requests[Symbol.asyncIterator]();
+    yield ALIVE;
     const uplink = new AgentUplink({ nodeId, follower, store, clock, log, statuses: this.#statuses, sessions });
     const hello = await this.#hello(inbox, signal);
-    const seen = hello.clusterId === follower.model.cluster?.id ? hello.revision : 0;
-    await follower
-      .until(() => follower.model.cluster !== undefined && follower.model.revision >= seen, CATCH_UP_MS, 'the cluster')
-      .catch((error: unknown) => {
-        // An agent that is ahead of an etcd that was restored must hear so: it then holds on to what it has.
-        if (!follower.model.cluster) throw error;
-      });
+    await this.#catchUp(hello);
     await uplink.register(hello);
     const stream = new AgentStream(
       nodeId,
@@ -111,7 +132,10 @@ export class AgentHub {
     try {
       yield* stream.messages();
     } finally {
-      if (this.#streams.get(nodeId) === stream) this.#streams.delete(nodeId);
+      if (this.#streams.get(nodeId) === stream) {
+        this.#streams.delete(nodeId);
+        this.#statuses.forget(nodeId);
+      }
       log.info({ node: nodeId }, 'an agent detached');
     }
   }
@@ -126,6 +150,19 @@ export class AgentHub {
 
   *#confirmed(): Generator<[nodeId: string, revision: number]> {
     for (const [nodeId, stream] of this.#streams) yield [nodeId, stream.confirmedRevision];
+  }
+
+  /**
+   * Waits until this controller knows what the agent was told by another. One that lags, or is cut off from etcd, sends the
+   * agent on: it would take what is merely old for an etcd that was restored. @throws UNAVAILABLE
+   */
+  async #catchUp({ clusterId, revision }: Hello): Promise<void> {
+    const { follower, store } = this.#tools;
+    await follower.until(() => follower.current && follower.model.cluster !== undefined, CATCH_UP_MS, 'the cluster');
+    if (clusterId !== follower.model.cluster?.id || follower.model.revision >= revision) return;
+    const now = await store.list(keys.cluster());
+    // An agent that is ahead of an etcd that was restored must hear so: it then holds on to what it has.
+    if (now.revision >= revision) await follower.reached(revision, CATCH_UP_MS);
   }
 
   async #hello(inbox: AsyncIterator<AgentMessage>, signal: AbortSignal) {

@@ -1,5 +1,6 @@
 /** What goes down to one agent. */
 import type { Clock } from '#base/clock.js';
+import { every } from '#base/timers.js';
 import type { Resource } from '#model/node-view.js';
 import type { Tombstone } from '#model/task.js';
 import { diffViews, type SentView } from '#planner/diff-views.js';
@@ -11,6 +12,11 @@ import type { ClusterFollower } from '../cluster/follower.js';
 /** Changes gather for this long after the last message, in milliseconds; after a pause the first goes nearly at once. */
 const GATHER_MS = 20;
 const FIRST_MS = 3;
+/** How often a stream says that its controller is alive, in milliseconds. */
+const ALIVE_MS = 500;
+
+/** What an agent hears first, and in every interval. */
+export const ALIVE: HubMessage = { message: { $case: 'alive', value: { intervalMs: ALIVE_MS } } };
 
 export class AgentStream {
   readonly #nodeId: string;
@@ -25,6 +31,8 @@ export class AgentStream {
   #firstSent = Infinity;
   #looked = 0;
   #programmed = 0;
+  #isMarked = false;
+  #isAliveDue = false;
   #accept = false;
   #rotate = false;
   #sentAt = 0;
@@ -36,7 +44,7 @@ export class AgentStream {
     this.#clock = clock;
     this.#viewOf = viewOf;
     this.#onConfirmed = onConfirmed;
-    this.#bell.ring();
+    this.mark();
   }
 
   /** The newest revision that was sent on this stream. */
@@ -66,19 +74,20 @@ export class AgentStream {
   }
 
   mark(): void {
+    this.#isMarked = true;
     this.#bell.ring();
   }
 
   /** Tells the agent to take the next snapshot as it is, and sends one. */
   accept(): void {
     this.#accept = true;
-    this.#bell.ring();
+    this.mark();
   }
 
   /** Has the agent make a new key for encrypted networks. */
   rotateKeys(): void {
     this.#rotate = true;
-    this.#bell.ring();
+    this.mark();
   }
 
   end(): void {
@@ -87,17 +96,34 @@ export class AgentStream {
 
   async *messages(): AsyncGenerator<HubMessage> {
     const { signal } = this.#ended;
-    for (;;) {
-      await this.#bell.wait(signal);
-      if (signal.aborted) return;
-      const sinceMs = this.#clock.monotonic() - this.#sentAt;
-      await this.#clock.sleep(Math.max(FIRST_MS, GATHER_MS - sinceMs), signal).catch(() => undefined);
-      if (signal.aborted) return;
-      for (const message of [...this.#orders(), ...this.#next()]) {
-        this.#sentAt = this.#clock.monotonic();
-        yield message;
+    const stop = every(this.#clock, ALIVE_MS, () => this.#aliveIsDue());
+    try {
+      for (;;) {
+        await this.#bell.wait(signal);
+        if (signal.aborted) return;
+        if (this.#isAliveDue) yield ALIVE;
+        this.#isAliveDue = false;
+        if (this.#isMarked) yield* this.#news(signal);
       }
+    } finally {
+      stop();
     }
+  }
+
+  async *#news(signal: AbortSignal): AsyncGenerator<HubMessage> {
+    const sinceMs = this.#clock.monotonic() - this.#sentAt;
+    await this.#clock.sleep(Math.max(FIRST_MS, GATHER_MS - sinceMs), signal).catch(() => undefined);
+    if (signal.aborted) return;
+    this.#isMarked = false;
+    for (const message of [...this.#orders(), ...this.#next()]) {
+      this.#sentAt = this.#clock.monotonic();
+      yield message;
+    }
+  }
+
+  #aliveIsDue(): void {
+    this.#isAliveDue = true;
+    this.#bell.ring();
   }
 
   #orders(): HubMessage[] {

@@ -47,7 +47,7 @@ export class AgentUplink {
     this.#facts = this.#checkFacts(hello.facts);
     await this.#ensureRecord();
     await this.#writeFacts();
-    sessions.heard(nodeId);
+    sessions.attached(nodeId);
     statuses.take(
       nodeId,
       hello.tasks.map((s) => statusFromWire({ ...s, nodeId })),

@@ -4,6 +4,7 @@ import type * as o from '#rpc/gen/weft/v1/operations.js';
 import type * as m from '#rpc/gen/weft/v1/api.js';
 import { bidi, serverStream, unary, type Role } from '#rpc/server.js';
 import type { ClusterFollower } from '../cluster/follower.js';
+import type { ControllerCalls } from './controller-calls.js';
 import type { CopyCalls } from './copy-calls.js';
 import type { ExecCalls } from './exec-calls.js';
 import type { FileCalls } from './file-calls.js';
@@ -22,6 +23,7 @@ export interface ApiCalls {
   follower: ClusterFollower;
   stacks: StackCalls;
   nodes: NodeCalls;
+  controllers: ControllerCalls;
   networks: NetworkCalls;
   trace: TraceCalls;
   files: FileCalls;
@@ -34,11 +36,14 @@ export interface ApiCalls {
 }
 
 const ADMIN: readonly Role[] = ['admin'];
+/** What a controller passes on to the one that holds an agent's stream. */
+const PASSED_ON: readonly Role[] = ['admin', 'controller'];
 
 export function apiImplementation({
   follower,
   stacks,
   nodes,
+  controllers,
   networks,
   trace,
   files,
@@ -67,10 +72,12 @@ export function apiImplementation({
     })),
     listNodes: unary<m.ListNodesRequest, m.ListNodesResponse>(ADMIN, async () => ({ nodes: nodeRows(follower.model) })),
     createToken: unary<m.CreateTokenRequest, m.CreateTokenResponse>(ADMIN, nodes.createToken),
-    rotateNodeKeys: unary<m.RotateNodeKeysRequest, m.RotateNodeKeysResponse>(ADMIN, nodes.rotateKeys),
-    acceptNode: unary<m.AcceptNodeRequest, m.AcceptNodeResponse>(ADMIN, nodes.accept),
+    rotateNodeKeys: unary<m.RotateNodeKeysRequest, m.RotateNodeKeysResponse>(PASSED_ON, nodes.rotateKeys),
+    acceptNode: unary<m.AcceptNodeRequest, m.AcceptNodeResponse>(PASSED_ON, nodes.accept),
     updateNode: unary<m.UpdateNodeRequest, m.UpdateNodeResponse>(ADMIN, nodes.update),
     removeNode: unary<m.RemoveNodeRequest, m.RemoveNodeResponse>(ADMIN, nodes.remove),
+    listControllers: unary<m.ListControllersRequest, m.ListControllersResponse>(ADMIN, controllers.list),
+    removeController: unary<m.RemoveControllerRequest, m.RemoveControllerResponse>(ADMIN, controllers.remove),
     listNetworks: unary<m.ListNetworksRequest, m.ListNetworksResponse>(ADMIN, async ({ stack }) => ({
       networks: networkRows(follower.model, stack),
     })),

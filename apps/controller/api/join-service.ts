@@ -10,7 +10,8 @@ import type { Log } from '#base/log.js';
 import { tokenSchema, type Token } from '#model/cluster.js';
 import { decode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
-import { checkName } from '#model/names.js';
+import { checkName, HOSTNAME_PATTERN } from '#model/names.js';
+import type { ClusterState } from '#planner/cluster-state.js';
 import { isIpv4 } from '#base/address.js';
 import type { SignCertificateRequest, SignCertificateResponse } from '#rpc/gen/weft/v1/api.js';
 import { unary } from '#rpc/server.js';
@@ -18,6 +19,7 @@ import type { Compare, Store, Write } from '#store/store.js';
 import { signCsr, type Ca } from '#trust/ca.js';
 import { parseSecretPart, secretMatches } from '#trust/token.js';
 import type { ClusterFollower } from '../cluster/follower.js';
+import { apiAddresses } from './controller-calls.js';
 import { registerNode } from './register-node.js';
 
 export interface JoinTools {
@@ -57,20 +59,23 @@ export class JoinCalls {
     const pass = await this.#check(request.token);
     const { cluster } = follower.model;
     if (!cluster) throw new WeftError('UNAVAILABLE', 'the cluster is not made yet');
-    const id = pass.token.role === 'node' ? randomBytes(8).toString('hex') : adminName(request.name);
-    if (pass.token.role === 'node') checkNodeAddress(request.address);
-    const extra = pass.token.role === 'node' ? [{ type: 'ip' as const, value: request.address }] : [];
-    const certificatePem = await signCsr(ca, request.csrPem, { role: pass.token.role, id, clusterId: cluster.id }, extra);
-    if (pass.token.role === 'node')
+    const { role } = pass.token;
+    const isHost = role !== 'admin';
+    const id = isHost ? randomBytes(8).toString('hex') : adminName(request.name);
+    if (isHost) checkAddress(request.address, role);
+    if (role === 'controller') checkController(follower.model, request);
+    const extra = isHost ? [{ type: 'ip' as const, value: request.address }] : [];
+    const certificatePem = await signCsr(ca, request.csrPem, { role, id, clusterId: cluster.id }, extra);
+    if (role === 'node')
       await registerNode(this.#tools.store, follower, this.#tools.clock, { id, name: request.name, address: request.address }, pass);
     else await this.#spend(pass);
-    log.info({ role: pass.token.role, id, name: request.name }, 'a certificate was signed');
+    log.info({ role, id, name: request.name }, 'a certificate was signed');
     return {
       certificatePem,
       caPem: ca.certPem,
-      nodeId: pass.token.role === 'node' ? id : '',
+      nodeId: role === 'node' ? id : '',
       clusterId: cluster.id,
-      controllers: [...follower.model.controllers.values()].map((c) => `${c.address}:${c.port}`),
+      controllers: apiAddresses(follower.model),
     };
   };
 
@@ -95,13 +100,25 @@ export class JoinCalls {
 }
 
 /** @throws TOKEN_INVALID for a user, who names no address; BAD_ADDRESS */
-function checkNodeAddress(address: string): void {
+function checkAddress(address: string, role: Token['role']): void {
   if (isIpv4(address)) return;
-  if (address !== '') throw new WeftError('BAD_ADDRESS', 'a node joins with its IPv4 address');
+  if (address !== '') throw new WeftError('BAD_ADDRESS', `a ${role} joins with its IPv4 address`);
   throw new WeftError('TOKEN_INVALID', {
     what: 'this token is not for users',
-    why: 'it makes a certificate of the role "node"',
+    why: `it makes a certificate of the role "${role}"`,
     hint: 'Make one with `ctl node token --role admin`.',
+  });
+}
+
+/** @throws BAD_NAME; CONFLICT when another controller has the name or the address */
+function checkController(state: ClusterState, { name, address }: SignCertificateRequest): void {
+  checkName(name, 'the controller', HOSTNAME_PATTERN);
+  const other = [...state.controllers.values()].find((c) => c.name === name || c.address === address);
+  if (!other) return;
+  throw new WeftError('CONFLICT', {
+    what: `controller ${name} cannot join`,
+    why: `${other.name === name ? `the name ${name}` : `the address ${address}`} belongs to controller ${other.name} (${other.id})`,
+    hint: `Choose another with --name, or remove the old controller first: \`ctl controller rm ${other.name}\`.`,
   });
 }
 

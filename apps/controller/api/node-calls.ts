@@ -6,8 +6,10 @@ import { keys } from '#model/keys.js';
 import { nodeSchema, type Node } from '#model/node.js';
 import { findNode } from '#planner/find-node.js';
 import { standingOf } from '#planner/schedule.js';
+import { callUnary } from '#rpc/client.js';
 import type {
   AcceptNodeRequest,
+  ApiClient,
   CreateTokenRequest,
   CreateTokenResponse,
   GetClusterResponse,
@@ -16,12 +18,15 @@ import type {
   RotateNodeKeysResponse,
   UpdateNodeRequest,
 } from '#rpc/gen/weft/v1/api.js';
+import type { Peer } from '#rpc/server.js';
 import type { Store } from '#store/store.js';
 import type { Ca } from '#trust/ca.js';
 import { caDigest } from '#trust/identity.js';
 import { makeToken } from '#trust/token.js';
 import type { ClusterFollower } from '../cluster/follower.js';
 import type { AgentHub } from './agent-hub.js';
+import type { ControllerClients } from './controller-clients.js';
+import { apiAddresses } from './controller-calls.js';
 
 export const VERSION = '0.1.0';
 /** As in `node.labels.<name>` of a constraint. */
@@ -34,6 +39,8 @@ export interface NodeCallTools {
   store: Store;
   clock: Clock;
   hub: AgentHub;
+  /** The other controllers. */
+  others: ControllerClients;
   ca: Ca;
   /** host:port of this controller's join listener. */
   joinAddress: () => string;
@@ -47,16 +54,22 @@ export class NodeCalls {
   }
 
   cluster = async (): Promise<GetClusterResponse> => {
-    const { model } = this.#tools.follower;
+    const { model, staleReason } = this.#tools.follower;
     const leader = model.leader === undefined ? undefined : model.controllers.get(model.leader);
-    return { id: model.cluster?.id ?? '', leader: leader?.name ?? model.leader ?? '', version: VERSION };
+    return {
+      id: model.cluster?.id ?? '',
+      leader: leader?.name ?? model.leader ?? '',
+      version: VERSION,
+      controllers: apiAddresses(model),
+      stale: staleReason,
+    };
   };
 
   createToken = async ({ role, ttlMs }: CreateTokenRequest): Promise<CreateTokenResponse> => {
     const { follower, store, clock, ca, joinAddress } = this.#tools;
     follower.requireCurrent();
-    if (role !== 'node' && role !== 'admin')
-      throw new WeftError('BAD_VALUE', `a token is for the role node or admin, not ${JSON.stringify(role.slice(0, 32))}`);
+    if (role !== 'node' && role !== 'admin' && role !== 'controller')
+      throw new WeftError('BAD_VALUE', `a token is for the role node, admin or controller, not ${JSON.stringify(role.slice(0, 32))}`);
     if (ttlMs < MIN_TTL_MS || ttlMs > MAX_TTL_MS)
       throw new WeftError('BAD_VALUE', 'a token lives at least one second and at most seven days');
     const token = makeToken(caDigest(ca.certPem));
@@ -68,19 +81,35 @@ export class NodeCalls {
     return { token: token.text, expiresAt, joinAddresses: [joinAddress()] };
   };
 
-  accept = async ({ node }: AcceptNodeRequest): Promise<Record<string, never>> => {
+  accept = async ({ node: nameOrId }: AcceptNodeRequest, peer: Peer): Promise<Record<string, never>> => {
     this.#tools.follower.requireCurrent();
-    this.#tools.hub.accept(this.#find(node).id);
+    const node = this.#find(nameOrId);
+    const holder = this.#holderOf(node, peer);
+    if (!holder) this.#tools.hub.accept(node.id);
+    else await callUnary(holder.api, 'acceptNode', { node: node.id }, { target: holder.target });
     return {};
   };
 
-  rotateKeys = async ({ nodes }: RotateNodeKeysRequest): Promise<RotateNodeKeysResponse> => {
+  rotateKeys = async ({ nodes }: RotateNodeKeysRequest, peer: Peer): Promise<RotateNodeKeysResponse> => {
     const { follower, hub } = this.#tools;
     follower.requireCurrent();
     const told = nodes.length > 0 ? nodes.map((name) => this.#find(name)) : [...follower.model.nodes.values()];
-    for (const node of told) hub.rotateKeys(node.id);
+    const calls = told.map(async (node) => {
+      const holder = this.#holderOf(node, peer);
+      if (!holder) hub.rotateKeys(node.id);
+      else await callUnary(holder.api, 'rotateNodeKeys', { nodes: [node.id] }, { target: holder.target });
+    });
+    await Promise.all(calls);
     return { nodes: told.map((n) => n.name).sort() };
   };
+
+  /** Another controller that holds the stream of the node's agent. What one passes on is not passed on again. */
+  #holderOf(node: Node, peer: Peer): { api: ApiClient; target: string } | undefined {
+    const { hub, follower, others } = this.#tools;
+    if (peer.role === 'controller' || hub.has(node.id)) return undefined;
+    const record = follower.model.controllers.get(follower.model.sessions.get(node.id) ?? '');
+    return record && others.reach(record);
+  }
 
   /** Availability and labels. */
   update = async ({ node: nameOrId, availability, setLabels, removeLabels }: UpdateNodeRequest): Promise<Record<string, never>> => {

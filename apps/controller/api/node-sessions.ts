@@ -1,17 +1,17 @@
 /**
- * The proof that an agent is alive: for each node whose agent speaks to this replica, an etcd lease with the node's session
- * key on it. It is kept as long as the agent is heard, given up some time after its last word, and simply expires when this
- * replica dies. A keep-alive makes no revision in etcd.
+ * The proof that this controller is alive, and the agents that speak to it: one etcd lease, with the controller's own key on
+ * it and a session key for each node whose agent is heard here. A node's key is deleted some time after the agent's last
+ * word; all of them expire together, in one revision, when this controller dies or loses etcd. A keep-alive makes no revision.
  */
 import type { Clock } from '#base/clock.js';
 import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { every } from '#base/timers.js';
-import { keys } from '#model/keys.js';
-import type { Session, Store } from '#store/store.js';
+import { keys, splitKey } from '#model/keys.js';
+import type { Compare, Session, Store } from '#store/store.js';
 import type { ClusterFollower } from '../cluster/follower.js';
 
-/** TTL of the etcd leases, in milliseconds: how long the nodes of a replica that died have to come to another one. */
+/** TTL of the etcd lease, in milliseconds: how long the nodes of a controller that died have to come to another one. */
 export const NODE_TTL_MS = 5_000;
 /**
  * An agent that is not heard for this long, in milliseconds, has no session any more. After a cut of 2 s, with a heartbeat
@@ -24,15 +24,25 @@ const CARE_MS = 250;
 const SHOWN_MS = 2_000;
 /** Looked after later than this, in milliseconds: this process stood still, and what agents said meanwhile is still unread. */
 const STOOD_STILL_MS = 1_000;
+/** A key that was changed meanwhile is tried again so often before the next look after it. */
+const TRIES = 3;
+/** Keys deleted in one transaction. */
+const MAX_DELETES = 60;
 
+/** One key on the lease, as this controller wrote it. */
 interface Held {
-  session: Session | undefined;
   /** Monotonic milliseconds. */
   heardAt: number;
-  /** When the key was last written, monotonic; the feed needs a moment to show it. */
+  /** Of the lease that the key was last written on, '' when it has to be written. */
+  leaseId: string;
+  /** modRevision of the key as we wrote it. */
+  revision: number;
+  /** When it was written, monotonic; the feed needs a moment to show it. */
   putAt: number;
   busy: boolean;
 }
+
+const unheld = (now: number): Held => ({ heardAt: now, leaseId: '', revision: 0, putAt: -Infinity, busy: false });
 
 export class NodeSessions {
   readonly #store: Store;
@@ -42,7 +52,13 @@ export class NodeSessions {
   readonly #controllerId: string;
   readonly #held = new Map<string, Held>();
   #endCare: () => void = () => undefined;
+  readonly #self: Held;
+  #session: Session | undefined;
+  #opening: Promise<Session> | undefined;
   #caredAt = 0;
+  /** Revision that this process began at: keys of ours that are older are those of the process before it. */
+  #startedAt = 0;
+  #sweeping = false;
 
   constructor(store: Store, follower: ClusterFollower, controllerId: string, log: Log, clock: Clock) {
     this.#store = store;
@@ -50,63 +66,138 @@ export class NodeSessions {
     this.#controllerId = controllerId;
     this.#log = log;
     this.#clock = clock;
+    this.#self = unheld(0);
   }
 
   start(): void {
+    this.#startedAt = this.#follower.model.revision;
     this.#caredAt = this.#clock.monotonic();
     this.#endCare = every(this.#clock, CARE_MS, () => this.#careForAll());
+    this.#careForAll();
   }
 
-  /** Leases are left to expire: an agent comes back, here or elsewhere, well before. */
+  /** The lease is left to expire: agents come back, here or elsewhere, well before. */
   stop(): void {
     this.#endCare();
     this.#held.clear();
   }
 
+  /** The agent of this node has come here, wherever it was before. */
+  attached(nodeId: string): void {
+    const held = unheld(this.#clock.monotonic());
+    this.#held.set(nodeId, held);
+    void this.#care(nodeId, held);
+  }
+
   /** The agent of this node was heard just now. */
   heard(nodeId: string): void {
     const held = this.#held.get(nodeId);
-    if (held) {
-      held.heardAt = this.#clock.monotonic();
-      return;
-    }
-    const fresh: Held = { session: undefined, heardAt: this.#clock.monotonic(), putAt: 0, busy: false };
-    this.#held.set(nodeId, fresh);
-    void this.#care(nodeId, fresh);
+    if (held) held.heardAt = this.#clock.monotonic();
+    else this.attached(nodeId);
+  }
+
+  /**
+   * What must hold in etcd for a word of this node's agent to be its newest: that it still speaks to this controller. A
+   * controller that was frozen meanwhile finds its old news refused.
+   * @returns undefined while the session is not confirmed
+   */
+  fence(nodeId: string): Compare | undefined {
+    const held = this.#held.get(nodeId);
+    const key = keys.nodeSession(nodeId);
+    if (!held || held.leaseId === '' || this.#session?.lost.aborted !== false || held.leaseId !== this.#session.leaseId) return undefined;
+    return { key, modRevision: held.revision };
   }
 
   #careForAll(): void {
     const now = this.#clock.monotonic();
     if (now - this.#caredAt > STOOD_STILL_MS) for (const held of this.#held.values()) held.heardAt = now;
     this.#caredAt = now;
-    for (const [nodeId, held] of this.#held) void this.#care(nodeId, held);
+    void this.#keep(keys.controllerSession(this.#controllerId), this.#self);
+    for (const [nodeId, held] of this.#held) {
+      if (now - held.heardAt <= SILENCE_MS) {
+        void this.#care(nodeId, held);
+        continue;
+      }
+      this.#held.delete(nodeId);
+      this.#log.info({ node: nodeId }, 'the agent of a node is silent');
+    }
+    if (!this.#sweeping) void this.#sweep();
   }
 
   async #care(nodeId: string, held: Held): Promise<void> {
-    if (held.busy) return;
+    if (await this.#keep(keys.nodeSession(nodeId), held)) return;
+    // The agent has gone to another controller; what is still unread here is old.
+    if (this.#held.get(nodeId) === held) this.#held.delete(nodeId);
+  }
+
+  /** Writes the key where it is not there, or not on the lease that is held now. @returns false when another controller has it */
+  async #keep(key: string, held: Held): Promise<boolean> {
+    if (held.busy) return true;
     held.busy = true;
     try {
-      if (this.#clock.monotonic() - held.heardAt > SILENCE_MS) await this.#giveUp(nodeId, held);
-      else await this.#keep(nodeId, held);
+      const { leaseId } = await this.#lease();
+      for (let attempt = 0; attempt < TRIES && !this.#isSettled(key, held, leaseId); attempt++) {
+        if (this.#isTaken(key, held)) return false;
+        await this.#put(key, held, leaseId);
+      }
     } catch (error) {
-      this.#log.debug({ node: nodeId, error: messageOf(error) }, 'cannot keep the session of a node; trying again');
+      this.#log.debug({ key, error: messageOf(error) }, 'cannot keep a session; trying again');
     } finally {
       held.busy = false;
     }
+    return true;
   }
 
-  async #giveUp(nodeId: string, held: Held): Promise<void> {
-    this.#held.delete(nodeId);
-    this.#log.info({ node: nodeId }, 'the agent of a node is silent');
-    await held.session?.close();
+  /** Written by another controller after us: this process was cut off or stood still, and the agent has moved on. */
+  #isTaken(key: string, { revision }: Held): boolean {
+    const { model } = this.#follower;
+    const holder = model.sessions.get(splitKey(key)?.[1] ?? '');
+    return revision > 0 && model.revisionOf(key) > revision && holder !== undefined && holder !== this.#controllerId;
   }
 
-  async #keep(nodeId: string, held: Held): Promise<void> {
-    if (held.session?.lost.aborted) held.session = undefined;
-    const shown = this.#follower.model.sessions.has(nodeId) || !this.#follower.current || this.#clock.monotonic() - held.putAt < SHOWN_MS;
-    if (held.session && shown) return;
-    held.session ??= await this.#store.openSession(NODE_TTL_MS);
-    await this.#store.txn([], [{ put: keys.nodeSession(nodeId), value: this.#controllerId, lease: held.session.leaseId }]);
-    held.putAt = this.#clock.monotonic();
+  #isSettled(key: string, held: Held, leaseId: string): boolean {
+    if (held.leaseId !== leaseId) return false;
+    if (!this.#follower.current || this.#clock.monotonic() - held.putAt < SHOWN_MS) return true;
+    return this.#follower.model.revisionOf(key) === held.revision;
+  }
+
+  /** On what was seen: a write that etcd applies late, after the agent has moved on, must not bring the key back. */
+  async #put(key: string, held: Held, leaseId: string): Promise<void> {
+    const seen = this.#follower.model.revisionOf(key);
+    const { ok, revision } = await this.#store.txn([{ key, modRevision: seen }], [{ put: key, value: this.#controllerId, lease: leaseId }]);
+    if (ok) Object.assign(held, { leaseId, revision, putAt: this.#clock.monotonic() });
+    else await this.#follower.reached(revision, SHOWN_MS);
+  }
+
+  /** The lease that is held now, or a new one when it was lost. */
+  async #lease(): Promise<Session> {
+    if (this.#session?.lost.aborted === false) return this.#session;
+    this.#opening ??= this.#store.openSession(NODE_TTL_MS).finally(() => (this.#opening = undefined));
+    this.#session = await this.#opening;
+    return this.#session;
+  }
+
+  /** Deletes the keys of nodes that are not heard here any more. Those from before this process go with their own lease. */
+  async #sweep(): Promise<void> {
+    const { model } = this.#follower;
+    if (!this.#follower.current) return;
+    const mine = [...model.sessions].filter(([nodeId, holder]) => holder === this.#controllerId && !this.#held.has(nodeId));
+    const compares = mine
+      .map(([nodeId]) => ({ key: keys.nodeSession(nodeId), modRevision: model.revisionOf(keys.nodeSession(nodeId)) }))
+      .filter(({ modRevision }) => modRevision > this.#startedAt)
+      .slice(0, MAX_DELETES);
+    if (compares.length === 0) return;
+    this.#sweeping = true;
+    try {
+      const { revision } = await this.#store.txn(
+        compares,
+        compares.map(({ key }) => ({ delete: key })),
+      );
+      await this.#follower.reached(revision, SHOWN_MS);
+    } catch (error) {
+      this.#log.debug({ error: messageOf(error) }, 'cannot give up sessions; trying again');
+    } finally {
+      this.#sweeping = false;
+    }
   }
 }

@@ -1,4 +1,8 @@
-/** What agents report of their tasks, gathered and written in batches: the first at once, the next after a pause, longer when there is much. */
+/**
+ * What agents report of their tasks, gathered and written in batches: the first at once, the next after a pause, longer when
+ * there is much. Each is written only while its agent speaks to this controller, and on what was there before: news that
+ * comes late, from a controller or an etcd member that stood still, changes nothing.
+ */
 import type { Clock } from '#base/clock.js';
 import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
@@ -6,26 +10,30 @@ import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { TaskStatus } from '#model/task.js';
 import { sameValue } from '#planner/spec-hash.js';
-import type { Store } from '#store/store.js';
+import type { Compare, Store } from '#store/store.js';
 import type { ClusterFollower } from '../cluster/follower.js';
+import type { NodeSessions } from './node-sessions.js';
 
 /** Pause after a batch, in milliseconds: small news travels fast, a storm is gathered. */
 const GATHER_MS = 100;
 const GATHER_FEW_MS = 20;
 const FEW = 20;
-const MAX_BATCH = 100;
+/** Each needs a comparison of its own, and at most another for its node: etcd takes 128. */
+const MAX_BATCH = 60;
 
 export class StatusWriter {
   readonly #store: Store;
   readonly #follower: ClusterFollower;
+  readonly #sessions: Pick<NodeSessions, 'fence'>;
   readonly #log: Log;
   readonly #clock: Clock;
   readonly #waiting = new Map<string, TaskStatus>();
   #writing = false;
 
-  constructor(store: Store, follower: ClusterFollower, log: Log, clock: Clock) {
+  constructor(store: Store, follower: ClusterFollower, sessions: Pick<NodeSessions, 'fence'>, log: Log, clock: Clock) {
     this.#store = store;
     this.#follower = follower;
+    this.#sessions = sessions;
     this.#log = log;
     this.#clock = clock;
   }
@@ -34,6 +42,11 @@ export class StatusWriter {
   take(nodeId: string, statuses: readonly TaskStatus[]): void {
     for (const status of statuses) this.#waiting.set(status.taskId, { ...status, nodeId });
     if (!this.#writing) void this.#write();
+  }
+
+  /** The stream of a node's agent is over: it tells everything again on the next, here or elsewhere. */
+  forget(nodeId: string): void {
+    for (const [taskId, status] of this.#waiting) if (status.nodeId === nodeId) this.#waiting.delete(taskId);
   }
 
   async #write(): Promise<void> {
@@ -50,21 +63,42 @@ export class StatusWriter {
 
   /** @returns how many were written; a failed write counts as a storm */
   async #writeBatch(): Promise<number> {
-    const batch = [...this.#waiting.values()].slice(0, MAX_BATCH);
-    for (const status of batch) this.#waiting.delete(status.taskId);
-    const news = batch.filter((status) => this.#isNews(status));
-    if (news.length === 0) return 0;
+    const { batch, fences } = this.#nextBatch();
+    if (batch.length === 0) return 0;
+    const writes = batch.map((status) => ({ put: keys.taskStatus(status.taskId), value: encode(status) }));
+    const before = writes.map(({ put }): Compare => ({ key: put, modRevision: this.#follower.model.revisionOf(put) }));
     try {
-      await this.#store.txn(
-        [],
-        news.map((status) => ({ put: keys.taskStatus(status.taskId), value: encode(status) })),
-      );
-      return news.length;
+      const { ok, revision } = await this.#store.txn([...fences, ...before], writes);
+      await this.#follower.reached(revision);
+      if (ok) return batch.length;
+      this.#putBack(batch);
+      return 0;
     } catch (error) {
       this.#log.debug({ error: messageOf(error) }, 'cannot write statuses; trying again');
-      for (const status of news) if (!this.#waiting.has(status.taskId)) this.#waiting.set(status.taskId, status);
-      return MAX_BATCH;
+      this.#putBack(batch);
+      return FEW + 1;
     }
+  }
+
+  /** Takes what is news and may be written now. What waits for its node's session stays; what is no news goes. */
+  #nextBatch(): { batch: TaskStatus[]; fences: Compare[] } {
+    const batch: TaskStatus[] = [];
+    const fences = new Map<string, Compare>();
+    for (const status of this.#waiting.values()) {
+      if (batch.length === MAX_BATCH) break;
+      const fence = this.#sessions.fence(status.nodeId);
+      const isNews = this.#isNews(status);
+      if (isNews && !fence) continue;
+      this.#waiting.delete(status.taskId);
+      if (!isNews || !fence) continue;
+      batch.push(status);
+      fences.set(status.nodeId, fence);
+    }
+    return { batch, fences: [...fences.values()] };
+  }
+
+  #putBack(batch: readonly TaskStatus[]): void {
+    for (const status of batch) if (!this.#waiting.has(status.taskId)) this.#waiting.set(status.taskId, status);
   }
 
   #isNews(status: TaskStatus): boolean {

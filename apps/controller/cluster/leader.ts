@@ -93,7 +93,7 @@ export class Leader {
       if ('createRevision' in leadership.fence) await follower.reached(leadership.fence.createRevision);
       log.info({}, 'this controller leads');
       this.#leads = true;
-      const term = new Term(store, follower, leadership.fence);
+      const term = new Term(store, follower, leadership);
       await Promise.all(loops.map((loop) => loop(term, ended)));
     } finally {
       this.#leads = false;

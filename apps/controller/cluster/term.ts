@@ -1,10 +1,10 @@
 /**
- * One term of leadership: every write carries the fence, and the loops decide one after another, each on a model that has
+ * One term of leadership: every write carries the fence and is made only while the leader's lease is surely held, and the loops decide one after another, each on a model that has
  * seen what the others wrote.
  */
 import type { Unit } from '#planner/transaction.js';
 import { packUnits } from '#planner/transaction.js';
-import type { Compare, Store } from '#store/store.js';
+import type { Leadership, Store } from '#store/store.js';
 import type { ClusterFollower } from './follower.js';
 
 export interface Applied {
@@ -16,13 +16,13 @@ export interface Applied {
 export class Term {
   readonly #store: Store;
   readonly #follower: ClusterFollower;
-  readonly #fence: Compare;
+  readonly #leadership: Pick<Leadership, 'fence' | 'lost'>;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(store: Store, follower: ClusterFollower, fence: Compare) {
+  constructor(store: Store, follower: ClusterFollower, leadership: Pick<Leadership, 'fence' | 'lost'>) {
     this.#store = store;
     this.#follower = follower;
-    this.#fence = fence;
+    this.#leadership = leadership;
   }
 
   /** Runs `decide` when no other loop of this term is deciding. */
@@ -35,7 +35,7 @@ export class Term {
   /**
    * Writes units, packed into few transactions; resolves when the model has seen them. A pack that is refused is tried
    * again unit by unit, so that one that cannot be does not hold up the rest.
-   * @throws STORE, OUTCOME_UNKNOWN
+   * @throws NOT_LEADER when the term is over; STORE, OUTCOME_UNKNOWN
    */
   async apply(units: readonly Unit[]): Promise<Applied> {
     const applied: Applied = { done: 0, refused: [] };
@@ -58,7 +58,10 @@ export class Term {
     return applied;
   }
 
+  /** Asking `lost` looks at the clock: a process that stood still for longer than its lease notices here, before it writes. */
   #write(unit: Unit) {
-    return this.#store.txn([this.#fence, ...unit.compares], unit.writes);
+    const { lost, fence } = this.#leadership;
+    lost.throwIfAborted();
+    return this.#store.txn([fence, ...unit.compares], unit.writes);
   }
 }

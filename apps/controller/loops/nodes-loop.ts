@@ -1,17 +1,18 @@
 /**
  * Which nodes are ready and which are down, from their session keys. A session is given up after some silence of the agent
- * (node-sessions.ts); the leader then waits a little more. After a change of leader, when the feed had a gap, or when this
+ * (node-sessions.ts); the leader then waits a little more, and longer where it was the controller that went away. After a change of leader, when the feed had a gap, or when this
  * process itself stood still, nobody is declared dead for one session TTL: the agents need that long to come back.
  */
 import { every } from '#base/timers.js';
 import { planNodeStates } from '#planner/plan-nodes.js';
-import { Suspicion } from '#planner/suspicion.js';
+import { Suspicion, type Grace } from '#planner/suspicion.js';
 import { NODE_TTL_MS } from '../api/node-sessions.js';
 import type { LeaderLoop } from '../cluster/leader.js';
 import { Replan, runMarked, type LoopTools } from './leader-loop.js';
 
 /** A ready node without a session is declared dead after this, in milliseconds. */
 export const SUSPICION_MS = 1_000;
+const GRACE: Grace = { silentMs: SUSPICION_MS, abandonedMs: NODE_TTL_MS };
 /** How often this process looks whether it stood still, and when it counts as that: milliseconds. */
 const PULSE_MS = 500;
 const STOOD_STILL_MS = 2_000;
@@ -38,7 +39,7 @@ export function nodesLoop(tools: LoopTools): LeaderLoop {
     const tick = async (): Promise<number | undefined> => {
       if (!follower.current) return undefined;
       beat();
-      const { missed, nextMs } = suspicion.observe(follower.model, clock.monotonic(), SUSPICION_MS);
+      const { missed, nextMs } = suspicion.observe(follower.model, clock.monotonic(), GRACE);
       const doubtMs = doubtUntil - clock.monotonic();
       const units = planNodeStates(follower.model, doubtMs > 0 ? new Set() : missed, clock.now());
       if (units.length > 0) {
@@ -50,7 +51,12 @@ export function nodesLoop(tools: LoopTools): LeaderLoop {
       return doubtMs > 0 ? doubtMs : nextMs;
     };
     try {
-      await runMarked(tools, ['nodes', 'node-states', 'node-sessions'], { name: 'nodes', tick: () => term.exclusive(tick) }, signal);
+      await runMarked(
+        tools,
+        ['nodes', 'node-states', 'node-sessions', 'controller-sessions'],
+        { name: 'nodes', tick: () => term.exclusive(tick) },
+        signal,
+      );
     } finally {
       endPulse();
       stop();

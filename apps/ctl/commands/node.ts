@@ -1,7 +1,6 @@
 /** `ctl node`: the hosts of the cluster. */
 import { Command, Option } from 'commander';
 import { WeftError } from '#base/errors.js';
-import { parseDurationMs } from '#compose/units.js';
 import { callUnary } from '#rpc/client.js';
 import type { NodeRow } from '#rpc/gen/weft/v1/api.js';
 import { NodeFacts, NodeRecord } from '#rpc/gen/weft/v1/types.js';
@@ -10,6 +9,7 @@ import { contextOption, flagsOf, listingOptions, type CommonFlags } from '../opt
 import { nodeColumns, nodeRow } from '../render/nodes.js';
 import { inOrder, json, listing } from '../render/table.js';
 import { print, say, type Shell } from '../shell.js';
+import { DEFAULT_TTL, parseTtl } from '../token-ttl.js';
 
 export function nodeCommand(shell: Shell): Command {
   return new Command('node')
@@ -67,8 +67,6 @@ const inspected = (row: NodeRow) => ({
   facts: row.facts ? NodeFacts.toJSON(row.facts) : null,
 });
 
-const DEFAULT_TTL = '1h';
-
 function tokenCommand(shell: Shell): Command {
   const command = new Command('token')
     .description('make a token with which one host, or one user, joins the cluster')
@@ -78,9 +76,7 @@ function tokenCommand(shell: Shell): Command {
     .addOption(contextOption());
   return command.action(async () => {
     const flags = flagsOf<CommonFlags & { role: string; ttl: string }>(command);
-    const ttlMs = parseDurationMs(flags.ttl);
-    if (!ttlMs)
-      throw new WeftError('USAGE', { what: `--ttl ${JSON.stringify(flags.ttl)} is no span of time`, hint: 'Write it like 30m or 24h.' });
+    const ttlMs = parseTtl(flags.ttl);
     await withApi(shell, flags.context, async ({ api, target }) => {
       const { token, expiresAt, joinAddresses } = await callUnary(api, 'createToken', { role: flags.role, ttlMs }, { target });
       if (flags.format === 'json')

@@ -112,6 +112,7 @@ export class FakeAgent {
     const timer = setInterval(() => void this.#beat(call), HEARTBEAT_MS);
     try {
       for await (const message of call.messages) {
+        if (message.message?.$case === 'alive') continue;
         this.received.push(message);
         this.#take(message);
         await this.tell();
@@ -133,7 +134,7 @@ export class FakeAgent {
       this.#accepted = true;
       return;
     }
-    if (!message || message.$case === 'rotateKeys') return;
+    if (!message || message.$case === 'rotateKeys' || message.$case === 'alive') return;
     const next = message.$case === 'snapshot' ? snapshotFromWire(message.value) : deltaFromWire(message.value);
     const verdict = this.#accepted && message.$case === 'snapshot' ? { believe: true as const } : judge(this.view, next);
     const before = this.quarantine;

@@ -48,6 +48,13 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
+/** A member that joins etcd waits until the others have been connected for 5 s, and then learns. */
+const READY_MS = 45_000;
+
+async function tokenOf(controller: TestController): Promise<string> {
+  return (await callUnary(await controller.api(), 'createToken', { role: 'controller', ttlMs: 60_000 })).token;
+}
+
 let lastAddress = 0;
 /** Loopback addresses that no other test process uses: the listening ports of agents are fixed. */
 export const ownAddress = (): string => `127.${1 + (process.pid % 250)}.${Math.floor(process.pid / 250) % 250}.${10 + lastAddress++}`;
@@ -56,6 +63,8 @@ export interface ControllerSettings {
   name?: string;
   /** Of another controller: its etcd is used, and its certificate authority. */
   besides?: TestController;
+  /** Of another controller, which it joins with a token: it runs a member of etcd of its own. */
+  joins?: TestController;
   extraArgs?: string[];
 }
 
@@ -64,6 +73,7 @@ export class TestController {
   readonly address = ownAddress();
   #ports: number[] = [];
   #child: ChildProcess | undefined;
+  #token = '';
   readonly #settings: ControllerSettings;
   #clients: ApiClient[] = [];
 
@@ -79,6 +89,7 @@ export class TestController {
       execFileSync('cp', ['-r', join(settings.besides.dir, 'pki'), join(settings.besides.dir, 'admin'), controller.dir]);
     if (settings.besides) rmSync(join(controller.dir, 'pki/controller'), { recursive: true });
     try {
+      if (settings.joins) controller.#token = await tokenOf(settings.joins);
       await controller.run();
     } catch (error) {
       await controller.dispose();
@@ -105,7 +116,7 @@ export class TestController {
 
   #argv(): string[] {
     const [port, joinPort, health, client, peer] = this.#ports;
-    const { name = 'c1', besides, extraArgs = [] } = this.#settings;
+    const { name = 'c1', besides, joins, extraArgs = [] } = this.#settings;
     const pki = join(this.dir, 'pki/etcd');
     const etcd = besides
       ? [
@@ -135,6 +146,7 @@ export class TestController {
       '--log-level',
       'debug',
       ...etcd,
+      ...(joins ? ['--join', `${joins.address}:${joins.joinPort}`] : []),
       ...extraArgs,
     ];
   }
@@ -142,11 +154,14 @@ export class TestController {
   /** Starts the process (again) and waits until it is ready. */
   async run(): Promise<void> {
     const log = openSync(join(this.dir, 'log'), 'a');
-    this.#child = spawn(process.execPath, ['--max-semi-space-size=4', MAIN, ...this.#argv()], { stdio: ['ignore', log, log] });
+    this.#child = spawn(process.execPath, ['--max-semi-space-size=4', MAIN, ...this.#argv()], {
+      stdio: ['ignore', log, log],
+      env: { ...process.env, WEFT_TOKEN: this.#token },
+    });
     closeSync(log);
     const child = this.#child;
     const ended = () => child.exitCode !== null || child.signalCode !== null;
-    await eventually(async () => ended() || (await this.readiness()).ok, 'the controller is ready', 30_000);
+    await eventually(async () => ended() || (await this.readiness()).ok, 'the controller is ready', READY_MS);
     if (ended()) throw new Error(`the controller ended: ${this.log().slice(-3000)}`);
   }
 
@@ -177,6 +192,15 @@ export class TestController {
     await gone;
   }
 
+  freeze(): void {
+    this.#child?.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#child?.kill('SIGCONT');
+  }
+
+  /** Of its own member of etcd. */
   etcdPid(): number {
     return (JSON.parse(readFileSync(join(this.dir, 'etcd.pid'), 'utf8')) as { pid: number }).pid;
   }

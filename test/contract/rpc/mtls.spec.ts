@@ -21,7 +21,13 @@ describe('mutual TLS', () => {
         {
           definition: ApiService,
           implementation: {
-            getCluster: unary(['admin'], async (_request, peer) => ({ id: peer.clusterId, leader: peer.id, version: '1' })),
+            getCluster: unary(['admin'], async (_request, peer) => ({
+              id: peer.clusterId,
+              leader: peer.id,
+              version: '1',
+              controllers: [],
+              stale: '',
+            })),
             removeStack: unary(['admin'], async () => {
               throw new WeftError('NOT_FOUND', { what: 'no stack "x"', why: 'it was never there', hint: 'Look.' });
             }),
@@ -54,7 +60,7 @@ describe('mutual TLS', () => {
     });
     const wrongServer = connect(ApiClient, target, await issue(ca, subject), 'node');
     try {
-      expect(await callUnary(admin, 'getCluster', {})).toEqual({ id: 'c1', leader: 'me', version: '1' });
+      expect(await callUnary(admin, 'getCluster', {})).toEqual({ id: 'c1', leader: 'me', version: '1', controllers: [], stale: '' });
       await expect(callUnary(admin, 'removeStack', { name: 'x' })).rejects.toMatchObject({
         code: 'NOT_FOUND',
         why: 'it was never there',
