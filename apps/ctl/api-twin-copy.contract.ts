@@ -4,11 +4,17 @@ import { packTree } from '#runtime/pack-tree.js';
 import { removeBelow, unpackTree } from '#runtime/unpack-tree.js';
 import type * as api from '#rpc/gen/weft/v1/api.js';
 import { bidi, serverStream, unary } from '#rpc/server.js';
-import type { Twin } from './api-twin.contract.js';
 
 const admin = ['admin'] as const;
 
-export function copyHandlers(twin: Twin) {
+/** What of the twin copying needs. */
+interface Seat {
+  /** Directory that stands for the root of every container. */
+  readonly root: string;
+  note<T>(method: string, request: T): T;
+}
+
+export function copyHandlers(twin: Seat) {
   return {
     statPath: unary(admin, async ({ path, follow }: api.StatPathRequest): Promise<api.StatPathResponse> => {
       const facts = await factsBelow(twin.root, path, follow);

@@ -21,10 +21,9 @@ import { replaceUnhealthyAt, UNHEALTHY } from './replace-unhealthy.js';
 import { rollOut, type Slots } from './rollout.js';
 import { sharedNamespace, sharesNamespace } from './shared-namespace.js';
 import { slotsOf, unwantedSlot } from './service-slots.js';
-import { stopService, wasStopped, RESTARTED } from './stopped-services.js';
+import { RESTARTED, stopService, wasOnlyRestarted, wasStopped } from './stopped-services.js';
 import { specHash } from './spec-hash.js';
 import { isUp } from './standing-of-task.js';
-import { wasOnlyRestarted } from './update-units.js';
 import { wantedEndpoints, type WantedEndpoint } from './wanted-networks.js';
 
 export interface SlotWish {

@@ -65,3 +65,7 @@ export function stoppedReason(state: ClusterState, record: StackRecord, name: st
   const left = withoutOrphans(state.tasksOfService(record.spec.name, name)).filter((t) => !hasEnded(state, t) && !isLost(state, t));
   return left.length === 0 ? 'stopped' : `stopping (${left.length} to go)`;
 }
+
+/** Whether nothing was said of the stack since a command restarted the service. */
+export const wasOnlyRestarted = (record: StackRecord, service: string): boolean =>
+  record.restarts?.[service]?.generation === record.generation;

@@ -6,6 +6,7 @@ import type { UpdateRecord } from '#model/update.js';
 import type { ClusterState } from './cluster-state.js';
 import type { ServicesPlan } from './reconcile-services.js';
 import { specHash } from './spec-hash.js';
+import { wasOnlyRestarted } from './stopped-services.js';
 import type { Unit } from './transaction.js';
 
 export function updateUnits(state: ClusterState, plan: Pick<ServicesPlan, 'updates' | 'rollBacks'>, now: number): Unit[] {
@@ -31,10 +32,6 @@ export function updateUnits(state: ClusterState, plan: Pick<ServicesPlan, 'updat
   }
   return units;
 }
-
-/** Whether nothing was said of the stack since a command restarted the service. */
-export const wasOnlyRestarted = (record: StackRecord, service: string): boolean =>
-  record.restarts?.[service]?.generation === record.generation;
 
 /** Why a service cannot go back; undefined when it can. */
 export function whyNoWayBack(record: StackRecord, service: string): string | undefined {
