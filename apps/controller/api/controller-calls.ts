@@ -112,6 +112,7 @@ export class ControllerCalls {
         { put: keys.removedController(record.id), value: encode({ name: record.name, at: clock.now() }) },
         { delete: keys.controller(record.id) },
         { delete: keys.controllerSession(record.id) },
+        { delete: keys.confirmation(record.id) },
       ],
     );
     await follower.reached(result.revision);
