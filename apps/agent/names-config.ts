@@ -3,12 +3,13 @@ import { DNS_PORT } from '#model/ports.js';
 import type { NameRecord, NetworkView } from '#model/node-view.js';
 import type { ViewByKind } from '#model/view-state.js';
 import { isChildNetwork, resolverOf } from '#overlay/child-network.js';
-import { DEFAULT_TTL_SECONDS, type NameConfig, type NetworkNamesConfig, type PointerConfig } from '#dns/name-config.js';
+import type { NameConfig, NetworkNamesConfig, PointerConfig } from '#dns/name-config.js';
+import { DEFAULT_TTL_SECONDS } from '#model/name-ttl.js';
 
 export function namesConfig(view: ViewByKind, nodeId: string, upstreams: readonly string[]): NameConfig {
   const tasks = view.tasks.filter((t) => t.nodeId === nodeId);
   return {
-    ttlSeconds: DEFAULT_TTL_SECONDS,
+    ttlSeconds: view.settings.dnsTtlSeconds ?? DEFAULT_TTL_SECONDS,
     networks: view.networks
       .filter(isAsked)
       .sort(byId)

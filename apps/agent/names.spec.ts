@@ -44,6 +44,12 @@ describe('what the name server is told', () => {
 
   it('is what the name server takes', () => expect(decodeNameConfig(JSON.parse(JSON.stringify(config)))).toEqual(config));
 
+  it('has the time that the cluster gives to answers, or ours', () => {
+    expect(config.ttlSeconds).toBe(5);
+    const settings = { ...view.settings, dnsTtlSeconds: 30 };
+    expect(namesConfig({ ...view, settings }, NODE_ID, []).ttlSeconds).toBe(30);
+  });
+
   it('lets this node and its tasks ask, and nobody else', () => {
     expect(config.networks).toMatchObject([
       { listen: { address: '10.1.0.1', port: 7753 }, clients: ['10.1.0.7'], nodeAddresses: ['10.1.0.254', '10.1.0.1'] },

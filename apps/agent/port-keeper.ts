@@ -137,6 +137,7 @@ function keptFor(p: PublishedPort, { settings }: ViewByKind): string | undefined
   if (p.protocol === 'tcp' && p.published === SSH_PORT) return 'ssh';
   if (p.protocol === 'tcp' && settings.guardedTcpPorts.includes(p.published)) return 'Weft';
   if (p.protocol === 'udp' && p.published === settings.vxlanPort) return 'VXLAN';
+  if (p.protocol === 'udp' && p.published === settings.wireguardPort) return 'WireGuard';
   return p.protocol !== 'sctp' && p.published === DNS_PORT ? 'name resolution' : undefined;
 }
 

@@ -12,11 +12,14 @@ describe('the command line of the controller', () => {
       etcdEndpoints: [],
       pools: ['10.128.0.0/9'],
       subnetPrefix: 20,
+      vxlanPort: 4789,
+      dnsTtlSeconds: 5,
     });
     expect(parseOptions([...base, '--listen', '127.0.0.1', '--etcd-endpoints', 'http://127.0.0.1:1,http://127.0.0.1:2'])).toMatchObject({
       listen: '127.0.0.1',
       etcdEndpoints: ['http://127.0.0.1:1', 'http://127.0.0.1:2'],
     });
+    expect(parseOptions([...base, '--vxlan-port', '8472', '--dns-ttl', '30'])).toMatchObject({ vxlanPort: 8472, dnsTtlSeconds: 30 });
     expect(parseOptions(['--help'])).toBeUndefined();
   });
 
@@ -28,6 +31,11 @@ describe('the command line of the controller', () => {
     [[...base, '--port', '70000'], '--port 70000 is not a port'],
     [[...base, '--pools', '10.1.2.3/8'], '--pools 10.1.2.3/8 is not valid'],
     [[...base, '--subnet-prefix', '31'], '--subnet-prefix 31'],
+    [[...base, '--vxlan-port', '53'], '--vxlan-port 53 is not free'],
+    [[...base, '--vxlan-port', '7706'], '--vxlan-port 7706 is not free'],
+    [[...base, '--vxlan-port', 'x'], '--vxlan-port x is not a port'],
+    [[...base, '--dns-ttl=-1'], '--dns-ttl -1 is not between 0 and 86400'],
+    [[...base, '--dns-ttl', '5s'], '--dns-ttl 5s is not between'],
     [[...base, '--log-level', 'loud'], '--log-level loud'],
     [[...base, '--nonsense'], 'the command line is not valid'],
   ])('refuses %j', (argv, what) => {

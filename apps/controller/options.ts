@@ -2,7 +2,17 @@
 import { parseArgs } from 'node:util';
 import { isIpv4, parseCidr } from '#base/address.js';
 import { messageOf, WeftError } from '#base/errors.js';
-import { CONTROLLER_PORT, ETCD_CLIENT_PORT, ETCD_PEER_PORT, HEALTH_PORT, JOIN_PORT } from '#model/ports.js';
+import {
+  CONTROLLER_PORT,
+  DNS_PORT,
+  ETCD_CLIENT_PORT,
+  ETCD_PEER_PORT,
+  HEALTH_PORT,
+  JOIN_PORT,
+  VXLAN_PORT,
+  WIREGUARD_PORT,
+} from '#model/ports.js';
+import { DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS } from '#model/name-ttl.js';
 import { LOG_LEVELS, type LogLevel } from '#nest-kit/logger.js';
 import { DEFAULT_POOLS, DEFAULT_SUBNET_PREFIX } from '#planner/pool.js';
 
@@ -28,6 +38,8 @@ export interface ControllerOptions {
   logLevel: LogLevel;
   pools: string[];
   subnetPrefix: number;
+  vxlanPort: number;
+  dnsTtlSeconds: number;
 }
 
 export const HELP = `Usage: weft-controller --data-dir DIR --advertise IP [options]
@@ -50,6 +62,8 @@ Decides for a cluster: places tasks, gives out addresses, feeds the agents, answ
   --etcd-peer-port N      its peer port (default: ${ETCD_PEER_PORT})
   --pools CIDRS           ranges to cut the subnets of networks from (default: ${DEFAULT_POOLS.join(',')}); for a new cluster
   --subnet-prefix N       size of those subnets (default: ${DEFAULT_SUBNET_PREFIX})
+  --vxlan-port N          UDP port of the nodes' VXLAN (default: ${VXLAN_PORT}); for a new cluster
+  --dns-ttl SECONDS       how long an answer to a name may be kept (default: ${DEFAULT_TTL_SECONDS}); for a new cluster
   --log-level LEVEL       ${LOG_LEVELS.join(', ')} (default: info)
   --help                  this text
 `;
@@ -60,6 +74,21 @@ function parsePort(text: string, flag: string): number {
   const port = Number(text);
   if (!Number.isInteger(port) || port < 0 || port > 65_535) throw usage(`--${flag} ${text} is not a port`);
   return port;
+}
+
+/** Not what a node needs for something else. */
+function parseVxlanPort(text: string): number {
+  const port = parsePort(text, 'vxlan-port');
+  if (port < 1024 || [WIREGUARD_PORT, DNS_PORT].includes(port))
+    throw usage(`--vxlan-port ${port} is not free`, 'ports below 1024 belong to services of the host; Weft itself uses some others');
+  return port;
+}
+
+function parseTtl(text: string): number {
+  const seconds = Number(text);
+  if (!/^\d{1,5}$/.test(text) || seconds > MAX_TTL_SECONDS)
+    throw usage(`--dns-ttl ${text} is not between 0 and ${MAX_TTL_SECONDS} seconds`);
+  return seconds;
 }
 
 function parseIp(text: string | undefined, flag: string): string {
@@ -119,6 +148,8 @@ function read(argv: readonly string[]) {
         'log-level': { ...string, default: 'info' },
         pools: { ...string, default: DEFAULT_POOLS.join(',') },
         'subnet-prefix': { ...string, default: String(DEFAULT_SUBNET_PREFIX) },
+        'vxlan-port': { ...string, default: String(VXLAN_PORT) },
+        'dns-ttl': { ...string, default: String(DEFAULT_TTL_SECONDS) },
         help: { type: 'boolean', default: false },
       },
     }).values;
@@ -157,5 +188,7 @@ export function parseOptions(
     logLevel: parseLevel(v['log-level']),
     pools: parsePools(v.pools),
     subnetPrefix,
+    vxlanPort: parseVxlanPort(v['vxlan-port']),
+    dnsTtlSeconds: parseTtl(v['dns-ttl']),
   };
 }

@@ -107,7 +107,7 @@ export class Servers {
       follower,
       stacks: new StackCalls(follower, store, clock),
       files,
-      networks: new NetworkCalls(follower, store, clock),
+      networks: new NetworkCalls(follower, store, clients, clock),
       trace: new TraceCalls(follower, clients, clock),
       nodes: new NodeCalls({ follower, store, clock, hub, others, ca: pki.ca, joinAddress }),
       images: new ImageCalls(follower, clients),

@@ -1,6 +1,7 @@
 /** What a service says of names, resolvers and how it is balanced. */
 import { isIpv4 } from '#base/address.js';
 import { canonicalIp6 } from '#base/address6.js';
+import { MAX_TTL_SECONDS } from '#model/name-ttl.js';
 import { HOSTNAME_PATTERN } from '#model/names.js';
 import type { Service } from '#model/stack.js';
 import { entriesOf, isNull, itemsOf, readMatching, readString, readText, reject, type Context, type Field } from './context.js';
@@ -14,7 +15,6 @@ import { parseDurationMs } from './units.js';
 /** resolv.conf(5): what libc reads; MAXNS. */
 const MAX_RESOLVERS = 3;
 const MAX_DRAIN_MS = 3_600_000;
-const MAX_TTL_SECONDS = 86_400;
 const OPTION = /^[a-z][a-z0-9-]*(:[0-9]{1,9})?$/;
 
 /** The address in its canonical text, undefined if it is none. */

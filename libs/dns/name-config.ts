@@ -5,11 +5,9 @@
  * large zone would stall answers while it is checked.
  */
 import { WeftError } from '#base/errors.js';
+import { DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS } from '#model/name-ttl.js';
 import { parseAddress, parsePrefix } from './ip.js';
 import { isWireName, normalName } from './name.js';
-
-export const DEFAULT_TTL_SECONDS = 5;
-const MAX_TTL_SECONDS = 86_400;
 
 export type TransportProtocol = 'tcp' | 'udp' | 'sctp';
 

@@ -1,5 +1,6 @@
 /** The cluster itself, its controllers and the tokens to join it. Written by the API. */
 import { z } from 'zod';
+import { MAX_TTL_SECONDS } from './name-ttl.js';
 import { idSchema } from './names.js';
 import { cidrSchema, ipv4Schema } from './stack.js';
 
@@ -11,6 +12,8 @@ export const clusterSchema = z.object({
   /** …in pieces of this prefix length. */
   subnetPrefix: z.number().int().min(8).max(29),
   vxlanPort: z.number().int().default(4789),
+  /** Of answers to names, where a service does not say; seconds. */
+  dnsTtlSeconds: z.number().int().min(0).max(MAX_TTL_SECONDS).optional(),
 });
 
 export const controllerRecordSchema = z.object({

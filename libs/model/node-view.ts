@@ -4,6 +4,7 @@
  * consumed by the agent.
  */
 import { z } from 'zod';
+import { MAX_TTL_SECONDS } from './name-ttl.js';
 import { hostnameSchema, idSchema, serviceNameSchema } from './names.js';
 import { subnet4Schema, subnet6Schema, vniSchema } from './network.js';
 import {
@@ -125,6 +126,8 @@ export const settingsSchema = z.object({
   vxlanPort: z.number().int().default(4789),
   /** UDP port of WireGuard between nodes. */
   wireguardPort: z.number().int().default(WIREGUARD_PORT),
+  /** How long an answer to a name may be kept, where its service does not say. */
+  dnsTtlSeconds: z.number().int().min(0).max(MAX_TTL_SECONDS).optional(),
   /** Ports of members that no container may reach: agent, controller, etcd. VXLAN comes on top. */
   guardedTcpPorts: z.array(z.number().int()).default([]),
 });

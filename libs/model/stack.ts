@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { isIpv4, isMac, parseCidr } from '#base/address.js';
 import { isIpv6, parseCidr6 } from '#base/address6.js';
 import { absolutePathSchema, hookSchema, loggingSchema, runtimeKeysSchema } from './container-keys.js';
+import { MAX_TTL_SECONDS } from './name-ttl.js';
 import { globalNameSchema, hostnameSchema, nameSchema, serviceNameSchema } from './names.js';
 
 const environmentSchema = z.record(z.string().regex(/^[^=\0\n\r]+$/), z.string().regex(/^[^\0]*$/));
@@ -281,7 +282,7 @@ export const serviceSchema = z.object({
   /** Milliseconds between leaving names and virtual addresses and the stop signal. */
   drainMs: z.number().int().min(0).max(3_600_000).optional(),
   /** Of the service's names, in seconds. */
-  dnsTtlSeconds: z.number().int().min(0).max(86_400).optional(),
+  dnsTtlSeconds: z.number().int().min(0).max(MAX_TTL_SECONDS).optional(),
   /** Ports in the container that are not published; other services learn of them by SRV records. */
   expose: z.array(exposedPortSchema).optional(),
   /** Of the service, not of its containers (`deploy.labels`). */

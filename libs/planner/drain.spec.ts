@@ -37,6 +37,21 @@ describe('a draining task', () => {
     expect(seenBy(world, going)).toMatchObject({ id: going.id, drained: true });
   });
 
+  it('with names that are answered with its own address drains for as long as an answer holds, or longer', () => {
+    const drainMs = (more: Parameters<typeof stackOf>[1][string]): number | undefined => {
+      const world = new World(['a', 'b']);
+      world.up(stackOf('s', { web: more }));
+      world.settle();
+      world.up(stackOf('s', { web: { ...(more as object), replicas: 1 } }));
+      world.tick();
+      return world.model.tasks.get([...world.model.draining][0] ?? '')?.drainMs;
+    };
+    expect(drainMs({ replicas: 2, drainMs: 700 })).toBe(700);
+    expect(drainMs({ replicas: 2, endpointMode: 'dnsrr' })).toBe(5_000);
+    expect(drainMs({ replicas: 2, endpointMode: 'dnsrr', dnsTtlSeconds: 30, drainMs: 700 })).toBe(30_000);
+    expect(drainMs({ replicas: 2, endpointMode: 'dnsrr', dnsTtlSeconds: 1, drainMs: 7_000 })).toBe(7_000);
+  });
+
   it('does not wait for a node that is not heard', () => {
     const { world, going, since } = draining();
     confirm(world, 'k1', { '1': since });

@@ -6,19 +6,39 @@
 import type { Confirmation } from '#model/confirmation.js';
 import { keys } from '#model/keys.js';
 import type { Node } from '#model/node.js';
+import type { Service } from '#model/stack.js';
 import type { Task } from '#model/task.js';
+import { DEFAULT_TTL_SECONDS } from '#model/name-ttl.js';
 import type { ClusterState } from './cluster-state.js';
 import { servesIn } from './serving.js';
+import { hasVips } from './wanted-networks.js';
 
 /** For what was on its way to the task when the last node took it out, and for answers in the making. */
 export const DEFAULT_DRAIN_MS = 500;
 
-/** Milliseconds; 0 for a task that nobody was sent to, and when its whole stack goes. */
+/**
+ * Milliseconds; 0 for a task that nobody was sent to, and when its whole stack goes. Who was told the task's own address goes
+ * on with it for as long as the answer holds.
+ */
 export function drainOf(state: ClusterState, task: Task): number {
   const record = state.stacks.get(task.stack);
   if (!record || record.removing || task.endpoints.length === 0 || !servesIn(state, task)) return 0;
-  return record.spec.services[task.service]?.drainMs ?? DEFAULT_DRAIN_MS;
+  const service = record.spec.services[task.service];
+  const wishedMs = service?.drainMs ?? DEFAULT_DRAIN_MS;
+  return service && isNamedByAddress(state, service, task) ? Math.max(wishedMs, ttlMsOf(state, service)) : wishedMs;
 }
+
+/** Whether its service's names are answered with the addresses of tasks: `endpoint_mode: dnsrr`, and networks without virtual addresses. */
+function isNamedByAddress(state: ClusterState, service: Service, task: Task): boolean {
+  if (service.endpointMode === 'dnsrr') return true;
+  return task.endpoints.some((e) => {
+    const network = state.networks.get(e.networkId);
+    return network !== undefined && network.discovery !== false && !hasVips(network);
+  });
+}
+
+const ttlMsOf = (state: ClusterState, { dnsTtlSeconds }: Service): number =>
+  (dnsTtlSeconds ?? state.cluster?.dnsTtlSeconds ?? DEFAULT_TTL_SECONDS) * 1000;
 
 /** Whether it was told to stop and drains first. */
 export const drains = (task: Task): boolean => task.desired === 'stop' && (task.drainMs ?? 0) > 0;

@@ -99,6 +99,7 @@ function commonResources(state: ClusterState): Resource[] {
   const settings = {
     vxlanPort: state.cluster?.vxlanPort ?? VXLAN_PORT,
     wireguardPort: WIREGUARD_PORT,
+    ...(state.cluster?.dnsTtlSeconds === undefined ? {} : { dnsTtlSeconds: state.cluster.dnsTtlSeconds }),
     guardedTcpPorts: [...guarded].sort((a, b) => a - b),
   };
   return [...members, { kind: 'settings', value: settings }];

@@ -1,6 +1,15 @@
 /** Who holds a port: Weft itself and what it protects, a service, a process on a node. */
 import type { ListeningPort } from '#model/node.js';
-import { AGENT_PORT, CONTROLLER_PORT, DNS_PORT, ETCD_CLIENT_PORT, ETCD_PEER_PORT, HEALTH_PORT, JOIN_PORT } from '#model/ports.js';
+import {
+  AGENT_PORT,
+  CONTROLLER_PORT,
+  DNS_PORT,
+  ETCD_CLIENT_PORT,
+  ETCD_PEER_PORT,
+  HEALTH_PORT,
+  JOIN_PORT,
+  WIREGUARD_PORT,
+} from '#model/ports.js';
 import type { Port } from '#model/stack.js';
 import type { ClusterState } from './cluster-state.js';
 import { addressesOverlap, excludes, samePort } from './port-overlap.js';
@@ -37,6 +46,7 @@ function protectedFor(state: ClusterState, port: Port): string | undefined {
   }
   if (port.protocol !== 'udp') return undefined;
   if (port.published === (state.cluster?.vxlanPort ?? 0)) return 'the overlay network (VXLAN)';
+  if (port.published === WIREGUARD_PORT) return 'encrypted networks (WireGuard)';
   return port.published === DNS_PORT ? 'name resolution' : undefined;
 }
 

@@ -6,6 +6,7 @@ import { canonicalSubnet } from '#base/ip.js';
 import { checkLeases } from '#planner/check-leases.js';
 import { planConnect, planDisconnect, type ConnectionTarget } from '#planner/connection-verbs.js';
 import { planNetworkCreation, planNetworkGrowth, planNetworkRemoval, type NetworkVerbPlan } from '#planner/network-verbs.js';
+import { callUnary } from '#rpc/client.js';
 import type {
   CheckNetworksResponse,
   ConnectNetworkRequest,
@@ -23,19 +24,25 @@ import { attachmentFromWire, networkToWire, networkWishFromWire } from '#rpc/wir
 import type { Store } from '#store/store.js';
 import type { ClusterFollower } from '../cluster/follower.js';
 import { findTask } from './find-tasks.js';
+import { kernelFindings } from './kernel-findings.js';
+import type { NodeClients } from './node-clients.js';
 
 /** Something unrelated changed what a plan was made on: plan again so many times. */
 const TRIES = 5;
+/** A kernel with thousands of rows takes its time. */
+const CHECK_TIMEOUT_MS = 15_000;
 
 const newId = (): string => randomBytes(8).toString('hex');
 
 export class NetworkCalls {
   readonly #follower: ClusterFollower;
   readonly #store: Store;
+  readonly #clients: NodeClients;
   readonly #clock: Clock;
 
-  constructor(follower: ClusterFollower, store: Store, clock: Clock) {
+  constructor(follower: ClusterFollower, store: Store, clients: NodeClients, clock: Clock) {
     this.#follower = follower;
+    this.#clients = clients;
     this.#store = store;
     this.#clock = clock;
   }
@@ -90,7 +97,13 @@ export class NetworkCalls {
 
   check = async (): Promise<CheckNetworksResponse> => {
     this.#follower.requireCurrent();
-    return { ...checkLeases(this.#follower.model), unasked: [] };
+    const { model } = this.#follower;
+    const records = checkLeases(model);
+    const { findings, unasked } = await kernelFindings(model, async (node) => {
+      const { client, target } = this.#clients.reach(node);
+      return (await callUnary(client, 'checkKernel', {}, { target, timeoutMs: CHECK_TIMEOUT_MS })).faults;
+    });
+    return { ...records, findings: [...records.findings, ...findings], unasked };
   };
 
   /** @throws CONFLICT, OUTCOME_UNKNOWN, STORE, and what `plan` throws */

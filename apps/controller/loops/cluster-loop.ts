@@ -6,14 +6,17 @@ import { randomBytes } from 'node:crypto';
 import type { Cluster } from '#model/cluster.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
-import { VXLAN_PORT } from '#model/ports.js';
 import type { LeaderLoop } from '../cluster/leader.js';
 import type { Term } from '../cluster/term.js';
 import type { ControllerOptions } from '../options.js';
 import type { Pki } from '../pki.js';
 import { Replan, runMarked, type LoopTools } from './leader-loop.js';
 
-export function clusterLoop(tools: LoopTools, pki: Pki, options: Pick<ControllerOptions, 'pools' | 'subnetPrefix'>): LeaderLoop {
+export function clusterLoop(
+  tools: LoopTools,
+  pki: Pki,
+  options: Pick<ControllerOptions, 'pools' | 'subnetPrefix' | 'vxlanPort' | 'dnsTtlSeconds'>,
+): LeaderLoop {
   const replan = new Replan();
   const tick = async (term: Term): Promise<number | undefined> => {
     const { follower, log, clock } = tools;
@@ -28,7 +31,8 @@ export function clusterLoop(tools: LoopTools, pki: Pki, options: Pick<Controller
       createdAt: clock.now(),
       pools: options.pools,
       subnetPrefix: options.subnetPrefix,
-      vxlanPort: VXLAN_PORT,
+      vxlanPort: options.vxlanPort,
+      dnsTtlSeconds: options.dnsTtlSeconds,
     };
     await pki.markClusterMade();
     const unit = {

@@ -92,12 +92,17 @@ function fsckCommand(shell: Shell): Command {
             flags.format,
           ),
         );
-      for (const node of unasked) say(shell, `not asked: ${node}`);
-      const scope = `${addresses} addresses of ${networks} networks, what ${views} nodes are told`;
+      const kernels = views - unasked.length;
+      const scope = `${addresses} addresses of ${networks} networks, what ${views} nodes are told, what ${kernels} kernels hold`;
       if (findings.length > 0)
         throw new WeftError('CORRUPT', {
           what: `${findings.length} findings in ${scope}`,
-          hint: 'Stop and start the tasks named; a lease that nobody has is given back when its network is removed.',
+          hint: 'What is in a kernel, its agent puts right within seconds: look again. Stop and start the tasks named; a lease that nobody has is given back when its network is removed.',
+        });
+      if (unasked.length > 0)
+        throw new WeftError('UNAVAILABLE', {
+          what: `${unasked.length} of ${views} nodes could not be asked, so nothing is proved of their kernels`,
+          why: unasked.join('; '),
         });
       say(shell, `every address has one owner (${scope})`);
     });
