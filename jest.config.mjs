@@ -29,7 +29,7 @@ export default {
   // A busy machine is no failure: tests wait for what they need, and this only bounds those that wait for ever. Milliseconds.
   testTimeout: 60_000,
   projects: [
-    project('unit', ['libs/**/*.spec.ts', 'apps/**/*.spec.ts', 'test/architecture/**/*.spec.ts']),
+    project('unit', ['libs/**/*.spec.ts', 'apps/**/*.spec.ts', 'test/architecture/**/*.spec.ts', 'test/corpus/**/*.spec.ts']),
     project('simulation', ['test/simulation/**/*.spec.ts']),
     project('contract', ['test/contract/**/*.spec.ts']),
     project('netns', ['test/netns/**/*.spec.ts']),

@@ -1,6 +1,6 @@
 /** What a model must be as a whole, whatever runs it: what is named is there, and nothing contradicts. */
 import { textsOf } from './complete.js';
-import { report, type Context } from './context.js';
+import { isTold, report, type Context } from './context.js';
 import { placeSeenFrom, quote } from './issue.js';
 import { dependenciesOf, itemsIn, keysOf, servicesOf } from './profiles.js';
 import { entryOf, textOf, valueOf } from './short-forms.js';
@@ -43,7 +43,10 @@ function checkService(check: Check, entry: Entry): void {
   const { c } = check;
   const path = `services.${entry.key}`;
   const service = entry.value;
-  if (!['image', 'build', 'provider'].some((key) => entryOf(service, key)))
+  const sources = ['image', 'build', 'provider'];
+  // What it extends may have had one.
+  const isEcho = isTold(c, path, ...sources, '<<') || c.issues.some((issue) => /^services\..*\.extends\b/.test(issue.path));
+  if (!sources.some((key) => entryOf(service, key)) && !isEcho)
     report(c, entry.at, path, 'the key "image" is missing', 'or "build", to make the image');
   checkNames(check, entry, path);
   checkDependencies(check, entry, path);

@@ -1,7 +1,7 @@
 /** What the files leave unsaid: required keys are asked for, defaults and the names of resources put in, as Compose does. */
 import { posix } from 'node:path';
 import { HOSTNAME_PATTERN, NAME_PATTERN } from '#model/name-patterns.js';
-import { report, type Context } from './context.js';
+import { isTold, report, type Context } from './context.js';
 import { joinPath, quote, type Position } from './issue.js';
 import { COMPOSE_FILE, SECTIONS, shapeAt } from './key-table.js';
 import type { ModelInput } from './loading.js';
@@ -54,8 +54,10 @@ export function normaliseProjectName(text: string): string {
 export function completeModel(c: Context, tree: MapValue, name: string, input: ModelInput): MapValue {
   const filled = fill(c, tree, COMPOSE_FILE, '') as MapValue;
   if (input.normalise === false) return filled;
+  const directory = input.resolvePaths === false ? '.' : input.projectDirectory;
   const services = valueOf(filled, 'services');
-  const done = services?.kind === 'map' ? { ...services, entries: services.entries.map(completeService) } : undefined;
+  const done =
+    services?.kind === 'map' ? { ...services, entries: services.entries.map((entry) => completeService(entry, directory)) } : undefined;
   const entries = filled.entries.filter((entry) => entry.key !== 'name' && entry.key !== 'version' && entry.key !== 'services');
   const at = entryOf(filled, 'name')?.at ?? filled.at;
   const whole: MapValue = { ...filled, entries: [{ key: 'name', at, value: scalarAt(at, name) }, ...entries] };
@@ -98,7 +100,8 @@ function fillObject(c: Context, value: MapValue, shape: ObjectShape, path: strin
     return inner && isBranch(inner) ? withValue(entry, fill(c, entry.value, inner, joinPath(path, entry.key))) : entry;
   });
   for (const key of shape.required ?? [])
-    if (!entries.some((entry) => entry.key === key)) report(c, value.at, path, `the key "${key}" is missing`, `${shape.name} needs it`);
+    if (!entries.some((entry) => entry.key === key) && !isTold(c, path, key))
+      report(c, value.at, path, `the key "${key}" is missing`, `${shape.name} needs it`);
   for (const [key, fallback] of Object.entries(shape.defaults ?? {}))
     if (!entries.some((entry) => entry.key === key))
       entries = [...entries, { key, at: value.at, value: scalarAt(value.at, fallback), implied: true }];
@@ -110,7 +113,7 @@ const put = (map: MapValue, key: string, value: Value, at = value.at): MapValue 
   entries: [...map.entries.filter((entry) => entry.key !== key), { key, at, value, ...(entryOf(map, key) ? {} : { implied: true }) }],
 });
 
-function completeService(entry: Entry): Entry {
+function completeService(entry: Entry, directory: string): Entry {
   if (entry.value.kind !== 'map') return entry;
   let service = entry.value;
   const networks = valueOf(service, 'networks');
@@ -123,14 +126,15 @@ function completeService(entry: Entry): Entry {
     });
   if (textOf(service, 'pull_policy') === 'if_not_present')
     service = put(service, 'pull_policy', scalarAt(valueOf(service, 'pull_policy')!.at, 'missing'));
-  return { ...entry, value: completeDependencies(completeSecrets(completeBuild(service))) };
+  return { ...entry, value: completeDependencies(completeSecrets(completeBuild(service, directory))) };
 }
 
-function completeBuild(service: MapValue): MapValue {
+/** @param directory what is built without a context: the project's directory, as relative paths have been resolved by now */
+function completeBuild(service: MapValue, directory: string): MapValue {
   const build = valueOf(service, 'build');
   if (build?.kind !== 'map') return service;
   let whole = build;
-  if (!entryOf(whole, 'context')) whole = put(whole, 'context', scalarAt(build.at, '.'));
+  if (!entryOf(whole, 'context')) whole = put(whole, 'context', scalarAt(build.at, directory));
   if (!entryOf(whole, 'dockerfile') && !entryOf(whole, 'dockerfile_inline'))
     whole = put(whole, 'dockerfile', scalarAt(build.at, 'Dockerfile'));
   return put(service, 'build', whole, entryOf(service, 'build')?.at);

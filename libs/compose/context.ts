@@ -45,6 +45,12 @@ export function report(c: Context, at: Position, path: string, text: string, hin
   if (c.issues.length >= MAX_ISSUES) throw failure(c);
 }
 
+/** Whether a fault was told of a value at one of these keys, or within: that the key is missing would only be the echo of it. */
+export const isTold = (c: Context, path: string, ...keys: readonly string[]): boolean =>
+  c.issues.some(({ path: told }) =>
+    keys.some((key) => told.startsWith(joinPath(path, key)) && /^([.[]|$)/.test(told.slice(joinPath(path, key).length))),
+  );
+
 /** A message may quote the file, the parser's do: no control character of it reaches a terminal or breaks the line. */
 const visible = (text: string): string => text.replace(/[\p{Cc}\u2028\u2029]/gu, '?');
 

@@ -35,6 +35,8 @@ export interface ProjectDraft {
   builds: Map<string, BuildWish>;
   watches: Map<string, WatchRule[]>;
   pulls: Map<string, PullPolicy>;
+  /** Of services, in small letters → as they were written. */
+  names: Map<string, string>;
   /** Of every service, to find two that want one port of the node. */
   ports: PlacedPort[];
   /** Of every service: addresses and MACs that it names as its own. */

@@ -40,9 +40,9 @@ class Leave extends Error {}
 /** undefined: not for this reader. */
 export function readFast(text: string, file: string): Value | undefined {
   if (ODD.test(text)) return undefined;
-  const plain = tryEvents(text);
-  const parsed = plain ? text : deepBrackets(text);
-  const events = plain ?? tryEvents(parsed);
+  let parsed = text;
+  let events = tryEvents(text);
+  if (!events && /\n *[\]}]/.test(text)) events = tryEvents((parsed = deepBrackets(text)));
   if (!events) return undefined;
   try {
     return new TreeBuilder(text, parsed, file).build(events);

@@ -83,6 +83,7 @@ function readProject(c: Context, field: Field, { name, read }: Pick<Model, 'name
     files: { config: new Map(), secret: new Map() },
     trees: new Map(),
     services: new Map(),
+    names: new Map(),
     ports: [],
     statics: [],
     networkModes: new Map(),

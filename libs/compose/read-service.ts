@@ -311,7 +311,8 @@ function lifecycleOf(draft: ServiceDraft): Partial<Service> {
 function checkServiceName(c: Context, entry: Field & { key: string }, project: ProjectDraft): void {
   if (!HOSTNAME_PATTERN.test(entry.key))
     report(c, entry.at, entry.path, `the service's name must be a host name, found ${quote(entry.key)}`, 'it cannot end with "-"');
-  const twin = [...project.services.keys()].find((name) => name.toLowerCase() === entry.key.toLowerCase());
+  const twin = project.names.get(entry.key.toLowerCase());
+  project.names.set(entry.key.toLowerCase(), twin ?? entry.key);
   if (twin !== undefined)
     report(c, entry.at, entry.path, `this name differs from the service ${quote(twin)} in case only: both would resolve to the same`);
 }

@@ -14,6 +14,7 @@ export interface RenderOptions {
 
 /** Kept though they are false, 0 or empty: that they are given says something. */
 const KEPT = new Set([
+  'services',
   'init',
   'attach',
   'scale',

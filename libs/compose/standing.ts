@@ -7,6 +7,7 @@ import type { Entry, Value } from './tree.js';
 
 /** Tells of every refused key. What completion put in by itself is not the user's. */
 export function refuseByStanding(c: Context, value: Value, shape: Shape, path = ''): void {
+  if (!mayRefuse(shape)) return;
   if (value.kind === 'list' && shape.kind === 'list')
     value.items.forEach((item, i) => refuseByStanding(c, item, shape.of, `${path}[${i}]`));
   if (value.kind !== 'map') return;
@@ -14,10 +15,23 @@ export function refuseByStanding(c: Context, value: Value, shape: Shape, path = 
   if (shape.kind !== 'object') return;
   for (const entry of value.entries) {
     const key = Object.hasOwn(shape.keys, entry.key) ? shape.keys[entry.key] : undefined;
-    if (!key || entry.implied || asksForNothing(entry)) continue;
+    if (!key || (!isRefusal(key[1]) && !mayRefuse(key[0])) || entry.implied || asksForNothing(entry)) continue;
     const inner = joinPath(path, entry.key);
     if (!refuse(c, entry, inner, key[1])) refuseByStanding(c, entry.value, key[0], inner);
   }
+}
+
+const isRefusal = ({ is }: Standing): boolean => is === 'later' || is === 'refused';
+
+const known = new WeakMap<Shape, boolean>();
+
+/** Whether any key below is refused: most of a large file need not be looked at. */
+function mayRefuse(shape: Shape): boolean {
+  if (shape.kind === 'list' || shape.kind === 'map') return mayRefuse(shape.of);
+  if (shape.kind !== 'object') return false;
+  const found = known.get(shape) ?? Object.values(shape.keys).some(([of, standing]) => isRefusal(standing) || mayRefuse(of));
+  known.set(shape, found);
+  return found;
 }
 
 /** On unless they are turned off: to turn them off asks for something. */
@@ -32,5 +46,5 @@ function asksForNothing({ key, value }: Entry): boolean {
 function refuse(c: Context, entry: Entry, path: string, standing: Standing): boolean {
   if (standing.is === 'later') report(c, entry.at, path, NOT_YET, 'remove it, or rename it to x-… to keep it as a note');
   else if (standing.is === 'refused') report(c, entry.at, path, `Weft refuses this key: ${standing.why}`, standing.hint);
-  return standing.is === 'later' || standing.is === 'refused';
+  return isRefusal(standing);
 }

@@ -1,4 +1,8 @@
+<<<<<<< HEAD
 /** npm run bench: every benchmark, printed as figures and ratios within this one run. `npm run bench -- dns overlay` runs some. */
+=======
+/** npm run bench: every benchmark, printed as figures and ratios within this one run. `npm run bench -- dns overlay vips compose up` runs some. */
+>>>>>>> e5de7fd (A corpus of Compose files with their canonical output or refusal, npm run corpus for any folder, and a fuzzer of 100,000 runs; no echo of a fault as a missing key)
 import { printRows } from './lab.mjs';
 
 const ALL = {
@@ -7,6 +11,7 @@ const ALL = {
   doors: ['Throughput by virtual addresses and published ports', async () => (await import('./doors.mjs')).benchDoors()],
   change: ['An endpoint goes', async () => (await import('./change.mjs')).benchChange()],
   vips: ['Virtual addresses', async () => (await import('./vips.mjs')).benchVips()],
+  compose: ['Compose files', async () => (await import('./compose.mjs')).benchCompose()],
   up: ['ctl up and memory', async () => (await import('./up.mjs')).benchUp()],
 };
 
