@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 /** npm run bench: every benchmark, printed as figures and ratios within this one run. `npm run bench -- dns overlay` runs some. */
-=======
-/** npm run bench: every benchmark, printed as figures and ratios within this one run. `npm run bench -- dns overlay vips compose up` runs some. */
->>>>>>> e5de7fd (A corpus of Compose files with their canonical output or refusal, npm run corpus for any folder, and a fuzzer of 100,000 runs; no echo of a fault as a missing key)
 import { printRows } from './lab.mjs';
 
 const ALL = {

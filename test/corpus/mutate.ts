@@ -51,7 +51,7 @@ export class Mutator {
   /** One to three changes; mostly of a kind that leaves it YAML, so that what comes behind the parser is reached. */
   mutate(text: string): string {
     let out = text;
-    for (let i = this.#below(3); i >= 0; i--) out = this.chance(0.8) ? this.#inLines(out) : this.#inText(out);
+    for (let i = this.#below(3); i >= 0; i--) out = this.chance(0.9) ? this.#inLines(out) : this.#inText(out);
     return out;
   }
 
@@ -71,7 +71,7 @@ export class Mutator {
     const line = lines[at] ?? '';
     const changes: (() => string[])[] = [
       () => [],
-      () => [line, line],
+      () => [line, line.replace(/\w(?=:)/, 'y')],
       () => [` ${line}`],
       () => [line.replace(/^ {1,2}/, '')],
       () => [this.pick(this.#lines), line],
