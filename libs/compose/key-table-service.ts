@@ -251,7 +251,7 @@ export const SERVICE = object('a service', {
   cpu_shares: [whole(), honoured],
   command: [COMMAND, honoured],
   configs: [FILE_MOUNT('a config of a service'), honoured],
-  container_name: [text('a name', { pattern: /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/ }), later],
+  container_name: [text('a name', { pattern: /^[a-zA-Z0-9][a-zA-Z0-9_.-]+$/ }), honoured],
   credential_spec: [
     object('credential_spec', { config: [string, WINDOWS], file: [string, WINDOWS], registry: [string, WINDOWS] }),
     WINDOWS,

@@ -22,6 +22,7 @@ const MIB = 1024 * 1024;
 
 describe('keys of a container', () => {
   it.each<[string, object]>([
+    ['container_name: My_db.1', { containerName: 'My_db.1' }],
     ['init: true', { init: true }],
     ['tty: true', { tty: true }],
     ['stdin_open: true', { stdinOpen: true }],
@@ -126,6 +127,8 @@ describe('keys of a container', () => {
   });
 
   it.each([
+    ['container_name: ends-', '4:21 expected a host name'],
+    [`container_name: ${'x'.repeat(64)}`, 'expected a host name'],
     ['group_add: ["a b"]', '4:17 expected a group, name or number, found "a b"'],
     ['ulimits: { nofiles: 1 }', '4:16 "nofiles" is not a limit of processes'],
     ['ulimits: { nofile: { soft: 2, hard: 1 } }', '4:24 the soft limit 2 is more than the hard limit 1'],
@@ -170,6 +173,8 @@ describe('keys of a container', () => {
   });
 
   it.each([
+    [['container_name: box', 'deploy: { mode: global }'], '4:5 the tasks of a global service cannot have one name'],
+    [['container_name: box', 'scale: 2'], '2 containers cannot have one name'],
     [['init: true', 'pid: host'], '4:11 with "pid: host" the init would not be process 1'],
     [['privileged: true', 'cap_drop: [CHOWN]'], '5:15 a privileged container has every capability'],
     [['uts: host', 'hostname: x'], '5:15 with "uts: host" the names are those of the node'],
@@ -182,6 +187,13 @@ describe('keys of a container', () => {
     [['mem_limit: 64m', 'mem_reservation: 65m'], '5:22 the reservation of memory'],
   ])('refuses %j together', (lines, message) => {
     expect(faults(...lines).join('\n')).toContain(message);
+  });
+
+  it('a name of a container is given once', () => {
+    const text = ['a', 'b'].map((name) => `  ${name}: { image: x, container_name: ${name === 'a' ? 'one' : 'ONE'} }`).join('\n');
+    expect(() => parseCompose({ text: `services:\n${text}`, file: 'c.yaml', env: {}, projectDirectory: '/p', projectName: 'p' })).toThrow(
+      /the container of the service "a" has this name already/,
+    );
   });
 
   it('takes a profile of seccomp from a file, relative to the project', () => {

@@ -149,6 +149,7 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
     restart: readRestart,
     depends_on: readDependencies,
     scale: (c, field, service) => readReplicas(c, field, (found) => void (service.scale = found)),
+    container_name: readContainerName,
     hostname: (c, field, { container }) =>
       void (container.hostname = readMatching(c, field, HOSTNAME_PATTERN, 'a host name: letters, digits, "-", "_" and "."')),
     domainname: (c, field, { container }) =>
@@ -183,6 +184,16 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
       )),
   },
 };
+
+/** Tasks have it as their name: a host name on Linux, and a label of DNS. */
+function readContainerName(c: Context, field: Field, { container, project }: ServiceDraft): void {
+  const name = readMatching(c, field, HOSTNAME_PATTERN, 'a host name: letters, digits, "-", "_" and "."');
+  if (name === undefined) return;
+  if (name.length > MAX_LABEL_LENGTH) return reject(c, field, `a name of a container has at most ${MAX_LABEL_LENGTH} characters`);
+  const twin = [...project.services.values()].find((s) => s.container.containerName?.toLowerCase() === name.toLowerCase());
+  if (twin) return reject(c, field, `the container of the service ${quote(twin.name)} has this name already`);
+  container.containerName = name;
+}
 
 /** null keeps what the image says; an empty list or string empties it. */
 function readCommand(c: Context, field: Field): string[] | undefined {
@@ -249,10 +260,13 @@ export function readService(c: Context, entry: Field & { key: string }, project:
   checkJob(c, entry, draft);
   checkFileTargets(c, draft);
   const replicas = draft.replicas?.count ?? draft.scale?.count ?? 1;
-  checkTaskName(c, entry, project.name, replicas);
+  if (draft.container.containerName === undefined) checkTaskName(c, entry, project.name, replicas);
   checkMode(c, draft);
   checkContainer(c, entry, draft);
   placeServiceMac(c, draft);
+  const nameField = (entriesOf(c, entry) ?? []).find(({ key }) => key === 'container_name');
+  if (draft.mode === 'global' && nameField)
+    report(c, nameField.at, nameField.path, 'the tasks of a global service cannot have one name', 'leave "container_name" out');
   if (draft.mode === 'global' && draft.replicas)
     report(
       c,

@@ -152,6 +152,8 @@ export const containerWishSchema = z.object({
   command: z.array(z.string()).optional(),
   entrypoint: z.array(z.string()).optional(),
   environment: environmentSchema.default({}),
+  /** Of the container, and the task: `<stack>-<service>-<slot>` if left out. For a service with one task. */
+  containerName: hostnameSchema.max(63).optional(),
   /** The task's name if left out. */
   hostname: hostnameSchema.optional(),
   /** Behind the host name (the UTS domain name, and the names in /etc/hosts). */

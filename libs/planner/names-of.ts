@@ -52,7 +52,7 @@ function addTask(state: ClusterState, zone: Zone, networkId: string, task: Task,
   if (!endpoint || endpoint.leavingSince !== undefined) return;
   const { ipv4, ipv6, aliases } = endpoint;
   const service = state.stacks.get(task.stack)?.spec.services[task.service];
-  for (const row of zone.rows(task.name, task.container.hostname, task.id.slice(0, SHORT_ID))) row.add([ipv4, ipv6]);
+  for (const row of zone.rows(...ownNames(task))) row.add([ipv4, ipv6]);
   const serves = servesIn(state, task);
   for (const row of zone.rows(...aliases)) {
     if (vip) row.add([vip.ipv4, vip.ipv6], service);
@@ -70,11 +70,18 @@ function addTask(state: ClusterState, zone: Zone, networkId: string, task: Task,
   for (const row of all) row.add([ipv4, ipv6], service, task.name);
 }
 
+/** A name that is its service's, too (`container_name` often is), stands for the service: its virtual address, and tasks that serve. */
+function ownNames({ id, name, service, stack, container }: Task): string[] {
+  const ofService = [service, `${service}.${stack}`].map((text) => text.toLowerCase());
+  const own = [name, container.hostname, id.slice(0, SHORT_ID)];
+  return own.flatMap((text) => (text === undefined || ofService.includes(text.toLowerCase()) ? [] : [text]));
+}
+
 /** A task in the network of its node. */
 function addAt(state: ClusterState, zone: Zone, task: Task, address: string | undefined): void {
   if (address === undefined || !runsIn(state, task)) return;
   const service = state.stacks.get(task.stack)?.spec.services[task.service];
-  for (const row of zone.rows(task.name, task.container.hostname, task.id.slice(0, SHORT_ID))) row.add([address]);
+  for (const row of zone.rows(...ownNames(task))) row.add([address]);
   const all = [`tasks.${task.service}`, `tasks.${task.service}.${task.stack}`];
   const serving = servesIn(state, task) ? [task.service, `${task.service}.${task.stack}`] : [];
   for (const row of zone.rows(...all, ...serving)) row.add([address], service, task.name);

@@ -3,7 +3,6 @@
  * task needs (its record, its slot, a lease an address, its node's address on the network, its service's VIP) is one
  * unit, so that two leaders cannot give out a slot or an address twice.
  */
-import { createHash } from 'node:crypto';
 import { encode } from '#model/codec.js';
 import { keys, ROOT } from '#model/keys.js';
 import type { Endpoint } from '#model/network.js';
@@ -28,6 +27,7 @@ import { remember } from './slot-history.js';
 import { graceOf, returnsTo } from './stopped-services.js';
 import type { Unit } from './transaction.js';
 import { updateUnits } from './update-units.js';
+import { taskName } from './task-name.js';
 import { hasVips } from './wanted-networks.js';
 
 export interface Placing {
@@ -38,17 +38,6 @@ export interface Placing {
   againMs?: number;
   /** The same, as milliseconds since the epoch. */
   wakeAt?: number;
-}
-
-/** A label of DNS and a host name on Linux have at most 63 characters. */
-const MAX_NAME = 63;
-
-/** `<stack>-<service>-<slot>`; where that is too long for a host name, cut and told apart by a hash. */
-export function taskName(stack: string, service: string, slot: number): string {
-  const name = `${stack}-${service}-${slot}`;
-  if (name.length <= MAX_NAME) return name;
-  const tail = `-${createHash('sha256').update(name).digest('hex').slice(0, 8)}-${slot}`;
-  return name.slice(0, MAX_NAME - tail.length) + tail;
 }
 
 /**
@@ -291,7 +280,7 @@ function createUnit(draft: Draft, wish: SlotWish): Unit | string {
     return node;
   }
   const unit: Unit = {
-    what: `create ${taskName(wish.stack, wish.service.name, wish.slot)} on ${node.name}`,
+    what: `create ${taskName(wish.stack, wish.service, wish.slot)} on ${node.name}`,
     compares: [{ key: keys.node(node.id), exists: true }],
     writes: [],
   };
@@ -398,7 +387,7 @@ function newTask(wish: SlotWish, node: Node, made: Pick<Task, 'id' | 'endpoints'
     service: wish.service.name,
     slot: wish.slot,
     nodeId: node.id,
-    name: taskName(wish.stack, wish.service.name, wish.slot),
+    name: taskName(wish.stack, wish.service, wish.slot),
     specHash: wish.specHash,
     container: wish.service.container,
     ports: wish.service.ports,

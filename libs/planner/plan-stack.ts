@@ -6,6 +6,7 @@ import type { Connection } from '#model/network.js';
 import type { NetworkWish, Service, Stack, StackRecord } from '#model/stack.js';
 import { checkAddresses } from './check-addresses.js';
 import { checkDrivers } from './check-drivers.js';
+import { checkContainerNames } from './check-names.js';
 import { checkPorts, choosePorts } from './check-ports.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { connectionsOf, forget, keyOfConnection, saidAgain } from './connections.js';
@@ -58,6 +59,7 @@ export function planStack(state: ClusterState, asked: Stack, newId: () => string
   checkReferences(stack);
   checkDependencies(stack);
   checkNodes(state, stack);
+  checkContainerNames(state, stack);
   checkPorts(state, stack);
   const networks = planNetworks(state, stack, newId, now);
   checkAddresses(state, stack, networks.networks);

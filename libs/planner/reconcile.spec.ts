@@ -3,7 +3,8 @@ import type { Task } from '#model/task.js';
 import { planCleanup } from './plan-cleanup.js';
 import { planNodeStates } from './plan-nodes.js';
 import { placementTroubles, planServices, waitingReason } from './plan-services.js';
-import { taskName } from './place-tasks.js';
+import { containerWishSchema } from '#model/stack.js';
+import { taskName } from './task-name.js';
 import { stackOf, World } from './spec-kit.js';
 
 const tasks = (world: World): Task[] => [...world.model.tasks.values()].sort((a, b) => a.slot - b.slot);
@@ -163,10 +164,12 @@ describe('services into tasks', () => {
   });
 
   it('names stay host names, however long stack and service are called', () => {
-    expect(taskName('shop', 'web', 3)).toBe('shop-web-3');
-    const long = taskName('s'.repeat(60), 'w'.repeat(60), 12);
+    const container = containerWishSchema.parse({ image: 'busybox' });
+    const nameOf = (stack: string, name: string, slot: number) => taskName(stack, { name, container }, slot);
+    expect(nameOf('shop', 'web', 3)).toBe('shop-web-3');
+    const long = nameOf('s'.repeat(60), 'w'.repeat(60), 12);
     expect(long).toHaveLength(63);
-    expect(long).not.toBe(taskName('s'.repeat(60), 'w'.repeat(59), 12));
+    expect(long).not.toBe(nameOf('s'.repeat(60), 'w'.repeat(59), 12));
   });
 
   it('what cannot be read is left alone: a task holds its slot and address, a stack its tasks', () => {

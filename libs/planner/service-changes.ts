@@ -28,6 +28,8 @@ const COMPOSE_NAMES: Readonly<Record<string, string>> = {
 const SHOWN: ReadonlySet<string> = new Set<keyof Service['container']>([
   'image',
   'imageDigest',
+  'containerName',
+  'logging',
   'platform',
   'hostname',
   'domainname',

@@ -161,6 +161,7 @@ services:
     logging: { driver: json-file, options: { max-size: 4k, max-file: '2' } }
   quiet:
     image: weft-demo
+    container_name: Still-water
     command: [sh, -c, 'echo unheard; exec sleep 1000']
     stop_grace_period: 0s
     logging: { driver: none }
@@ -209,6 +210,10 @@ services:
     expect(log).toMatch(/3000\r?\n\/dev\/pts\/0\r?\n$/);
     expect(log).not.toContain('started');
     expect(box?.state).toBe('running');
+    expect(await inside('process', 'Still-water', 'hostname')).toBe('Still-water\n');
+    expect(await inside('process', 'box', 'getent hosts still-water >/dev/null || nslookup still-water >/dev/null && echo found')).toBe(
+      'found\n',
+    );
     expect(await cluster.ctl('logs', '-p', 'process', '--no-log-prefix', 'quiet')).toMatch(
       /^~ --- nothing that this container prints is kept: .*---\n$/,
     );
