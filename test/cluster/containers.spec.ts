@@ -210,7 +210,8 @@ services:
     expect(log).toMatch(/3000\r?\n\/dev\/pts\/0\r?\n$/);
     expect(log).not.toContain('started');
     expect(box?.state).toBe('running');
-    expect(await inside('process', 'Still-water', 'hostname')).toBe('Still-water\n');
+    expect((await tasks('process')).find((t) => t.service === 'quiet')?.name).toBe('Still-water');
+    expect(await inside('process', 'quiet', 'hostname')).toBe('Still-water\n');
     expect(await inside('process', 'box', 'getent hosts still-water >/dev/null || nslookup still-water >/dev/null && echo found')).toBe(
       'found\n',
     );

@@ -109,6 +109,31 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
+it('makes a pipe for input that nobody writes to, and takes it away again', async () => {
+  const stdin = join(directory, 'fifo', 'web.in');
+  await keeper.open({ ...source('web'), stdin });
+  expect((await lstat(stdin)).isFIFO()).toBe(true);
+  // It is open nowhere: who reads waits, and is not told that the input ended.
+  expect((await run('timeout', ['0.5', 'cat', stdin])).code).toBe(124);
+  await keeper.close('web');
+  expect(existsSync(stdin)).toBe(false);
+});
+
+it('keeps nothing of a container whose log is not wanted, says so once, and does not make it wait', async () => {
+  await keeper.open(source('mute', { discard: true }));
+  // More than a pipe holds, and over a restart.
+  await print('mute', 'head -c 300000 /dev/zero >&3; echo unheard >&4');
+  await kill9();
+  await until('the keeper is back', () => ups.length > 1);
+  await print('mute', 'head -c 300000 /dev/zero >&3; echo unheard >&4');
+  await keeper.flush('mute');
+  const texts = (await read('mute')).map((entry) => `${entry.stream} ${entry.text.toString()}`);
+  expect(texts).toEqual([
+    expect.stringMatching(/^weft --- nothing that this container prints is kept/),
+    expect.stringMatching(/^weft --- log keeper restarted/),
+  ]);
+});
+
 describe('what a container prints', () => {
   it('comes out with time and stream, in the order in which it was printed', async () => {
     await keeper.open(source('a'));
