@@ -48,6 +48,10 @@ function checkService(check: Check, entry: Entry): void {
   const isEcho = isTold(c, path, ...sources, '<<') || c.issues.some((issue) => /^services\..*\.extends\b/.test(issue.path));
   if (!sources.some((key) => entryOf(service, key)) && !isEcho)
     report(c, entry.at, path, 'the key "image" is missing', 'or "build", to make the image');
+  const image = entryOf(service, 'image');
+  // Printed without it, the model would be another.
+  if (image?.value.kind === 'scalar' && image.value.text === '' && !entryOf(service, 'build'))
+    report(c, image.value.at, `${path}.image`, '"" is not the name of an image: it is empty', 'is a variable in it not set?');
   checkNames(check, entry, path);
   checkDependencies(check, entry, path);
   checkReplicas(c, service, path);

@@ -135,7 +135,8 @@ function completeBuild(service: MapValue, directory: string): MapValue {
   if (build?.kind !== 'map') return service;
   let whole = build;
   if (!entryOf(whole, 'context')) whole = put(whole, 'context', scalarAt(build.at, directory));
-  if (!entryOf(whole, 'dockerfile') && !entryOf(whole, 'dockerfile_inline'))
+  // An empty one is none, as to Compose: what a variable that is not set leaves.
+  if (!textOf(whole, 'dockerfile') && !entryOf(whole, 'dockerfile_inline'))
     whole = put(whole, 'dockerfile', scalarAt(build.at, 'Dockerfile'));
   return put(service, 'build', whole, entryOf(service, 'build')?.at);
 }
@@ -203,7 +204,7 @@ function nameResources(tree: MapValue, stack: string): MapValue {
 
 function named(entry: Entry, stack: string): Entry {
   const resource: MapValue = entry.value.kind === 'map' ? entry.value : { kind: 'map', at: entry.at, entries: [] };
-  if (entryOf(resource, 'name')) return { ...entry, value: resource };
+  if (textOf(resource, 'name')) return { ...entry, value: resource };
   const external = textOf(resource, 'external') === 'true';
   return { ...entry, value: put(resource, 'name', scalarAt(entry.at, external ? entry.key : `${stack}_${entry.key}`)) };
 }

@@ -32,7 +32,7 @@ export interface Folder {
  */
 export function readFolder(directory: string): Folder {
   const texts = new Map(filesIn(directory).map((path) => [join(ROOT, relative(directory, path)), readFileSync(path, 'utf8')]));
-  const paths = [...texts.keys()].filter((path) => isCase(path, texts.get(path) ?? '')).sort();
+  const paths = [...texts.keys()].filter((path) => isCase(path, texts)).sort();
   return { cases: paths.map((path) => caseOf(path, texts)), texts };
 }
 
@@ -44,11 +44,12 @@ function filesIn(directory: string): string[] {
   });
 }
 
-const isCase = (path: string, text: string): boolean =>
+const isCase = (path: string, texts: ReadonlyMap<string, string>): boolean =>
   /\.ya?ml$/.test(path) &&
   !/\.(override|expected)\.ya?ml$/.test(path) &&
   !basename(path).startsWith('_') &&
-  /^["']?(services|include|networks|volumes|configs|secrets|name)["']?[ \t]*:/m.test(text);
+  (/^[ {]*["']?(services|include|networks|volumes|configs|secrets)["']?[ \t]*:/m.test(texts.get(path) ?? '') ||
+    texts.has(path.replace(/\.ya?ml$/, '.refused')));
 
 function caseOf(path: string, texts: ReadonlyMap<string, string>): Case {
   const stem = path.slice(0, -extname(path).length);
