@@ -7,6 +7,7 @@ import { bidi, serverStream, unary } from '#rpc/server.js';
 import { blobsIn, offersOf, wantedMessage } from '#rpc/image-transfer.js';
 import { stackFromWire, stackToWire } from '#rpc/wire.js';
 import { copyHandlers } from './api-twin-copy.contract.js';
+import { operationHandlers } from './api-twin-operations.contract.js';
 
 export const DIGEST = `sha256:${'ab'.repeat(32)}`;
 export const hex = (n: number) => n.toString(16).padStart(16, '0');
@@ -24,6 +25,8 @@ export class Twin {
   execInput: api.ExecRequest[] = [];
   /** Directory that stands for the root of every container. */
   root = '';
+  /** Services that a command stopped. */
+  stopped = new Set<string>();
 
   note<T>(method: string, request: T): T {
     this.calls.push({ method, request });
@@ -53,12 +56,14 @@ export class Twin {
             image: service.container.image,
             ports: service.ports,
             endpoints: [{ networkId: hex(1), ipv4: `10.1.0.${10 + s * 10 + i}`, mac: '', aliases: [] }],
-            desired: found.removing ? 'stop' : 'run',
+            desired: found.removing || this.stopped.has(service.name) ? 'stop' : 'run',
             createdAt: 1,
           },
-          status: bad
-            ? { taskId: id, nodeId: hex(7), state: 'failed', message: 'no such program\u001b[31m', restarts: 0, at: 1 }
-            : { taskId: id, nodeId: hex(7), state: 'running', message: '', restarts: 0, startedAt: Date.now() - 61_000, at: 1 },
+          status: this.stopped.has(service.name)
+            ? { taskId: id, nodeId: hex(7), state: 'stopped', message: 'stopped by command', restarts: 0, exitCode: 0, at: 1 }
+            : bad
+              ? { taskId: id, nodeId: hex(7), state: 'failed', message: 'no such program\u001b[31m', restarts: 0, at: 1 }
+              : { taskId: id, nodeId: hex(7), state: 'running', message: '', restarts: 0, startedAt: Date.now() - 61_000, at: 1 },
         };
       }),
     );
@@ -70,9 +75,9 @@ export class Twin {
     const running = (service: string) => tasks.filter((r) => r.task?.service === service && r.status?.state === 'running').length;
     const services = Object.values(found?.stack.services ?? {}).map((s) => ({
       name: s.name,
-      wanted: s.replicas,
+      wanted: this.stopped.has(s.name) ? 0 : s.replicas,
       running: running(s.name),
-      waiting: '',
+      waiting: this.stopped.has(s.name) ? 'stopped' : '',
       mode: s.mode ?? 'replicated',
       complete: 0,
       update: '',
@@ -101,6 +106,7 @@ export function handlers(twin: Twin) {
   };
   return {
     ...copyHandlers(twin),
+    ...operationHandlers(twin),
     getCluster: unary(admin, async () => ({ id: 'c1', leader: 'k1', version: '9.9', controllers: twin.controllers, stale: twin.stale })),
     planStack: unary(admin, async (r: api.PlanStackRequest) => {
       const asked = stackFromWire(twin.note('planStack', r).stack);

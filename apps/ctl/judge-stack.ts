@@ -62,7 +62,9 @@ export class StackJudge {
 
   /** Has to go before the stack is up. What a dead node still has cannot be waited for. */
   #isLeaving(row: TaskRow): boolean {
-    return row.nodeState !== 'down' && (row.task?.desired === 'stop' || this.#expected.stale.has(row.task?.id ?? ''));
+    // What has stopped is in nobody's way: its record goes by itself, or stays with a service that was stopped by command.
+    if (row.nodeState === 'down' || (row.task?.desired === 'stop' && row.status?.state === 'stopped')) return false;
+    return row.task?.desired === 'stop' || this.#expected.stale.has(row.task?.id ?? '');
   }
 
   #noteRunning(rows: readonly TaskRow[], now: number): void {

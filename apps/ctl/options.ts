@@ -21,6 +21,16 @@ export const flagsOf = <T>(command: Command): T => {
   return { ...command.optsWithGlobals(), ...own } as T;
 };
 
+/** How long to wait. */
+export const timeoutOption = (seconds: number, flags = '--timeout <seconds>'): Option =>
+  new Option(flags, 'give up when nothing has got better for this long').argParser(wholeNumber).default(seconds);
+
+/** As in `docker compose stop`. */
+export const graceOption = (): Option =>
+  new Option('-t, --timeout <seconds>', 'how long a program has to end before it is killed (default: its stop_grace_period)').argParser(
+    wholeNumber,
+  );
+
 /** A whole number, not negative. */
 export function wholeNumber(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');

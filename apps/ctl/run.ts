@@ -38,6 +38,21 @@ const COMMANDS: readonly Entry[] = [
   { name: 'logs', summary: 'show what the tasks of a stack print', load: async () => (await import('./commands/logs.js')).logsCommand },
   { name: 'exec', summary: 'run a command in a running task', load: async () => (await import('./commands/exec.js')).execCommand },
   {
+    name: 'scale',
+    summary: 'set how many tasks services have',
+    load: async () => (await import('./commands/scale.js')).scaleCommand,
+  },
+  { name: 'stop', summary: 'stop services without removing them', load: async () => (await import('./commands/stop.js')).stopCommand },
+  { name: 'start', summary: 'start services that were stopped', load: async () => (await import('./commands/start.js')).startCommand },
+  {
+    name: 'restart',
+    summary: 'restart services, task by task',
+    load: async () => (await import('./commands/restart.js')).restartCommand,
+  },
+  { name: 'kill', summary: 'send a signal to running tasks', load: async () => (await import('./commands/kill.js')).killCommand },
+  { name: 'top', summary: 'list the processes of running tasks', load: async () => (await import('./commands/top.js')).topCommand },
+  { name: 'stats', summary: 'show what running tasks use', load: async () => (await import('./commands/stats.js')).statsCommand },
+  {
     name: 'cp',
     summary: 'copy files between the containers of a service and here',
     load: async () => (await import('./commands/cp.js')).cpCommand,

@@ -7,6 +7,18 @@ import type { Connection } from './connection.js';
 export const isRunning = (row: TaskRow): boolean =>
   row.task?.desired === 'run' && row.status?.state === 'running' && row.nodeState !== 'down';
 
+/** The running tasks of some services or names, of the whole stack when there is none. @throws NOT_FOUND when one of them has none */
+export async function runningTasksOf(connection: Connection, stack: string, who: readonly string[], index?: number): Promise<TaskRow[]> {
+  if (who.length > 0) {
+    const found = await Promise.all([...new Set(who)].map((one) => runningTasks(connection, stack, one, index)));
+    return found.flat();
+  }
+  const { tasks } = await callUnary(connection.api, 'listTasks', { stack }, { target: connection.target });
+  const running = tasks.filter((row) => isRunning(row) && (index === undefined || index === row.task?.slot));
+  if (running.length > 0) return running;
+  throw new WeftError('NOT_FOUND', { what: `no task of stack ${stack} runs`, hint: 'Look at `ctl ps -a` and `ctl ls`.' });
+}
+
 /**
  * The running tasks of a service, or the one that is named by its task's name.
  * @param index only this replica, counted from 1

@@ -1,0 +1,126 @@
+/** Commands that operate a running stack, from argv to what the twin was told and what is printed. */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SHOP, useRig, type CtlRig } from './rig.contract.js';
+
+const kit = useRig();
+const ctl: CtlRig['ctl'] = (...args) => kit.rig.ctl(...args);
+const operations = () =>
+  kit.rig.twin.called('operateStack').map((call) => (call.request as { operation: { $case: string; value: unknown } }).operation);
+
+beforeEach(async () => {
+  writeFileSync(join(kit.rig.dir, 'compose.yaml'), SHOP);
+  await ctl('up -d');
+});
+
+describe('scale', () => {
+  it('says how many, and waits until they run', async () => {
+    const { code, out, err } = await ctl('scale web=3 db=1');
+    expect({ code, out }).toEqual({ code: 0, out: '' });
+    expect(err).toContain('~ change service web: replicas: 2 → 3\n');
+    expect(err).toContain('✔ web 3/3 running\n');
+    expect(operations()).toEqual([{ $case: 'scale', value: { replicas: { web: 3, db: 1 } } }]);
+    expect((await ctl('scale --no-deps web=3')).err).toBe('web: it has 3 already\n');
+  });
+
+  it.each([
+    ['scale web', 2, 'Write SERVICE=NUMBER'],
+    ['scale web=-1', 2, 'does not say how many'],
+    ['scale web=1 web=2', 2, 'web is given twice'],
+    ['scale', 2, 'missing required argument'],
+    ['scale nothing=1', 1, 'stack shop has no service nothing'],
+    ['scale -p other web=1', 1, 'there is no stack other'],
+  ])('%s: %i, %s', async (line, code, says) => {
+    expect(await ctl(line)).toMatchObject({ code, out: '', err: expect.stringContaining(says) });
+  });
+});
+
+describe('stop, start and restart', () => {
+  it('stops, waits until nothing runs, and starts again', async () => {
+    const stopped = await ctl('stop -t 3 web');
+    expect(stopped).toMatchObject({ code: 0, out: '', err: '~ change service web: stops\n✔ web is stopped\n' });
+    expect((await ctl('stop web')).err).toBe('web: it is stopped already\n');
+    const started = await ctl('start');
+    expect(started.code).toBe(0);
+    expect(started.err).toContain('~ change service web: starts\n');
+    expect(started.err).toContain('✔ web 2/2 running\n');
+    expect((await ctl('start web')).err).toBe('web: it was not stopped\n');
+    expect(operations()[0]).toEqual({ $case: 'stop', value: { services: ['web'], graceMs: 3_000 } });
+  });
+
+  it('a service that is stopped holds nobody up who starts', async () => {
+    await ctl('stop');
+    const { code, err } = await ctl('start db');
+    expect(code).toBe(0);
+    expect(err).toContain('✔ db 1/1 running\n');
+  });
+
+  it('restarts one or all, alone or with what depends on it', async () => {
+    const { code, err } = await ctl('restart web');
+    expect(code).toBe(0);
+    expect(err).toContain('± recreate service web: restarts\n');
+    await ctl('restart --no-deps -t 0');
+    await ctl('restart -d');
+    expect(operations().map(({ value }) => value)).toEqual([
+      { services: ['web'], graceMs: undefined, alone: false },
+      { services: [], graceMs: 0, alone: true },
+      { services: [], graceMs: undefined, alone: false },
+    ]);
+  });
+
+  it('says what is not there', async () => {
+    for (const verb of ['stop', 'start', 'restart'])
+      expect(await ctl(`${verb} nothing`)).toMatchObject({ code: 1, err: expect.stringContaining('no service nothing') });
+    expect((await ctl('stop -t soon')).code).toBe(2);
+  });
+});
+
+describe('kill', () => {
+  it('sends a signal to running tasks', async () => {
+    expect(await ctl('kill -s HUP web')).toEqual({ code: 0, out: '', err: 'shop-web-1: sent HUP\nshop-web-2: sent HUP\n' });
+    expect((await ctl('kill --index 2 web')).err).toBe('shop-web-2: sent SIGKILL\n');
+    expect((await ctl('kill shop-db-1')).err).toBe('shop-db-1: sent SIGKILL\n');
+    expect((await ctl('kill')).err.split('\n')).toHaveLength(4);
+    expect(await ctl('kill -s NOTHING web')).toMatchObject({ code: 1, err: expect.stringContaining('is not a signal') });
+    await ctl('stop');
+    expect(await ctl('kill web')).toMatchObject({ code: 1, err: expect.stringContaining('no task of web runs') });
+    expect(await ctl('kill')).toMatchObject({ code: 1, err: expect.stringContaining('no task of stack shop runs') });
+  });
+});
+
+describe('top and stats', () => {
+  it('top lists processes by task; a node that does not answer costs its own rows', async () => {
+    const { code, out, err } = await ctl('top web');
+    expect({ code, err }).toEqual({ code: 0, err: 'warning: shop-web-2 on node2 cannot be looked at: node node2 did not answer\n' });
+    expect(out.split('\n').map((line) => line.trim().split(/ {2,}/))).toEqual([
+      ['shop-web-1 on node1'],
+      ['UID', 'PID', 'PPID', 'STIME', 'TTY', 'TIME', 'CMD'],
+      ['web', '4711', '1', '00:00', '?', '00:01:05', 'app --serve?[31m'],
+      [''],
+    ]);
+    expect(JSON.parse((await ctl('top web --format json')).out)).toEqual([
+      expect.objectContaining({ task: 'shop-web-1', node: 'node1', user: 'web', pid: 4711, cpuMs: 65_000 }),
+    ]);
+  });
+
+  it('stats prints one reading, or one after another', async () => {
+    const { code, out } = await ctl('stats --no-stream');
+    expect(code).toBe(0);
+    expect(out.split('\n').map((line) => line.split(/ {2,}/))[1]).toEqual([
+      'shop-db-1',
+      'node1',
+      '12.35%',
+      '3.0 MiB / 12.0 MiB',
+      '25.00%',
+      '1.0 KiB / 2.0 KiB',
+      '0 B / 512 B',
+      '2',
+    ]);
+    const rows = JSON.parse((await ctl('stats --no-stream --format json web')).out);
+    expect(rows).toMatchObject([{ task: 'shop-web-1', memoryPercent: 25, cpuPercent: 12.35, error: '' }, { task: 'shop-web-2' }]);
+    const lines = (await ctl('stats --format json db')).out.trim().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as { task: string }).task)).toEqual(['shop-db-1', 'shop-db-1', 'shop-db-1']);
+    expect((await ctl('stats web')).out).toContain('MEM USAGE / LIMIT');
+    expect(kit.rig.twin.called('watchStats').at(-1)?.request).toMatchObject({ stack: 'shop', services: ['web'], once: false });
+  });
+});

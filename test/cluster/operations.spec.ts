@@ -1,0 +1,115 @@
+/** A running stack is operated: real containers on two nodes, through `ctl` as a person would. */
+import { jest } from '@jest/globals';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { eventually, TestCluster } from './cluster.js';
+
+jest.setTimeout(180_000);
+
+const cluster = new TestCluster('ops');
+const STACK = `
+name: ops
+services:
+  web:
+    image: weft-demo:latest
+    command: [sh, -c, 'trap "exit 0" TERM; echo up; while true; do sleep 0.1; done']
+    deploy: { replicas: 2 }
+  db:
+    image: weft-demo:latest
+    command: [sh, -c, 'trap "exit 0" TERM; trap "echo hup >> /tmp/signals" HUP; while true; do sleep 0.1; done']
+`;
+
+interface Row {
+  id: string;
+  name: string;
+  service: string;
+  node: string;
+  state: string;
+  address: string;
+}
+
+let file: string;
+beforeAll(async () => {
+  await cluster.up(2);
+  file = cluster.write('ops.yaml', STACK);
+  await cluster.ctl('up', '-f', file);
+}, 180_000);
+afterAll(() => cluster.down(), 60_000);
+
+const rows = (...more: string[]) => cluster.json<Row[]>('ps', '-p', 'ops', ...more);
+const of = async (service: string) => (await rows()).filter((row) => row.service === service);
+const ctl = (verb: string, ...args: string[]) => cluster.ctl(verb, '-p', 'ops', ...args);
+
+test('cp brings files into every task and out of one, and a hostile archive nowhere', async () => {
+  mkdirSync(join(cluster.dir, 'site/deep'), { recursive: true });
+  writeFileSync(join(cluster.dir, 'site/deep/page'), 'x'.repeat(600_000));
+  await ctl('cp', 'site/.', 'web:/tmp');
+  for (const index of ['1', '2']) expect(await ctl('exec', '--index', index, 'web', 'sh', '-c', 'wc -c < /tmp/deep/page')).toBe('600000\n');
+  await ctl('exec', 'db', 'sh', '-c', 'mkdir /tmp/out; echo one > /tmp/out/one; ln -s /etc /tmp/out/link');
+  await ctl('cp', 'db:/tmp/out', 'got');
+  expect(readFileSync(join(cluster.dir, 'got/one'), 'utf8')).toBe('one\n');
+  // A link of the container that leads out of it leads nowhere else either.
+  await ctl('exec', 'db', 'ln', '-s', cluster.dir, '/tmp/away');
+  const refused = await cluster.tryCtl(['cp', '-p', 'ops', 'site/deep/page', 'db:/tmp/away/page']);
+  expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('there is no directory') });
+  expect(existsSync(join(cluster.dir, 'page'))).toBe(false);
+});
+
+test('scale goes up and down, and up says the file again', async () => {
+  const before = (await of('web')).map((row) => row.id);
+  await ctl('scale', 'web=4');
+  const four = await of('web');
+  expect(four.map((row) => row.state)).toEqual(['running', 'running', 'running', 'running']);
+  expect(four.map((row) => row.id)).toEqual(expect.arrayContaining(before));
+  await cluster.ctl('up', '-f', file);
+  await eventually(15_000, async () => expect(await of('web')).toHaveLength(2));
+});
+
+test('stop keeps slots and addresses, also over a restart of the controller; start brings them back', async () => {
+  const before = await of('web');
+  await ctl('stop', 'web');
+  expect(await of('web')).toEqual([]);
+  expect((await rows('--all')).filter((row) => row.service === 'web' && row.state === 'stopped')).toHaveLength(2);
+  expect((await of('db'))[0]?.state).toBe('running');
+  await ctl('start', 'web');
+  const after = await of('web');
+  expect(after.map(({ name, node, address, state }) => ({ name, node, address, state }))).toEqual(
+    before.map(({ name, node, address, state }) => ({ name, node, address, state })),
+  );
+  expect(after.map((row) => row.id)).not.toEqual(before.map((row) => row.id));
+});
+
+test('restart brings new tasks in the same places, and leaves others alone', async () => {
+  const [web, db] = [await of('web'), await of('db')];
+  await ctl('restart', 'web');
+  const after = await of('web');
+  expect(after.map((row) => row.address)).toEqual(web.map((row) => row.address));
+  expect(after.filter((row) => web.some((w) => w.id === row.id))).toEqual([]);
+  expect((await of('db')).map((row) => row.id)).toEqual(db.map((row) => row.id));
+});
+
+test('kill sends any signal; what it ends is restarted by its policy', async () => {
+  await ctl('kill', '-s', 'HUP', 'db');
+  await eventually(15_000, async () => expect(await ctl('exec', 'db', 'cat', '/tmp/signals')).toBe('hup\n'));
+  await ctl('kill', 'web');
+  await eventually(15_000, async () => {
+    const web = await cluster.json<{ service: string; restarts: number; state: string }[]>('ps', '-p', 'ops', 'web');
+    expect(web.map(({ restarts, state }) => [restarts, state])).toEqual([
+      [1, 'running'],
+      [1, 'running'],
+    ]);
+  });
+});
+
+test('top and stats tell of every node', async () => {
+  const processes = await cluster.json<{ task: string; node: string; command: string; ppid: number }[]>('top', '-p', 'ops');
+  expect([...new Set(processes.map((p) => p.task))].sort()).toEqual(['ops-db-1', 'ops-web-1', 'ops-web-2']);
+  expect([...new Set(processes.map((p) => p.node))].length).toBe(2);
+  expect(processes.filter((p) => p.command.includes('trap'))).toHaveLength(3);
+  const stats = await cluster.json<Record<string, number>[]>('stats', '--no-stream', '-p', 'ops');
+  expect(stats).toHaveLength(3);
+  for (const row of stats) {
+    expect(row).toMatchObject({ error: '', cpuPercent: expect.any(Number) });
+    for (const key of ['cpuMs', 'memoryBytes', 'memoryLimitBytes', 'pids']) expect(row[key]).toBeGreaterThan(0);
+  }
+});
