@@ -20,6 +20,7 @@ import { ControllerClients } from './api/controller-clients.js';
 import { NodeClients } from './api/node-clients.js';
 import { NodeSessions } from './api/node-sessions.js';
 import { EtcdMembership } from './cluster/etcd-membership.js';
+import { EventBook } from './cluster/event-book.js';
 import { ClusterFollower } from './cluster/follower.js';
 import { Leader } from './cluster/leader.js';
 import { SelfRecorder } from './cluster/self-recorder.js';
@@ -42,6 +43,7 @@ import {
 import { ensureJoined } from './join.js';
 import { cleanupLoop } from './loops/cleanup-loop.js';
 import { clusterLoop } from './loops/cluster-loop.js';
+import { eventsLoop } from './loops/events-loop.js';
 import { nodesLoop } from './loops/nodes-loop.js';
 import { servicesLoop } from './loops/services-loop.js';
 import { openStore, type OpenedStore } from './open-store.js';
@@ -106,7 +108,8 @@ const PROVIDERS: Provider[] = [
     inject: [STORE, FOLLOWER, OPTIONS, PKI, LOG],
     useFactory: ({ store }: OpenedStore, follower: ClusterFollower, options: ControllerOptions, pki: Pki, log: Log) => {
       const tools = { follower, log, clock, newId: () => randomBytes(16).toString('hex') };
-      const loops = [clusterLoop(tools, pki, options), nodesLoop(tools), servicesLoop(tools), cleanupLoop(tools)];
+      const events = eventsLoop(tools, new EventBook(follower, clock));
+      const loops = [clusterLoop(tools, pki, options), nodesLoop(tools), servicesLoop(tools), cleanupLoop(tools), events];
       return new Leader({ store, follower, log, clock, controllerId: pki.identity.id, loops });
     },
   },

@@ -15,6 +15,7 @@ import { apiImplementation } from './api/api-service.js';
 import { ControllerCalls, type MemberHealth } from './api/controller-calls.js';
 import type { ControllerClients } from './api/controller-clients.js';
 import { CopyCalls } from './api/copy-calls.js';
+import { EventCalls } from './api/event-calls.js';
 import { ExecCalls } from './api/exec-calls.js';
 import { FileCalls } from './api/file-calls.js';
 import { ImageCalls } from './api/image-calls.js';
@@ -116,6 +117,7 @@ export class Servers {
       exec: new ExecCalls(follower, clients, log),
       copy: new CopyCalls(follower, clients, log),
       tasks: new TaskCalls(follower, clients, clock),
+      events: new EventCalls(follower, clock),
     });
     return [
       { definition: ApiService, implementation },

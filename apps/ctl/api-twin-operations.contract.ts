@@ -4,7 +4,7 @@ import type { Stack } from '#model/stack.js';
 import type * as api from '#rpc/gen/weft/v1/api.js';
 import type * as ops from '#rpc/gen/weft/v1/operations.js';
 import { serverStream, unary } from '#rpc/server.js';
-import type { Twin } from './api-twin.contract.js';
+import { hex, type Twin } from './api-twin.contract.js';
 
 const admin = ['admin'] as const;
 
@@ -55,6 +55,20 @@ export function operationHandlers(twin: Twin) {
         return { ...base, processes: [process], error: '' };
       }),
     })),
+    watchEvents: serverStream(admin, async function* (r: ops.WatchEventsRequest): AsyncGenerator<ops.WatchEventsResponse> {
+      twin.note('watchEvents', r);
+      const base = {
+        at: Date.UTC(2026, 0, 31, 10),
+        kind: 'task',
+        stack: 'shop',
+        service: 'web',
+        name: 'shop-web-1',
+        id: hex(1),
+        node: 'node2',
+      };
+      yield { events: [{ ...base, action: 'reschedule', message: 'from node1: node node1 was declared dead', sequence: 1 }] };
+      yield { events: [{ ...base, action: 'complete', message: '', exitCode: 0, sequence: 2 }] };
+    }),
     watchStats: serverStream(admin, async function* (r: ops.WatchStatsRequest, _peer, signal): AsyncGenerator<ops.WatchStatsResponse> {
       twin.note('watchStats', r);
       const rows = twin.rows(r.stack).filter((row) => r.services.length === 0 || r.services.includes(row.task?.service ?? ''));

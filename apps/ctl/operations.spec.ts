@@ -124,3 +124,19 @@ describe('top and stats', () => {
     expect(kit.rig.twin.called('watchStats').at(-1)?.request).toMatchObject({ stack: 'shop', services: ['web'], once: false });
   });
 });
+
+describe('events', () => {
+  it('prints a line each, for people or for programs, and says which time is meant', async () => {
+    expect((await ctl('events --since 2026-01-31T09:00:00Z --until 0s web')).out.split('\n')).toEqual([
+      '2026-01-31T10:00:00.000Z task reschedule shop-web-1 (node2): from node1: node node1 was declared dead',
+      '2026-01-31T10:00:00.000Z task complete shop-web-1 (node2): exit 0',
+      '',
+    ]);
+    const [request] = kit.rig.twin.called('watchEvents').map((call) => call.request as { since: number; until: number });
+    expect(request).toMatchObject({ stack: 'shop', services: ['web'], since: Date.UTC(2026, 0, 31, 9) });
+    expect(Math.abs((request?.until ?? 0) - Date.now())).toBeLessThan(60_000);
+    const lines = (await ctl('events --json')).out.trim().split('\n');
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([{ action: 'reschedule', exitCode: null }, { exitCode: 0 }]);
+    expect((await ctl('events --since soon')).code).toBe(2);
+  });
+});

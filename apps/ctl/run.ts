@@ -50,6 +50,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./commands/restart.js')).restartCommand,
   },
   { name: 'kill', summary: 'send a signal to running tasks', load: async () => (await import('./commands/kill.js')).killCommand },
+  {
+    name: 'events',
+    summary: 'show what happens, and what happened',
+    load: async () => (await import('./commands/events.js')).eventsCommand,
+  },
   { name: 'top', summary: 'list the processes of running tasks', load: async () => (await import('./commands/top.js')).topCommand },
   { name: 'stats', summary: 'show what running tasks use', load: async () => (await import('./commands/stats.js')).statsCommand },
   {

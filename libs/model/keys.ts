@@ -45,6 +45,8 @@ export const keys = {
   update: (stack: string, service: string) => `${ROOT}updates/${stack}/${service}`,
   taskStatus: (id: string) => `${ROOT}task-status/${id}`,
   /** How far the nodes are that a controller holds the streams of. */
+  /** One chunk of the events that are kept; its number counts on for ever. */
+  events: (chunk: number) => `${ROOT}events/${String(chunk).padStart(12, '0')}`,
   confirmation: (controllerId: string) => `${ROOT}confirmations/${controllerId}`,
   content: (kind: ContentKind, id: string) => `${ROOT}contents/${kind}/${id}`,
   namedContent: (kind: FileKind, name: string) => `${ROOT}named-contents/${kind}/${name}`,

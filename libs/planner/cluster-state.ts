@@ -3,6 +3,7 @@ import type { Cluster, ControllerRecord, Token } from '#model/cluster.js';
 import type { Confirmation } from '#model/confirmation.js';
 import type { ContentRecord, NamedContent } from '#model/content.js';
 import type { Connection, Lease, Network, NodeAddress, Vip } from '#model/network.js';
+import type { EventChunk } from '#model/event.js';
 import type { Node, NodeFacts, NodeState } from '#model/node.js';
 import type { StackRecord } from '#model/stack.js';
 import type { EndedTask, Task, TaskStatus, Tombstone } from '#model/task.js';
@@ -50,6 +51,8 @@ export interface ClusterState {
   readonly updates: ReadonlyMap<string, UpdateRecord>;
   /** Node id → task id → tombstone. */
   readonly tombstones: ReadonlyMap<string, ReadonlyMap<string, Tombstone>>;
+  /** Number of a chunk, with zeros before it → events, oldest first. */
+  readonly events: ReadonlyMap<string, EventChunk>;
   /** Controller id → how far its nodes are. */
   readonly confirmations: ReadonlyMap<string, Confirmation>;
   /** Ids of the tasks that drain before they stop, or an endpoint of which does before it goes. */

@@ -8,6 +8,7 @@ import { clusterSchema, controllerRecordSchema, tokenSchema, type Cluster, type 
 import { decode } from '#model/codec.js';
 import { confirmationSchema, type Confirmation } from '#model/confirmation.js';
 import { contentRecordSchema, namedContentSchema, type ContentRecord, type NamedContent } from '#model/content.js';
+import { eventChunkSchema, type EventChunk } from '#model/event.js';
 import { splitKey } from '#model/keys.js';
 import {
   connectionSchema,
@@ -53,6 +54,8 @@ export type ModelFeed =
 export interface Applied {
   /** Collections (`tasks`, `stacks`, …) that something changed in. */
   collections: Set<string>;
+  /** Keys that were put or deleted; undefined after a snapshot: all of them. */
+  keys: readonly string[] | undefined;
   /** Values that could not be read. */
   problems: { key: string; why: string }[];
 }
@@ -98,6 +101,7 @@ export class ReadModel implements ClusterState {
   readonly #contentPool = new Map<string, string>();
   readonly #endedBySlot = new SetIndex();
   readonly statuses = new Map<string, TaskStatus>();
+  readonly events = new Map<string, EventChunk>();
   readonly confirmations = new Map<string, Confirmation>();
   readonly draining = new Set<string>();
   readonly corrupt = new Map<string, string>();
@@ -137,6 +141,7 @@ export class ReadModel implements ClusterState {
     this.#flat('networks', this.networks, networkSchema);
     this.#flat('task-status', this.statuses, taskStatusSchema);
     this.#flat('updates', this.updates, updateRecordSchema);
+    this.#flat('events', this.events, eventChunkSchema);
     this.#flat('confirmations', this.confirmations, confirmationSchema);
     this.#flat('contents', this.contents, contentRecordSchema);
     this.#flat('named-contents', this.namedContents, namedContentSchema);
@@ -200,7 +205,8 @@ export class ReadModel implements ClusterState {
 
   /** Takes in what the store delivered. Never throws for a value that is not of the form it should have. */
   apply(feed: ModelFeed): Applied {
-    const applied: Applied = { collections: new Set(), problems: [] };
+    const keys = feed.type === 'snapshot' ? undefined : [...feed.deletes, ...feed.puts].map((entry) => entry.key);
+    const applied: Applied = { collections: new Set(), keys, problems: [] };
     this.revision = feed.revision;
     if (feed.type === 'snapshot') {
       this.storeId = feed.clusterId;

@@ -42,8 +42,8 @@ async function processOf(pid: number, bootedAt: number, passwd: string): Promise
     user: userName(passwd, uid),
     pid,
     ppid: read.ppid,
-    cpuMs: read.cpuTicks * MS_A_TICK,
-    startedAt: bootedAt + read.startTicks * MS_A_TICK,
+    cpuMs: Math.round(read.cpuTicks * MS_A_TICK),
+    startedAt: Math.round(bootedAt + read.startTicks * MS_A_TICK),
     terminal: terminalName(read.terminal),
     // A kernel thread, or one that has ended, has no command line: as ps(1) shows it.
     command: words || `[${read.name}]`,

@@ -144,7 +144,7 @@ export interface ExecSession {
   exited: Promise<number>;
 }
 
-/** What a container used since its start, and uses now. */
+/** What a container used since its start, and uses now. Whole numbers. */
 export interface ContainerUsage {
   cpuMs: number;
   /** Without the page cache that the kernel can take back at once. */

@@ -88,7 +88,7 @@ export async function usageOf(pid: number): Promise<ContainerUsage> {
     networkOf(pid),
   ]);
   return {
-    cpuMs,
+    cpuMs: Math.round(cpuMs),
     ...memory,
     networkInBytes: network.in,
     networkOutBytes: network.out,

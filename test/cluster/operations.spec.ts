@@ -26,6 +26,7 @@ interface Row {
   node: string;
   state: string;
   address: string;
+  desired: string;
 }
 
 let file: string;
@@ -65,11 +66,14 @@ test('scale goes up and down, and up says the file again', async () => {
   await eventually(15_000, async () => expect(await of('web')).toHaveLength(2));
 });
 
-test('stop keeps slots and addresses, also over a restart of the controller; start brings them back', async () => {
+test('stop keeps slots and addresses; start brings them back', async () => {
   const before = await of('web');
   await ctl('stop', 'web');
   expect(await of('web')).toEqual([]);
-  expect((await rows('--all')).filter((row) => row.service === 'web' && row.state === 'stopped')).toHaveLength(2);
+  expect((await rows('--all')).filter((row) => row.service === 'web' && row.desired === 'stop').map((row) => row.state)).toEqual([
+    'stopped',
+    'stopped',
+  ]);
   expect((await of('db'))[0]?.state).toBe('running');
   await ctl('start', 'web');
   const after = await of('web');
@@ -112,4 +116,23 @@ test('top and stats tell of every node', async () => {
     expect(row).toMatchObject({ error: '', cpuPercent: expect.any(Number) });
     for (const key of ['cpuMs', 'memoryBytes', 'memoryLimitBytes', 'pids']) expect(row[key]).toBeGreaterThan(0);
   }
+});
+
+test('events tell what happened, from before too, and how it went on', async () => {
+  const seen = (await ctl('events', '--since', '1h', '--until', '0s', '--json'))
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { kind: string; action: string; name: string; message: string; sequence: number });
+  expect(seen.map((e) => e.sequence)).toEqual(seen.map((e) => e.sequence).sort((a, b) => a - b));
+  const lines = seen.map((e) => `${e.kind} ${e.action} ${e.name}: ${e.message}`);
+  for (const line of [
+    'stack create ops: ',
+    'task start ops-web-3: ',
+    'task stop ops-web-3: scaled down to 2',
+    'task stop ops-web-1: stopped by command',
+    'task stop ops-web-2: restarted by command',
+    'task destroy ops-web-2: restarted by command',
+  ])
+    expect(lines).toContain(line);
+  expect(lines).toContainEqual(expect.stringMatching(/^task die ops-web-1: exited with code 137/));
 });

@@ -6,6 +6,7 @@ import { bidi, serverStream, unary, type Role } from '#rpc/server.js';
 import type { ClusterFollower } from '../cluster/follower.js';
 import type { ControllerCalls } from './controller-calls.js';
 import type { CopyCalls } from './copy-calls.js';
+import type { EventCalls } from './event-calls.js';
 import type { ExecCalls } from './exec-calls.js';
 import type { FileCalls } from './file-calls.js';
 import type { ImageCalls } from './image-calls.js';
@@ -33,6 +34,7 @@ export interface ApiCalls {
   exec: ExecCalls;
   copy: CopyCalls;
   tasks: TaskCalls;
+  events: EventCalls;
 }
 
 const ADMIN: readonly Role[] = ['admin'];
@@ -53,6 +55,7 @@ export function apiImplementation({
   exec,
   copy,
   tasks,
+  events,
 }: ApiCalls): UntypedServiceImplementation {
   return {
     getCluster: unary<m.GetClusterRequest, m.GetClusterResponse>(ADMIN, nodes.cluster),
@@ -64,6 +67,9 @@ export function apiImplementation({
     signalTasks: unary<o.SignalTasksRequest, o.SignalTasksResponse>(ADMIN, tasks.signal),
     listProcesses: unary<o.ListProcessesRequest, o.ListProcessesResponse>(ADMIN, tasks.processes),
     watchStats: serverStream<o.WatchStatsRequest, o.WatchStatsResponse>(ADMIN, (request, _peer, signal) => tasks.stats(request, signal)),
+    watchEvents: serverStream<o.WatchEventsRequest, o.WatchEventsResponse>(ADMIN, (request, _peer, signal) =>
+      events.watch(request, signal),
+    ),
     listStacks: unary<m.ListStacksRequest, m.ListStacksResponse>(ADMIN, async () => ({ stacks: stackSummaries(follower.model) })),
     watchStack: serverStream<m.WatchStackRequest, m.StackState>(ADMIN, (request, _peer, signal) => stacks.watch(request, signal)),
     listTasks: unary<m.ListTasksRequest, m.ListTasksResponse>(ADMIN, async ({ stack }) => ({

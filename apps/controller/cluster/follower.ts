@@ -7,7 +7,7 @@ import { ReadModel } from '#planner/read-model.js';
 import type { Feed, Following, Store } from '#store/store.js';
 
 export type Change =
-  | { type: 'changed'; collections: ReadonlySet<string> }
+  | { type: 'changed'; collections: ReadonlySet<string>; /** Put or deleted; undefined: any. */ keys: readonly string[] | undefined }
   /** The feed lost touch, or has it again: what was not seen meanwhile proves nothing. */
   | { type: 'gap' };
 
@@ -96,7 +96,7 @@ export class ClusterFollower {
       return;
     }
     const before = { storeId: this.model.storeId, revision: this.model.revision };
-    const { collections, problems } = this.model.apply(feed);
+    const { collections, keys, problems } = this.model.apply(feed);
     for (const problem of problems) this.#log.error(problem, 'a value in etcd cannot be read and is left alone');
     if (feed.type === 'snapshot') {
       this.#stale = '';
@@ -108,7 +108,7 @@ export class ClusterFollower {
         );
       if (wasStale || another) this.#tell({ type: 'gap' });
     }
-    this.#tell({ type: 'changed', collections });
+    this.#tell({ type: 'changed', collections, keys });
   }
 
   #tell(change: Change): void {
