@@ -18,6 +18,8 @@ const entrySchema = z.object({
   /** Restarts that the policy counts. */
   tries: z.number().int().min(0).optional(),
   health: z.enum(['starting', 'healthy', 'unhealthy']).optional(),
+  /** Its post_start hooks have not ended well yet. */
+  hooksPending: z.boolean().optional(),
   /** It ended and is not started again. */
   done: z.boolean().optional(),
   /** Set when its container was removed for good, ms since the epoch: its files and log follow. */

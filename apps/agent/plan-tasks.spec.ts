@@ -43,6 +43,7 @@ describe('a task that should run', () => {
   const cases: [string, ContainerInfo[], TaskMemory | undefined, string[]][] = [
     ['is made when there is nothing', [], undefined, ['run']],
     ['is adopted, not touched, when it runs and the agent is new', [container('running')], undefined, ['adopt']],
+    ['is made anew when the agent ended before its hooks had', [container('running')], { ...newMemory({ hooksPending: true }) }, ['run']],
     ['is adopted when it is paused', [container('paused')], undefined, ['adopt']],
     ['is left alone when it runs', [container('running')], memory({ phase: 'running' }), []],
     ['is made anew when the agent died between create and start', [container('created')], undefined, ['run']],

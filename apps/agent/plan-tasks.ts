@@ -35,10 +35,14 @@ export interface TaskMemory {
   tries: number;
   /** Of the present run, where its health is checked. */
   health?: TaskStatus['health'];
+  /** It has post_start hooks, and they have not ended well yet: a container that runs is not as it should be. */
+  hooksPending?: boolean;
 }
 
 /** What of it outlives the agent. */
-export type Past = Partial<Pick<TaskMemory, 'restarts' | 'startedAt' | 'exitCode' | 'tries' | 'health'>> & { done?: boolean };
+export type Past = Partial<Pick<TaskMemory, 'restarts' | 'startedAt' | 'exitCode' | 'tries' | 'health' | 'hooksPending'>> & {
+  done?: boolean;
+};
 
 export const newMemory = (past: Past = {}): TaskMemory => ({
   phase: past.done ? 'done' : 'new',
@@ -49,6 +53,7 @@ export const newMemory = (past: Past = {}): TaskMemory => ({
   exitCode: past.exitCode,
   tries: past.tries ?? 0,
   health: past.health,
+  ...(past.hooksPending ? { hooksPending: true } : {}),
 });
 
 export type Operation =
@@ -127,7 +132,7 @@ function decideRun(task: Task, container: ContainerInfo | undefined, memory: Tas
     case 'running':
       return up ? undefined : ended(task, container, now);
     case 'new':
-      if (up) return { type: 'adopt', task };
+      if (up) return memory.hooksPending ? { type: 'run', task, again: false } : { type: 'adopt', task };
       return container?.state === 'stopped' || (!container && mayEndForGood(task, memory))
         ? ended(task, container, now)
         : { type: 'run', task, again: false };
@@ -135,7 +140,7 @@ function decideRun(task: Task, container: ContainerInfo | undefined, memory: Tas
       return up ? { type: 'adopt', task } : undefined;
     case 'waiting':
     case 'gone':
-      if (up) return { type: 'adopt', task };
+      if (up && !memory.hooksPending) return { type: 'adopt', task };
       return now < memory.notBefore
         ? memory.notBefore
         : { type: 'run', task, again: memory.exitCode !== undefined || memory.startedAt !== undefined };
@@ -208,7 +213,14 @@ export function afterFailure(memory: TaskMemory, now: number, random?: () => num
 /** What is remembered once it runs. */
 export function afterStart(memory: TaskMemory, now: number, again: boolean): TaskMemory {
   const more = again ? 1 : 0;
-  return { ...memory, phase: 'running', startedAt: now, restarts: memory.restarts + more, tries: memory.tries + more };
+  return {
+    ...memory,
+    phase: 'running',
+    hooksPending: undefined,
+    startedAt: now,
+    restarts: memory.restarts + more,
+    tries: memory.tries + more,
+  };
 }
 
 /** `2 s`, `0.4 s`: a delay as a person reads it. */

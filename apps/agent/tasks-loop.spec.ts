@@ -241,6 +241,25 @@ describe('the tasks loop', () => {
       expect(verbs(rig, a)).toEqual([]);
     }));
 
+  it('runs its hooks after the start and before the stop; one that fails after the start fails the start', () =>
+    withRig(async (rig) => {
+      const hooked = (command: string[]): Task => ({
+        ...a,
+        container: { ...a.container, postStart: [{ command }], preStop: [{ command: ['true'] }] },
+      });
+      rig.want(hooked(['false']));
+      await until(() => state(rig, a) === 'failed');
+      expect(rig.board.get(a.id)?.message).toMatch(/the post_start hook "false" exited with code 1; trying again in/);
+      expect(rig.ledger.get(a.id)?.hooksPending).toBe(true);
+      rig.want(hooked(['true']));
+      await until(() => state(rig, a) === 'running');
+      expect(rig.ledger.get(a.id)?.hooksPending).toBeUndefined();
+      rig.runtime.calls.length = 0;
+      rig.want({ ...hooked(['true']), desired: 'stop' });
+      await until(() => state(rig, a) === 'stopped');
+      expect(rig.runtime.calls.filter((call) => /^(exec|stop) /.test(call))).toEqual([`exec ${a.id}`, `stop ${a.id}`]);
+    }));
+
   it('tries a stop again that failed', () =>
     withRig(async (rig) => {
       rig.want(a);

@@ -222,7 +222,7 @@ const cpuTime = { ...anyWhole, what: 'microseconds, or a time like "10ms"', shor
 export const SERVICE = object('a service', {
   profiles: [STRINGS, honoured],
   annotations: [PAIRS, honoured],
-  attach: [boolean, later],
+  attach: [boolean, differs('ctl up shows the logs of no service, whatever it says: they are read with ctl logs')],
   build: [BUILD, honoured],
   develop: [object('develop', { watch: [WATCH, honoured] }), honoured],
   blkio_config: [
@@ -379,7 +379,13 @@ export const SERVICE = object('a service', {
   userns_mode: [string, differs('"host" alone: no container has user ids of its own')],
   uts: [string, honoured],
   volumes: [list(VOLUME, { unique: byKey('target') }), honoured],
-  volumes_from: [STRINGS, later],
+  volumes_from: [
+    STRINGS,
+    refused(
+      'volumes are of one node, and the containers of two services may be on different ones',
+      'name the same volumes under "volumes" in both, and keep both on one node with deploy.placement.constraints',
+    ),
+  ],
   working_dir: [string, honoured],
   pre_start: [list(START_HOOK), PRE_START],
   post_start: [list(HOOK), differs('also when a container is made anew after it ended; a hook that fails makes the start fail')],

@@ -23,6 +23,7 @@ const MIB = 1024 * 1024;
 describe('keys of a container', () => {
   it.each<[string, object]>([
     ['container_name: My_db.1', { containerName: 'My_db.1' }],
+    ['platform: linux/arm64/v8', { platform: 'linux/arm64' }],
     ['init: true', { init: true }],
     ['tty: true', { tty: true }],
     ['stdin_open: true', { stdinOpen: true }],
@@ -102,6 +103,8 @@ describe('keys of a container', () => {
 
   it.each([
     'pids_limit: -1',
+    'attach: false',
+    'attach: true',
     'cpu_quota: -1',
     'cpu_shares: 0',
     'mem_limit: 0',
@@ -165,6 +168,8 @@ describe('keys of a container', () => {
     ['logging: { driver: none, options: { max-size: 1m } }', 'the driver none has no options'],
     ['post_start: [{ command: [] }]', 'the hook names no command'],
     ['pre_stop: [{ command: x, user: "a b" }]', 'expected USER[:GROUP]'],
+    ['volumes_from: [db]', 'Weft refuses this key: volumes are of one node'],
+    ['platform: linux/arm/v7', 'nodes do not tell variants of a platform apart'],
     ['storage_opt: { size: 1G }', 'Weft refuses this key: containerd'],
     ['pre_start: [{ command: x }]', 'Weft refuses this key: Weft runs nothing beside'],
     ['deploy: { resources: { reservations: { devices: [{ capabilities: [gpu] }] } } }', 'cannot hand GPUs'],

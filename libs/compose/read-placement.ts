@@ -59,9 +59,20 @@ export function readPlacement(c: Context, field: Field, service: ServiceDraft): 
     service.placement = placement;
 }
 
-/** `os/arch`; nodes do not tell variants apart. */
+/** Variants that are what the architecture is without one (containerd, platforms). */
+const PLAIN_VARIANTS: readonly string[] = ['arm64/v8', 'amd64/v1'];
+
+/** `os/arch[/variant]`; nodes do not tell variants apart. */
 export function readPlatform(c: Context, field: Field): string | undefined {
   const text = readString(c, field, 'a platform like linux/amd64');
-  if (text === undefined || /^[a-z0-9]+\/[a-z0-9_]+$/.test(text)) return text;
-  return void reject(c, field, `expected OS/ARCH like linux/amd64, found ${quote(text)}`);
+  if (text === undefined) return undefined;
+  const [, platform, arch = '', variant] = /^([a-z0-9]+\/([a-z0-9_]+))(?:\/([a-z0-9.]+))?$/.exec(text) ?? [];
+  if (platform === undefined) return void reject(c, field, `expected OS/ARCH like linux/amd64, found ${quote(text)}`);
+  if (variant === undefined || PLAIN_VARIANTS.includes(`${arch}/${variant}`)) return platform;
+  return void reject(
+    c,
+    field,
+    `nodes do not tell variants of a platform apart, found ${quote(text)}`,
+    `say ${platform}, or label the nodes`,
+  );
 }

@@ -119,6 +119,8 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
   keys: {
     // Their work is done in the model.
     profiles: () => undefined,
+    // It is about what `up` shows, and ours shows no logs.
+    attach: () => undefined,
     image: (c, field, { container }) => {
       const text = readString(c, field, 'the name of an image');
       const fault = text === undefined ? undefined : faultOfReference(text);

@@ -244,7 +244,7 @@ export class TasksLoop {
 
   async #run(task: Task, again: boolean): Promise<void> {
     const { runner, clock, log } = this.#o;
-    this.#note(task);
+    this.#remember(task, { ...this.#recall(task.id), hooksPending: task.container.postStart !== undefined });
     const isFirstTry = this.#recall(task.id).attempts === 0;
     // A try that failed may have left anything.
     const isFirst = isFirstTry && this.#observed.get(task.id) === undefined;
@@ -396,9 +396,18 @@ export class TasksLoop {
   }
 
   #note(task: Task): void {
-    const { restarts, startedAt, exitCode, tries, health, phase } = this.#recall(task.id);
+    const { restarts, startedAt, exitCode, tries, health, phase, hooksPending } = this.#recall(task.id);
     const done = phase === 'done' ? { done: true } : {};
-    this.#o.ledger.note(task.id, { name: task.name, restarts, startedAt, exitCode, tries, health, ...done });
+    this.#o.ledger.note(task.id, {
+      name: task.name,
+      restarts,
+      startedAt,
+      exitCode,
+      tries,
+      health,
+      ...(hooksPending ? { hooksPending } : {}),
+      ...done,
+    });
   }
 
   #markRemoved(taskId: string, name: string): void {
