@@ -84,8 +84,8 @@ export class TestCluster {
     return JSON.parse(await this.ctl(...args, '--format', 'json')) as T;
   }
 
-  async up(nodes = 3): Promise<void> {
-    await this.ctl('dev', 'up', '--name', this.name, '--nodes', String(nodes));
+  async up(nodes = 3, controllers = 1): Promise<void> {
+    await this.ctl('dev', 'up', '--name', this.name, '--nodes', String(nodes), '--controllers', String(controllers));
     const image = join(this.dir, 'image.tar');
     const made = spawnSync(process.execPath, [IMAGE_MAKER, image, 'weft-demo:latest'], { encoding: 'utf8' });
     if (made.status !== 0) throw new Error(made.stderr);

@@ -27,6 +27,7 @@ import { MAX_TXN_OPS, MAX_VALUE_BYTES, type Store } from '#store/store.js';
 import { Bell } from '../bell.js';
 import type { ClusterFollower } from '../cluster/follower.js';
 import { stackState } from './rows.js';
+import { txnSurely } from './txn-surely.js';
 
 /** Something unrelated changed what a plan was made on (a subnet was taken, say): plan again so many times. */
 const TRIES = 5;
@@ -153,7 +154,7 @@ export class StackCalls {
         hint: 'Split it into several stacks.',
       });
     }
-    const result = await this.#store.txn(plan.compares, plan.writes);
+    const result = await txnSurely(this.#store, plan.compares, plan.writes);
     // Seen here before it is answered: what the caller asks next is asked of the new state.
     await this.#follower.reached(result.revision);
     return result.ok;

@@ -95,8 +95,11 @@ function checkSize(name: string, size: DevSize): void {
     });
   if (!Number.isInteger(size.nodes) || size.nodes < 1 || size.nodes > MAX_NODES)
     throw new WeftError('USAGE', { what: `a development cluster has 1 to ${MAX_NODES} nodes`, hint: 'Use --nodes 3.' });
-  if (size.controllers !== 1)
-    throw new WeftError('USAGE', { what: 'a development cluster has one controller for now', hint: 'Leave --controllers out.' });
+  if (!Number.isInteger(size.controllers) || size.controllers < 1 || size.controllers > size.nodes)
+    throw new WeftError('USAGE', {
+      what: 'a development cluster has at least one controller, and at most one on each node',
+      hint: 'Use --controllers 3 with --nodes 3, or leave it out.',
+    });
   if (!Number.isInteger(size.mtu) || size.mtu < 1280 || size.mtu > 9000)
     throw new WeftError('USAGE', { what: 'the MTU of the underlay is 1280 to 9000 bytes', hint: 'Use --mtu 1500.' });
 }

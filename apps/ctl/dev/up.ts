@@ -1,6 +1,7 @@
 /**
- * `ctl dev up`: a whole cluster on this machine. Each node is a network namespace with its own agent; the controller (and
- * its etcd) runs on node1. Whatever is missing is started, so a second `up` repairs a cluster that lost a process.
+ * `ctl dev up`: a whole cluster on this machine. Each node is a network namespace with its own agent; a controller and its
+ * etcd run on the first of them, as many as are wanted. Whatever is missing is started, so a second `up` repairs a cluster that
+ * lost a process, or makes it larger.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -35,7 +36,9 @@ export function readLayout(name: string): DevLayout | undefined {
 async function layoutFor(name: string, size: DevSize): Promise<DevLayout> {
   const existing = readLayout(name);
   if (existing) {
-    const grown = makeLayout(name, { ...size, nodes: Math.max(size.nodes, existing.nodes.length), mtu: existing.mtu }, existing.subnet);
+    const nodes = Math.max(size.nodes, existing.nodes.length);
+    const controllers = Math.max(size.controllers, existing.nodes.filter((n) => n.controller).length);
+    const grown = makeLayout(name, { nodes, controllers, mtu: existing.mtu }, existing.subnet);
     writeFileSync(layoutFile(name), JSON.stringify(grown, null, 2));
     return grown;
   }
@@ -58,13 +61,41 @@ const enter = (node: DevNode, ...argv: string[]): string[] => ['nsenter', `--net
 const runs = (app: string, dataDir: string): boolean =>
   processesOf([dirname(dataDir)]).some(({ argv }) => argv.some((a) => a.endsWith(`/${app}/main.js`)) && argv.includes(dataDir));
 
-function startController(l: DevLayout, node: DevNode): void {
+/** @param token for the first start of one that joins the first */
+function startController(l: DevLayout, node: DevNode, token?: string): void {
   if (runs('controller', controllerDir(node))) return;
   const argv = ['--data-dir', controllerDir(node), '--name', node.name, '--advertise', node.address];
+  if (token !== undefined) argv.push('--join', `${l.nodes[0]?.address}:${JOIN_PORT}`);
   startDetached(
     enter(node, process.execPath, ...NODE_FLAGS, join(APPS, 'controller', 'main.js'), ...argv),
     join(l.dir, 'logs', `controller-${node.name}.log`),
+    // Not on the command line: that is readable by every user of the machine.
+    token === undefined ? process.env : { ...process.env, WEFT_TOKEN: token },
   );
+}
+
+const controllersOf = (l: DevLayout): DevNode[] => l.nodes.filter((n) => n.controller);
+
+/** Those that are of the cluster already start together: none of them is well without most of the others. */
+async function startKnownControllers(l: DevLayout): Promise<void> {
+  const [first] = controllersOf(l);
+  for (const node of controllersOf(l))
+    if (node === first || (await loadIdentity(join(controllerDir(node), 'pki', 'controller')))) startController(l, node);
+}
+
+/** The others join, one after another: etcd takes one new member at a time. */
+async function joinControllers(l: DevLayout, api: ApiClient, say: Say): Promise<void> {
+  for (const node of controllersOf(l)) {
+    if (runs('controller', controllerDir(node))) continue;
+    const { token } = await callUnary(api, 'createToken', { role: 'controller', ttlMs: TOKEN_TTL_MS });
+    startController(l, node, token);
+    const log = join(l.dir, 'logs', `controller-${node.name}.log`);
+    await until('the controller did not join', log, async () => {
+      const { controllers } = await callUnary(api, 'listControllers', {}, { timeoutMs: 5_000 });
+      return controllers.some((c) => c.name === node.name && c.state !== 'away' && ['member', 'leader'].includes(c.etcd)) || undefined;
+    });
+    say(`controller  joined on ${node.name} (${node.address}:${CONTROLLER_PORT})`);
+  }
 }
 
 /**
@@ -83,8 +114,7 @@ async function startAgent(l: DevLayout, node: DevNode, api: ApiClient): Promise<
     ...['--data-dir', agentDir(node), '--run-dir', node.runDir, '--name', node.name, '--address', node.address],
     ...[
       '--controllers',
-      l.nodes
-        .filter((n) => n.controller)
+      controllersOf(l)
         .map((n) => `${n.address}:${CONTROLLER_PORT}`)
         .join(','),
     ],
@@ -133,15 +163,23 @@ async function until<T>(what: string, logFile: string, probe: () => Promise<T | 
   });
 }
 
-async function adminOf(l: DevLayout, node: DevNode): Promise<{ api: ApiClient; identity: Identity }> {
-  const log = join(l.dir, 'logs', `controller-${node.name}.log`);
-  const identity = await until('the controller made no admin certificate', log, () => loadIdentity(join(controllerDir(node), 'admin')));
-  const api = connect(ApiClient, `${node.address}:${CONTROLLER_PORT}`, identity, 'controller');
-  await until('the controller did not become ready', log, async () => {
-    const { leader } = await callUnary(api, 'getCluster', {}, { timeoutMs: 2_000 });
-    return leader || undefined;
-  });
-  return { api, identity };
+/** Speaks to the first controller that is in touch with etcd. */
+async function adminOf(l: DevLayout): Promise<{ api: ApiClient; identity: Identity; leader: string }> {
+  const [first] = controllersOf(l) as [DevNode];
+  const log = join(l.dir, 'logs', `controller-${first.name}.log`);
+  const identity = await until('the controller made no admin certificate', log, () => loadIdentity(join(controllerDir(first), 'admin')));
+  const clients = controllersOf(l).map((node) => connect(ApiClient, `${node.address}:${CONTROLLER_PORT}`, identity, 'controller'));
+  const [api, leader] = await until('no controller became ready', log, () =>
+    Promise.any(
+      clients.map(async (client): Promise<[ApiClient, string]> => {
+        const told = await callUnary(client, 'getCluster', {}, { timeoutMs: 2_000 });
+        if (told.leader === '' || told.stale !== '') throw new Error(told.stale || 'no controller leads yet');
+        return [client, told.leader];
+      }),
+    ),
+  );
+  for (const client of clients) if (client !== api) client.close();
+  return { api, identity, leader };
 }
 
 async function waitForNodes(l: DevLayout, api: ApiClient): Promise<NodeRow[]> {
@@ -167,18 +205,18 @@ export async function devUp(name: string, size: DevSize, say: Say): Promise<DevL
   say(`network     ${l.subnet}, ${l.nodes.length} nodes, MTU ${l.mtu}`);
   await ensureContainerd(l);
   say('containerd  runs');
-  const first = l.nodes[0] as DevNode;
-  startController(l, first);
-  const { api, identity } = await adminOf(l, first);
+  await startKnownControllers(l);
+  const { api, identity, leader } = await adminOf(l);
   try {
-    say(`controller  leads on ${first.name} (${first.address}:${CONTROLLER_PORT})`);
+    say(`controller  ${leader} leads`);
+    await joinControllers(l, api, say);
     for (const node of l.nodes) await startAgent(l, node, api);
     await waitForNodes(l, api);
     say(`agents      ${l.nodes.map((n) => n.name).join(', ')} are ready`);
   } finally {
     api.close();
   }
-  await saveContext(l.context, { endpoints: [`${first.address}:${CONTROLLER_PORT}`] }, identity);
+  await saveContext(l.context, { endpoints: controllersOf(l).map((n) => `${n.address}:${CONTROLLER_PORT}`) }, identity);
   await useContext(l.context);
   return l;
 }

@@ -83,6 +83,12 @@ export class FakeAgent {
     })();
   }
 
+  /** Hangs up and goes to another controller, as an agent does whose controller is silent. */
+  moveTo(controller: TestController): void {
+    this.detach();
+    this.attach(controller);
+  }
+
   /** Goes silent, as a dead node does. */
   detach(): void {
     this.#stop.abort();

@@ -65,6 +65,8 @@ export interface ControllerSettings {
   besides?: TestController;
   /** Of another controller, which it joins with a token: it runs a member of etcd of its own. */
   joins?: TestController;
+  /** For that; made there if left out. */
+  token?: string;
   extraArgs?: string[];
 }
 
@@ -89,7 +91,7 @@ export class TestController {
       execFileSync('cp', ['-r', join(settings.besides.dir, 'pki'), join(settings.besides.dir, 'admin'), controller.dir]);
     if (settings.besides) rmSync(join(controller.dir, 'pki/controller'), { recursive: true });
     try {
-      if (settings.joins) controller.#token = await tokenOf(settings.joins);
+      if (settings.joins) controller.#token = settings.token ?? (await tokenOf(settings.joins));
       await controller.run();
     } catch (error) {
       await controller.dispose();
@@ -98,6 +100,9 @@ export class TestController {
     return controller;
   }
 
+  get name(): string {
+    return this.#settings.name ?? 'c1';
+  }
   get port(): number {
     return this.#ports[0] as number;
   }
@@ -216,6 +221,7 @@ export class TestController {
   async killEtcd(): Promise<void> {
     if (!existsSync(join(this.dir, 'etcd.pid'))) return;
     const pid = this.etcdPid();
+    if (!existsSync(`/proc/${pid}`)) return;
     process.kill(pid, 'SIGKILL');
     await eventually(() => !existsSync(`/proc/${pid}`), 'etcd is gone');
   }
