@@ -28,6 +28,8 @@ export interface Draft {
   made: Map<string, Addresses>;
   /** The same of the unit being drafted: it may yet come to nothing. */
   pending: Map<string, Addresses>;
+  /** `stack/service` → why no node can take another task of it. */
+  refused: Map<string, string>;
 }
 
 export function bookOf(draft: Draft, network: Network): AddressBook {

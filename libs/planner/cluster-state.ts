@@ -9,6 +9,7 @@ import type { StackRecord } from '#model/stack.js';
 import type { EndedTask, Task, TaskStatus, Tombstone } from '#model/task.js';
 import type { UpdateRecord } from '#model/update.js';
 import type { Pool } from './pool.js';
+import type { Tallies } from './tallies.js';
 
 export interface ClusterState {
   /** Identity of the etcd cluster, '' before the first snapshot. */
@@ -68,6 +69,12 @@ export interface ClusterState {
   tasksOfNode(nodeId: string): Task[];
   tasksOfService(stack: string, service: string): Task[];
   tasksOfNetwork(networkId: string): Task[];
+  tasksOfStack(stack: string): Task[];
+  /** Stacks that have tasks, whether they are there or not. */
+  stacksWithTasks(): Iterable<string>;
+  /** The node of a number. */
+  nodeOfIndex(index: number): Node | undefined;
+  readonly tallies: Tallies;
   /** modRevision of a key, 0 when it is not there. */
   revisionOf(key: string): number;
 }

@@ -14,8 +14,8 @@ interface UnderWay {
   promote: readonly { next: Task; holder: Task | undefined }[];
 }
 
-/** Adds to `plan` what is to be stopped; what it stops already counts as under way. */
-export function leaveDrained(state: ClusterState, plan: UnderWay): void {
+/** Adds to `plan` what is to be stopped; what it stops already counts as under way. @param only tasks of these stacks */
+export function leaveDrained(state: ClusterState, plan: UnderWay, only?: ReadonlySet<string>): void {
   const drained = [...state.nodes.values()].filter((n) => n.availability === 'drain' && !isDead(state, n.id));
   if (drained.length === 0) return;
   const underWay = new Set(plan.stop.map(({ task }) => serviceKey(task.stack, task.service)));
@@ -23,6 +23,7 @@ export function leaveDrained(state: ClusterState, plan: UnderWay): void {
   const taken = new Set([...[...plan.stop, ...plan.edit].map(({ task }) => task.id), ...moving]);
   for (const node of drained) {
     for (const task of state.tasksOfNode(node.id)) {
+      if (only && !only.has(task.stack)) continue;
       const service = serviceKey(task.stack, task.service);
       if (task.desired === 'stop' || taken.has(task.id) || state.statuses.get(task.id)?.state === 'complete') continue;
       if (servesIn(state, task) && (underWay.has(service) || !othersAreUp(state, task))) continue;

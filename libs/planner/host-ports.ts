@@ -3,20 +3,22 @@ import type { Port, Service } from '#model/stack.js';
 import type { Node } from '#model/node.js';
 import type { ClusterState } from './cluster-state.js';
 import { samePort } from './port-overlap.js';
+import type { HeldPorts } from './tallies.js';
 
 const ofHostMode = (ports: readonly Port[]): Port[] => ports.filter((p) => p.mode === 'host');
 
-/** Who has which host ports, kept while a plan places more. */
+/** Who has which host ports: those of the state, and what a plan adds. */
 export class HostPorts {
-  readonly #held = new Map<string, { taskId: string; ports: Port[] }[]>();
+  readonly #state: ClusterState;
+  readonly #added = new Map<string, HeldPorts[]>();
 
   constructor(state: ClusterState) {
-    for (const task of state.tasks.values()) this.add(task.nodeId, task.id, task.ports);
+    this.#state = state;
   }
 
   add(nodeId: string, taskId: string, ports: readonly Port[]): void {
     const held = ofHostMode(ports);
-    if (held.length > 0) this.#held.set(nodeId, [...(this.#held.get(nodeId) ?? []), { taskId, ports: held }]);
+    if (held.length > 0) this.#added.set(nodeId, [...(this.#added.get(nodeId) ?? []), { taskId, ports: held }]);
   }
 
   /** Nodes where nobody but the task that is replaced has a host port of `service`. */
@@ -24,7 +26,9 @@ export class HostPorts {
     const wanted = ofHostMode(service.ports);
     if (wanted.length === 0) return nodes;
     const isTaken = (nodeId: string) =>
-      (this.#held.get(nodeId) ?? []).some((h) => h.taskId !== replaces && h.ports.some((p) => wanted.some((w) => samePort(p, w))));
+      [...this.#state.tallies.hostPortsOn(nodeId), ...(this.#added.get(nodeId) ?? [])].some(
+        (h) => h.taskId !== replaces && h.ports.some((p) => wanted.some((w) => samePort(p, w))),
+      );
     return nodes.filter((n) => !isTaken(n.id));
   }
 }

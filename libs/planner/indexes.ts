@@ -25,6 +25,10 @@ export class NestedMap<V> {
 export class SetIndex {
   readonly #sets = new Map<string, Set<string>>();
 
+  keys(): Iterable<string> {
+    return this.#sets.keys();
+  }
+
   get(key: string): ReadonlySet<string> | undefined {
     return this.#sets.get(key);
   }

@@ -1,7 +1,7 @@
 /** The subnets of a network of either family, what was wished of them, and the addresses in them that are spoken for. */
 import { addressToNumber, familyOf, numberToAddress, parseSubnet, type Family, type Subnet } from '#base/ip.js';
 import type { Network } from '#model/network.js';
-import type { Attachment, NetworkWish, SubnetWish } from '#model/stack.js';
+import type { Attachment, NetworkWish, Stack, SubnetWish } from '#model/stack.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { connectionsOf } from './connections.js';
 
@@ -91,6 +91,31 @@ export function keptAddresses(network: Subnets): Map<string, string> {
 export type DeclaredAddresses = ReadonlyMap<string, ReadonlyMap<string, string>>;
 
 /** What stacks declared as static, or a command gave to a service, also of services that do not run. */
+interface Declared {
+  /** Name of the network. */
+  network: string;
+  attachment: Attachment;
+  /** `stack/service` */
+  owner: string;
+}
+
+/** What a stack says of static addresses. Values are never changed: looked through once. */
+function staticOf(spec: Stack): readonly Declared[] {
+  let found = statics.get(spec);
+  if (found) return found;
+  found = Object.values(spec.services).flatMap((service) =>
+    Object.entries(service.networks).flatMap(([key, attachment]) =>
+      attachment.ipv4 === undefined && attachment.ipv6 === undefined
+        ? []
+        : [{ network: spec.networks[key]?.name ?? '', attachment, owner: serviceKey(spec.name, service.name) }],
+    ),
+  );
+  statics.set(spec, found);
+  return found;
+}
+
+const statics = new WeakMap<Stack, readonly Declared[]>();
+
 export function declaredAddresses(state: ClusterState): DeclaredAddresses {
   const declared = new Map<string, Map<string, string>>();
   const note = (id: string, { ipv4, ipv6 }: Attachment, owner: string): void => {
@@ -101,11 +126,9 @@ export function declaredAddresses(state: ClusterState): DeclaredAddresses {
     }
   };
   for (const { spec } of state.stacks.values()) {
-    for (const service of Object.values(spec.services)) {
-      for (const [key, attachment] of Object.entries(service.networks)) {
-        const id = state.networkNames.get(spec.networks[key]?.name ?? '');
-        if (id !== undefined) note(id, attachment, serviceKey(spec.name, service.name));
-      }
+    for (const { network, attachment, owner } of staticOf(spec)) {
+      const id = state.networkNames.get(network);
+      if (id !== undefined) note(id, attachment, owner);
     }
     for (const c of connectionsOf(state, spec.name))
       if (!c.off && spec.services[c.service]) note(c.networkId, c.attachment, serviceKey(spec.name, c.service));

@@ -51,15 +51,26 @@ export function mismatchOf(state: ClusterState, node: Node, service: Service): s
   return undefined;
 }
 
+/** What `mismatchOf` asks of nodes, as a text: '' for services that any node suits. */
+export function demandsOf({ placement, container, reservations }: Service): string {
+  const { memoryBytes = 0, nanoCpus = 0 } = reservations ?? {};
+  const constraints = placement?.constraints ?? [];
+  if (constraints.length === 0 && container.platform === undefined && memoryBytes === 0 && nanoCpus === 0) return '';
+  return JSON.stringify([constraints, container.platform, memoryBytes, nanoCpus]);
+}
+
 /** Why a node cannot have a task of the service now; undefined when it can. */
-export function refusalFor(state: ClusterState, spread: Spread, node: Node, { stack, service }: Applicant): string | undefined {
-  const refusal = refusalOf(state, node) ?? mismatchOf(state, node, service);
-  if (refusal !== undefined) return refusal;
+export const refusalFor = (state: ClusterState, spread: Spread, node: Node, applicant: Applicant): string | undefined =>
+  refusalOf(state, node) ?? mismatchOf(state, node, applicant.service) ?? fullness(state, spread, node, applicant);
+
+/** What other tasks leave too little of on a node. */
+export function fullness(state: ClusterState, spread: Spread, node: Node, { stack, service }: Applicant): string | undefined {
   const most = service.placement?.maxReplicasPerNode;
   if (most !== undefined && spread.countOf(node.id, serviceKey(stack, service.name)) >= most) return `at max_replicas_per_node`;
+  const { memoryBytes = 0, nanoCpus = 0 } = service.reservations ?? {};
+  if (memoryBytes === 0 && nanoCpus === 0) return undefined;
   const facts = state.facts.get(node.id);
   const used = spread.reservedOn(node.id);
-  const { memoryBytes = 0, nanoCpus = 0 } = service.reservations ?? {};
   if (facts?.memoryBytes && memoryBytes > 0 && used.memoryBytes + memoryBytes > facts.memoryBytes) return 'lack memory';
   if (facts?.cpus && nanoCpus > 0 && used.nanoCpus + nanoCpus > facts.cpus * 1e9) return 'lack CPU';
   return undefined;

@@ -17,9 +17,10 @@ import { HostPorts } from './host-ports.js';
 import type { TaskEdit } from './edit-task.js';
 import { nameInterfaces } from './interface-names.js';
 import { declaredAddresses } from './network-subnets.js';
-import { preferred, refusalFor, sift } from './node-filters.js';
+import { demandsOf, fullness, mismatchOf, preferred, refusalFor, sift } from './node-filters.js';
+import { isChildDriver } from './child-drivers.js';
 import { fitting } from './node-fits.js';
-import { isGone, networkIdsOf, type ServicesPlan, type SlotWish } from './reconcile-services.js';
+import { isGone, networkIdsOf, stacksOf, type ServicesPlan, type SlotWish } from './reconcile-services.js';
 import { refusalOf, Spread } from './schedule.js';
 import { isGlobal, nodeOfSlot } from './service-slots.js';
 import { sharedNamespace, sharesNamespace, type SharedNamespace } from './shared-namespace.js';
@@ -38,13 +39,16 @@ export interface Placing {
   againMs?: number;
   /** The same, as milliseconds since the epoch. */
   wakeAt?: number;
+  /** Stack → when there is more to do in it, milliseconds since the epoch. */
+  wakes: ReadonlyMap<string, number>;
 }
 
 /**
  * @param newId ids for new tasks: lower-case hex, never the same twice
  * @param now milliseconds since the epoch
+ * @param only the stacks that the plan is of; all if left out
  */
-export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () => string, now: number): Placing {
+export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () => string, now: number, only?: ReadonlySet<string>): Placing {
   const draft: Draft = {
     state,
     now,
@@ -55,8 +59,9 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
     hostPorts: new HostPorts(state),
     made: new Map(),
     pending: new Map(),
+    refused: new Map(),
   };
-  const placing: Placing = { units: [], waiting: new Map(plan.waiting), againMs: plan.againMs, wakeAt: plan.wakeAt };
+  const placing: Placing = { units: [], waiting: new Map(plan.waiting), againMs: plan.againMs, wakeAt: plan.wakeAt, wakes: plan.wakes };
   placing.units.push(...updateUnits(state, plan, now));
   for (const { next, holder } of plan.promote) placing.units.push(promoteUnit(draft, next, holder));
   for (const task of plan.abandon) placing.units.push(orphanNext(state, task));
@@ -72,17 +77,17 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
       if (wish.replaces && !home) placing.units.push(forgetUnit(draft, wish.replaces, goneReason(wish.replaces)));
     } else placing.units.push(result);
   }
-  placing.units.push(...missingVips(draft));
+  placing.units.push(...missingVips(draft, only));
   return placing;
 }
 
 /** Services that have tasks and no virtual address: it was `endpoint_mode: dnsrr`, or the network without IPv6, when they were made. */
-function missingVips(draft: Draft): Unit[] {
+function missingVips(draft: Draft, only: ReadonlySet<string> | undefined): Unit[] {
   const { state } = draft;
   const units: Unit[] = [];
-  for (const record of state.stacks.values()) {
-    if (record.removing) continue;
-    const stack = record.spec.name;
+  for (const stack of stacksOf(state, only)) {
+    const record = state.stacks.get(stack);
+    if (!record || record.removing) continue;
     const networkIds = networkIdsOf(state, stack);
     for (const service of Object.values(record.spec.services)) {
       for (const networkKey of Object.keys(service.networks)) {
@@ -273,8 +278,7 @@ function createUnit(draft: Draft, wish: SlotWish): Unit | string {
     }
   }
   const shared = sharesNamespace(wish.service) ? sharedNamespace(state, wish.stack, wish.service, wish.slot) : undefined;
-  const able = typeof shared === 'string' ? shared : placesFor(draft, wish, shared);
-  const node = typeof able === 'string' ? able : chooseNode(draft, wish, able);
+  const node = typeof shared === 'string' ? shared : placeFor(draft, wish, shared);
   if (typeof node === 'string') {
     if (old) leaveNode(draft, old, 1);
     return node;
@@ -319,13 +323,43 @@ function createUnit(draft: Draft, wish: SlotWish): Unit | string {
   return unit;
 }
 
+/** A service that no node can take is refused for all its slots at once: within a plan nodes get fuller. */
+function placeFor(draft: Draft, wish: SlotWish, shared: SharedNamespace | undefined): Node | string {
+  const service = serviceKey(wish.stack, wish.service.name);
+  const known = wish.replaces || wish.beside || isGlobal(wish.service) || shared ? undefined : draft.refused.get(service);
+  if (known !== undefined) return known;
+  const quick = isPlain(wish, shared) ? quickPlace(draft, wish) : undefined;
+  if (quick) return quick;
+  const able = placesFor(draft, wish, shared);
+  const node = typeof able === 'string' ? able : chooseNode(draft, wish, able);
+  if (typeof node === 'string') draft.refused.set(service, node);
+  return node;
+}
+
+/** Nothing binds it to a node or a group of nodes: the one with the fewest tasks of those that fit is the right one. */
+const isPlain = ({ service, replaces, beside, endpoints }: SlotWish, shared: SharedNamespace | undefined): boolean =>
+  shared === undefined &&
+  !isGlobal(service) &&
+  (service.networkMode?.kind ?? 'networks') === 'networks' &&
+  !((replaces ?? beside) && isBoundToNode(service)) &&
+  (service.placement?.spread ?? []).length === 0 &&
+  service.ports.every((p) => p.mode !== 'host') &&
+  !endpoints.some(({ network }) => isChildDriver(network));
+
+const quickPlace = ({ state, spread }: Draft, wish: SlotWish): Node | undefined =>
+  spread.best(
+    { stack: wish.stack, service: wish.service.name, kind: demandsOf(wish.service) },
+    (node) => mismatchOf(state, node, wish.service) === undefined,
+    (node) => fullness(state, spread, node, wish) === undefined,
+  );
+
 /** The nodes that may have it: of a global service one; the node of whom it shares with, or is linked to by a node's own bridge. */
 function placesFor(draft: Draft, wish: SlotWish, shared: SharedNamespace | undefined): readonly Node[] | string {
   const { state } = draft;
   const waited = linkAwaited(state, wish);
   if (waited !== undefined) return `it waits for service ${waited}, to be on its node: a link on the default bridge ends there`;
   const only = isGlobal(wish.service) ? nodeOfSlot(state, wish.slot)?.id : (shared?.nodeId ?? linkedNode(state, wish));
-  const nodes = only === undefined ? [...state.nodes.values()] : [...state.nodes.values()].filter((n) => n.id === only);
+  const nodes = only === undefined ? state.nodes.values() : [state.nodes.get(only)].filter((n) => n !== undefined);
   const { able, explanation } = sift(nodes, (node) => refusalFor(state, draft.spread, node, wish));
   if (able.length > 0) return fitting(state, able, wish.endpoints);
   if (homeOf(state, wish)) return able;

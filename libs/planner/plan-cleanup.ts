@@ -85,10 +85,9 @@ function unusedNetworks(state: ClusterState): Unit[] {
 function removedStacks(state: ClusterState): Unit[] {
   const units: Unit[] = [];
   for (const [name, record] of state.stacks) {
-    const busy =
-      [...state.tasks.values()].some((t) => t.stack === name) ||
-      [...state.networks.values()].some((n) => n.stack === name && !isDeclared(state, n));
-    if (!record.removing || busy) continue;
+    if (!record.removing) continue;
+    const busy = state.tasksOfStack(name).length > 0 || [...state.networks.values()].some((n) => n.stack === name && !isDeclared(state, n));
+    if (busy) continue;
     const key = keys.stack(name);
     units.push({ what: `delete stack ${name}`, compares: [{ key, modRevision: state.revisionOf(key) }], writes: [{ delete: key }] });
   }

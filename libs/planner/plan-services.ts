@@ -10,14 +10,15 @@ import { wantedTasks } from './service-slots.js';
 import { isSatisfied } from './standing-of-task.js';
 import { stoppedReason } from './stopped-services.js';
 
-/** What the services loop would write now. Applied, it changes nothing when computed again. */
-export const planServices = (state: ClusterState, newId: () => string, now: number): Placing =>
-  placeTasks(state, reconcileServices(state, now), newId, now);
+/** What the services loop would write now. Applied, it changes nothing when computed again. @param only for these stacks */
+export const planServices = (state: ClusterState, newId: () => string, now: number, only?: ReadonlySet<string>): Placing =>
+  placeTasks(state, reconcileServices(state, now, only), newId, now, only);
 
-/** `stack/service` → why its tasks cannot be placed; any replica of the controller can tell. */
-export function placementTroubles(state: ClusterState, now: number): Map<string, string> {
+/** `stack/service` → why its tasks cannot be placed; any replica of the controller can tell. @param stack of this one only */
+export function placementTroubles(state: ClusterState, now: number, stack?: string): Map<string, string> {
   let n = 0;
-  return planServices(state, () => (n++).toString(16).padStart(32, '0'), now).waiting;
+  const only = stack === undefined ? undefined : new Set([stack]);
+  return planServices(state, () => (n++).toString(16).padStart(32, '0'), now, only).waiting;
 }
 
 const STATE_WORDS: Record<string, string> = { pending: 'waiting for its node', preparing: 'being prepared', starting: 'starting' };

@@ -39,6 +39,7 @@ import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { awaitsNodes } from './drain.js';
 import { NestedMap, SetIndex } from './indexes.js';
 import { poolSchema, type Pool } from './pool.js';
+import { Tallies } from './tallies.js';
 
 interface FeedEntry {
   key: string;
@@ -114,6 +115,9 @@ export class ReadModel implements ClusterState {
   readonly #byNode = new SetIndex();
   readonly #byService = new SetIndex();
   readonly #byNetwork = new SetIndex();
+  readonly #byStack = new SetIndex();
+  readonly #byIndex = new Map<number, string>();
+  readonly tallies = new Tallies();
   readonly #collections = new Map<string, Collection>();
 
   constructor() {
@@ -134,7 +138,19 @@ export class ReadModel implements ClusterState {
     );
     this.#flat('controllers', this.controllers, controllerRecordSchema);
     this.#flat('tokens', this.tokens, tokenSchema);
-    this.#flat('nodes', this.nodes, nodeSchema);
+    this.#collections.set('nodes', {
+      put: (rest, text, key) => {
+        this.#dropNode(rest);
+        const node = decode(nodeSchema, text, key);
+        this.nodes.set(rest, node);
+        this.#byIndex.set(node.index, rest);
+      },
+      drop: (rest) => this.#dropNode(rest),
+      clear: () => {
+        this.nodes.clear();
+        this.#byIndex.clear();
+      },
+    });
     this.#flat('node-facts', this.facts, nodeFactsSchema);
     this.#flat('node-states', this.nodeStates, nodeStateSchema);
     this.#flat('stacks', this.stacks, stackRecordSchema);
@@ -173,7 +189,7 @@ export class ReadModel implements ClusterState {
       clear: () => {
         this.tasks.clear();
         this.draining.clear();
-        for (const index of [this.#byNode, this.#byService, this.#byNetwork]) index.clear();
+        for (const index of [this.#byNode, this.#byService, this.#byNetwork, this.#byStack, this.tallies]) index.clear();
       },
     });
   }
@@ -196,6 +212,9 @@ export class ReadModel implements ClusterState {
 
   tasksOfNode = (nodeId: string): Task[] => this.#pick(this.#byNode.get(nodeId));
   tasksOfService = (stack: string, service: string): Task[] => this.#pick(this.#byService.get(serviceKey(stack, service)));
+  tasksOfStack = (stack: string): Task[] => this.#pick(this.#byStack.get(stack));
+  stacksWithTasks = (): Iterable<string> => this.#byStack.keys();
+  nodeOfIndex = (index: number): Node | undefined => this.nodes.get(this.#byIndex.get(index) ?? '');
   tasksOfNetwork = (networkId: string): Task[] => this.#pick(this.#byNetwork.get(networkId));
   endedOf = (stack: string, service: string, slot: number): EndedTask[] =>
     [...(this.#endedBySlot.get(slotKey(stack, service, slot)) ?? [])]
@@ -296,6 +315,8 @@ export class ReadModel implements ClusterState {
   #addTask(task: Task): void {
     this.tasks.set(task.id, task);
     if (awaitsNodes(task)) this.draining.add(task.id);
+    this.tallies.count(task, serviceKey(task.stack, task.service), 1);
+    this.#byStack.add(task.stack, task.id);
     this.#byNode.add(task.nodeId, task.id);
     this.#byService.add(serviceKey(task.stack, task.service), task.id);
     for (const e of task.endpoints) this.#byNetwork.add(e.networkId, task.id);
@@ -306,9 +327,18 @@ export class ReadModel implements ClusterState {
     if (!task) return;
     this.tasks.delete(id);
     this.draining.delete(id);
+    this.tallies.count(task, serviceKey(task.stack, task.service), -1);
+    this.#byStack.delete(task.stack, id);
     this.#byNode.delete(task.nodeId, id);
     this.#byService.delete(serviceKey(task.stack, task.service), id);
     for (const e of task.endpoints) this.#byNetwork.delete(e.networkId, id);
+  }
+
+  #dropNode(id: string): void {
+    const node = this.nodes.get(id);
+    if (!node) return;
+    this.nodes.delete(id);
+    if (this.#byIndex.get(node.index) === id) this.#byIndex.delete(node.index);
   }
 
   #addEnded(id: string, ended: EndedTask): void {

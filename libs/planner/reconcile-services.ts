@@ -53,6 +53,8 @@ export interface ServicesPlan {
   waiting: Map<string, string>;
   /** Milliseconds since the epoch: plan again then, though nothing may have changed. */
   wakeAt?: number;
+  /** The same by stack, with what `againMs` says. */
+  wakes: Map<string, number>;
   stop: { task: Task; reason: string }[];
   /** Tasks whose record is edited in place: their ports, links, aliases or networks changed. */
   edit: TaskEdit[];
@@ -73,8 +75,18 @@ export function networkIdsOf(state: ClusterState, stackName: string): Map<string
   return ids;
 }
 
-/** @param now milliseconds since the epoch */
-export function reconcileServices(state: ClusterState, now: number): ServicesPlan {
+/** Stacks, and those that are gone and have tasks yet. @param only of these */
+export function stacksOf(state: ClusterState, only?: ReadonlySet<string>): string[] {
+  const names = [...state.stacks.keys()];
+  for (const name of state.stacksWithTasks()) if (!state.stacks.has(name)) names.push(name);
+  return only ? names.filter((name) => only.has(name)) : names;
+}
+
+/**
+ * @param now milliseconds since the epoch
+ * @param only of these stacks; nothing is known to have changed for the others
+ */
+export function reconcileServices(state: ClusterState, now: number, only?: ReadonlySet<string>): ServicesPlan {
   const plan: ServicesPlan = {
     create: [],
     promote: [],
@@ -85,21 +97,38 @@ export function reconcileServices(state: ClusterState, now: number): ServicesPla
     updates: [],
     rollBacks: [],
     waiting: new Map(),
+    wakes: new Map(),
   };
   const declared = declaredAddresses(state);
-  for (const record of state.stacks.values()) {
-    if (record.removing) continue;
+  const stacks = stacksOf(state, only);
+  for (const name of stacks) {
+    const record = state.stacks.get(name);
+    if (!record || record.removing) continue;
     const networkIds = networkIdsOf(state, record.spec.name);
+    const before = { wakeAt: plan.wakeAt, againMs: plan.againMs };
+    [plan.wakeAt, plan.againMs] = [undefined, undefined];
     for (const service of Object.values(record.spec.services))
       reconcileService({ state, record, stack: record.spec.name, networkIds, declared, plan, now }, service);
+    noteWake(plan, name, before, now);
   }
-  for (const task of state.tasks.values()) {
+  for (const task of stacks.flatMap((name) => state.tasksOfStack(name))) {
     const reason = unwantedReason(state, task);
     if (reason !== undefined) endTask(state, task, reason, plan);
   }
-  leaveDrained(state, plan);
+  leaveDrained(state, plan, only);
   return plan;
 }
+
+/** When this stack has more to do, and with it the first of all. */
+function noteWake(plan: ServicesPlan, stack: string, others: Pick<ServicesPlan, 'wakeAt' | 'againMs'>, now: number): void {
+  const at = Math.min(plan.wakeAt ?? Infinity, now + (plan.againMs ?? Infinity));
+  if (at < Infinity) plan.wakes.set(stack, at);
+  plan.wakeAt = earlier(plan.wakeAt, others.wakeAt);
+  plan.againMs = earlier(plan.againMs, others.againMs);
+}
+
+const earlier = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined ? b : b === undefined ? a : Math.min(a, b);
 
 /** Why no service wants this task's slot any more. */
 function unwantedReason(state: ClusterState, task: Task): string | undefined {
@@ -186,6 +215,8 @@ function sortSlot(scope: Scope, wish: SlotWish, slots: Slots, waits: string | un
   const holder = state.tasks.get(id ?? '');
   // An unreadable task still holds its slot.
   if (id !== undefined && !holder) return;
+  // Of a service that has become global, on another node than its slot now stands for: it ends first, as unwanted.
+  if (holder && unwantedSlot(state, service, holder) !== undefined) return void slots.moving++;
   if (nextId !== undefined) {
     slots.moving++;
     const next = state.tasks.get(nextId);

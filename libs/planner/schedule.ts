@@ -1,6 +1,8 @@
 /** Which node a task goes to: filters that explain themselves, then spread. */
 import type { Node } from '#model/node.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
+import { NodeOrder } from './node-order.js';
+import { NOTHING_RESERVED, type Reserved } from './tallies.js';
 
 export type NodeStanding = 'ready' | 'down' | 'quarantined' | 'joining';
 
@@ -11,7 +13,7 @@ export function refusalOf(state: ClusterState, node: Node): string | undefined {
   if (node.availability === 'drain') return 'drained';
   if (node.availability === 'pause') return 'paused';
   // What was replaced while it was away ends first.
-  return state.tasksOfNode(node.id).some((t) => t.orphan) ? 'coming back' : undefined;
+  return state.tallies.orphansOn(node.id) > 0 ? 'coming back' : undefined;
 }
 
 /** A node's state as people see it. */
@@ -42,57 +44,92 @@ export function candidates(state: ClusterState): Candidates {
   return { ready, explanation: reasons ? `${total}: ${reasons}` : `${total}: all ready` };
 }
 
-interface Reserved {
-  memoryBytes: number;
-  nanoCpus: number;
-}
-
-/** Counts of tasks, and what is reserved, by node; kept while a plan places more. */
+/** Counts of tasks, and what is reserved, by node: those of the state, and what a plan adds and takes away. */
 export class Spread {
+  readonly #state: ClusterState;
   readonly #all = new Map<string, number>();
   readonly #ofService = new Map<string, Map<string, number>>();
   readonly #reserved = new Map<string, Reserved>();
+  #open: Node[] | undefined;
+  /** Orders of nodes by what tasks ask of them. */
+  readonly #orders = new Map<string, NodeOrder>();
 
   constructor(state: ClusterState) {
-    for (const task of state.tasks.values()) {
-      this.add(task.nodeId, task.stack, task.service);
-      this.reserve(task.nodeId, task.reservations);
-    }
+    this.#state = state;
   }
 
   add(nodeId: string, stack: string, service: string, by = 1): void {
     this.#all.set(nodeId, (this.#all.get(nodeId) ?? 0) + by);
     const key = serviceKey(stack, service);
-    const row = this.#ofService.get(key) ?? new Map<string, number>();
+    const row = this.#ofService.get(key) ?? new Map<string, number>(this.#state.tallies.rowOf(key));
     row.set(nodeId, (row.get(nodeId) ?? 0) + by);
     this.#ofService.set(key, row);
+    const node = by < 0 ? this.#state.nodes.get(nodeId) : undefined;
+    if (node) for (const order of this.#orders.values()) order.lighter(node);
   }
 
   /** @param sign -1 gives it back */
   reserve(nodeId: string, { memoryBytes = 0, nanoCpus = 0 }: Partial<Reserved> = {}, sign = 1): void {
     if (memoryBytes === 0 && nanoCpus === 0) return;
-    const before = this.reservedOn(nodeId);
+    const before = this.#reserved.get(nodeId) ?? NOTHING_RESERVED;
     this.#reserved.set(nodeId, { memoryBytes: before.memoryBytes + sign * memoryBytes, nanoCpus: before.nanoCpus + sign * nanoCpus });
   }
 
   reservedOn(nodeId: string): Reserved {
-    return this.#reserved.get(nodeId) ?? { memoryBytes: 0, nanoCpus: 0 };
+    const [known, more] = [this.#state.tallies.reservedOn(nodeId), this.#reserved.get(nodeId)];
+    if (!more) return known;
+    return { memoryBytes: known.memoryBytes + more.memoryBytes, nanoCpus: known.nanoCpus + more.nanoCpus };
   }
 
   /** @param service `stack/service` */
   countOf(nodeId: string, service: string): number {
-    return this.#ofService.get(service)?.get(nodeId) ?? 0;
+    return this.#rowOf(service).get(nodeId) ?? 0;
+  }
+
+  readonly #tasksOn = (nodeId: string): number => this.#state.tallies.tasksOn(nodeId) + (this.#all.get(nodeId) ?? 0);
+
+  #rowOf(service: string): ReadonlyMap<string, number> {
+    return this.#ofService.get(service) ?? this.#state.tallies.rowOf(service);
+  }
+
+  /** Nodes that take new tasks, whatever these ask for: they stay the same while a plan is made. */
+  get open(): readonly Node[] {
+    return (this.#open ??= [...this.#state.nodes.values()].filter((n) => refusalOf(this.#state, n) === undefined));
+  }
+
+  /**
+   * As `choose` would from all nodes that are able, but finds it without looking at each.
+   * @param kind what `fits` depends on: services that ask the same share an order
+   * @param fits whether a node can ever have such a task
+   * @param isAble whether it can have one now
+   */
+  best(
+    of: { stack: string; service: string; kind: string },
+    fits: (node: Node) => boolean,
+    isAble: (node: Node) => boolean,
+  ): Node | undefined {
+    let order = this.#orders.get(of.kind);
+    if (!order) this.#orders.set(of.kind, (order = new NodeOrder(of.kind === '' ? this.open : this.open.filter(fits), this.#tasksOn)));
+    const row = this.#rowOf(serviceKey(of.stack, of.service));
+    const without = order.first((node) => (row.get(node.id) ?? 0) === 0 && isAble(node));
+    if (without) return without;
+    const having = [...row.keys()].flatMap((id) => this.#state.nodes.get(id) ?? []);
+    return this.choose(
+      having.filter((n) => refusalOf(this.#state, n) === undefined && fits(n) && isAble(n)),
+      of.stack,
+      of.service,
+    );
   }
 
   /** Fewest tasks of the same service, then fewest tasks, then the first by name. */
   choose(nodes: readonly Node[], stack: string, service: string): Node | undefined {
-    const row = this.#ofService.get(serviceKey(stack, service));
+    const row = this.#rowOf(serviceKey(stack, service));
     let best: Node | undefined;
     let [bestRow, bestAll] = [Infinity, Infinity];
     for (const node of nodes) {
-      const mine = row?.get(node.id) ?? 0;
+      const mine = row.get(node.id) ?? 0;
       if (mine > bestRow) continue;
-      const all = this.#all.get(node.id) ?? 0;
+      const all = this.#tasksOn(node.id);
       const isBetter = mine < bestRow || all < bestAll || (all === bestAll && best !== undefined && node.name < best.name);
       if (isBetter) [best, bestRow, bestAll] = [node, mine, all];
     }

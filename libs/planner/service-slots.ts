@@ -28,8 +28,7 @@ export const wantedTasks = (state: ClusterState, service: Service): number =>
   isGlobal(service) ? nodesOfGlobal(state, service).length : service.replicas;
 
 /** The node that a slot of a global service stands for. */
-export const nodeOfSlot = (state: ClusterState, slot: number): Node | undefined =>
-  [...state.nodes.values()].find((node) => node.index === slot);
+export const nodeOfSlot = (state: ClusterState, slot: number): Node | undefined => state.nodeOfIndex(slot);
 
 /** Why a service does not want the slot of this task; undefined when it does. */
 export function unwantedSlot(state: ClusterState, service: Service, task: Task): string | undefined {

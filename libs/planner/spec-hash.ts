@@ -11,7 +11,25 @@ export function canonical(value: unknown): string {
   );
 }
 
-export const sameValue = (a: unknown, b: unknown): boolean => canonical(a) === canonical(b);
+/** Whether two values are the same as JSON: a member that is undefined is none. */
+export function sameValue(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;
+  if (Array.isArray(a) || Array.isArray(b))
+    return Array.isArray(a) && Array.isArray(b) && a.length === b.length && a.every((item, i) => sameValue(item, b[i]));
+  return sameMembers(a as Record<string, unknown>, b as Record<string, unknown>);
+}
+
+function sameMembers(a: Record<string, unknown>, b: Record<string, unknown>): boolean {
+  let left = 0;
+  for (const key in a) {
+    if (a[key] === undefined) continue;
+    if (!sameValue(a[key], b[key])) return false;
+    left++;
+  }
+  for (const key in b) if (b[key] !== undefined) left--;
+  return left === 0;
+}
 
 /**
  * Container, restart policy, where it may be and what it reserves, and whose network it lives in; not the number of replicas. Not ports, aliases and networks
@@ -20,21 +38,23 @@ export const sameValue = (a: unknown, b: unknown): boolean => canonical(a) === c
  * @param others the services of its stack
  * @param restarts how often commands restarted them
  */
-export function specHash(
-  service: Service,
-  others: Readonly<Record<string, Service>> = {},
-  restarts: Readonly<Record<string, Pick<Restarts, 'along' | 'alone'>>> = {},
-): string {
+export function specHash(service: Service, others: Readonly<Record<string, Service>> = NONE, restarts: Counts = NONE): string {
+  const known = hashes.get(service);
+  if (known?.others === others && known.restarts === restarts) return known.hash;
   const { along = 0, alone = 0 } = restarts[service.name] ?? {};
-  return hashOf(service, others, restarts, along + alone);
+  const hash = hashOf(service, others, restarts, along + alone);
+  hashes.set(service, { others, restarts, hash });
+  return hash;
 }
 
-function hashOf(
-  service: Service,
-  others: Readonly<Record<string, Service>>,
-  restarts: Readonly<Record<string, Pick<Restarts, 'along' | 'alone'>>>,
-  restarted: number,
-): string {
+type Counts = Readonly<Record<string, Pick<Restarts, 'along' | 'alone'>>>;
+
+const NONE: Readonly<Record<string, never>> = {};
+
+/** Values are never changed, so what was made of one once holds for ever. */
+const hashes = new WeakMap<Service, { others: Readonly<Record<string, Service>>; restarts: Counts; hash: string }>();
+
+function hashOf(service: Service, others: Readonly<Record<string, Service>>, restarts: Counts, restarted: number): string {
   const { container, networkMode, restart, placement, reservations } = service;
   const along = Object.entries(service.dependsOn ?? {}).flatMap(([name, { restart: isRestarted }]) => {
     const other = others[name];

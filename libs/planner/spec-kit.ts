@@ -32,6 +32,9 @@ export class World {
     for (const name of nodes) this.addNode(name);
   }
 
+  /** Told the keys that a transaction changed. */
+  onChange: (keys: readonly string[] | undefined) => void = () => undefined;
+
   newId = (): string => (++this.#ids).toString(16).padStart(8, '0').padEnd(16, '0');
 
   /** Applies as etcd would. @returns whether the comparisons held */
@@ -60,7 +63,7 @@ export class World {
         if (this.entries.delete(key)) deletes.push({ key });
       }
     }
-    this.model.apply({ type: 'changes', revision, puts, deletes });
+    this.onChange(this.model.apply({ type: 'changes', revision, puts, deletes }).keys);
     return true;
   }
 

@@ -8,6 +8,7 @@ const ALL = {
   change: ['An endpoint goes', async () => (await import('./change.mjs')).benchChange()],
   vips: ['Virtual addresses', async () => (await import('./vips.mjs')).benchVips()],
   compose: ['Compose files', async () => (await import('./compose.mjs')).benchCompose()],
+  schedule: ['Scheduling, in memory', async () => (await import('./schedule.mjs')).benchSchedule()],
   up: ['ctl up and memory', async () => (await import('./up.mjs')).benchUp()],
 };
 

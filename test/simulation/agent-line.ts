@@ -41,10 +41,8 @@ export function openLine(net: Net, timeline: Timeline, caller: Caller, listener:
     timeline.after(KEEPALIVE_MS, tell);
     close();
   };
-  const upward = new Pipe<AgentMessage>(net, timeline, machine, listener?.machine ?? machine, (m) =>
-    listener?.process.do(() => up.push(m)),
-  );
-  const downward = new Pipe<HubMessage>(net, timeline, listener?.machine ?? machine, machine, (m) => process.do(() => down.push(m)));
+  const upward = new Pipe<AgentMessage>(net, machine, listener?.machine ?? machine, (m) => listener?.process.do(() => up.push(m)));
+  const downward = new Pipe<HubMessage>(net, listener?.machine ?? machine, machine, (m) => process.do(() => down.push(m)));
   if (!listener || listener.process.isDead) timeline.after(net.delayMs(), broken);
   else {
     serve(net, caller, listener, { up, serverEnd, downward, broken });

@@ -4,7 +4,6 @@ import type { Compare, TxnResult, Write } from '#store/store.js';
 import type { RangePage, RangeQuery, WireStatus } from '#store/wire.js';
 import { Pipe, type Net } from './net.js';
 import type { SimProcess } from './process.js';
-import type { Timeline } from './timeline.js';
 
 export const ETCD = 'etcd';
 
@@ -19,7 +18,6 @@ export interface EtcdWayTools {
   process: SimProcess;
   machine: string;
   net: Net;
-  timeline: Timeline;
   /** Told just before a transaction of this process is run. */
   onTxn: (process: SimProcess) => void;
   /** A planted fault: what the process is made to ask for instead. */
@@ -62,8 +60,8 @@ export class EtcdWay implements EtcdServer {
   }
 
   watch(fromRevision: number, watch: MemoryWatch): void {
-    const { server, process, machine, net, timeline } = this.#o;
-    const pipe = new Pipe<() => void>(net, timeline, ETCD, machine, (say) => process.do(() => watch.closed || say()));
+    const { server, process, machine, net } = this.#o;
+    const pipe = new Pipe<() => void>(net, ETCD, machine, (say) => process.do(() => watch.closed || say()));
     const later =
       <A extends unknown[]>(say: (...args: A) => void) =>
       (...args: A) =>

@@ -62,30 +62,35 @@ export class Net {
 
 const linkOf = (a: string, b: string): string => (a < b ? `${a}~${b}` : `${b}~${a}`);
 
-/** One direction of a connection: in order. */
+/** One direction of a connection: what overtakes waits for what was sent before it. */
 export class Pipe<T> {
-  #lastAt = 0;
+  readonly #early = new Map<number, T>();
+  #sent = 0;
+  #received = 0;
   #closed = false;
 
   constructor(
     private readonly net: Net,
-    private readonly timeline: Timeline,
     private readonly from: string,
     private readonly to: string,
     private readonly receive: (message: T) => void,
   ) {}
 
   push(message: T): void {
-    const at = Math.max(this.#lastAt + 0.001, this.timeline.now + this.net.delayMs());
-    this.#lastAt = at;
-    const arrive = () => {
-      if (!this.#closed) this.receive(message);
-    };
-    this.net.send(this.from, this.to, arrive, at - this.timeline.now);
+    const place = this.#sent++;
+    this.net.send(this.from, this.to, () => this.#arrived(place, message));
   }
 
   /** Nothing arrives any more. */
   close(): void {
     this.#closed = true;
+  }
+
+  #arrived(place: number, message: T): void {
+    this.#early.set(place, message);
+    for (let next = this.#early.get(this.#received); next !== undefined && !this.#closed; next = this.#early.get(this.#received)) {
+      this.#early.delete(this.#received++);
+      this.receive(next);
+    }
   }
 }

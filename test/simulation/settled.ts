@@ -56,7 +56,13 @@ function lacks(watcher: Watcher, record: StackRecord, service: Service, isAlive:
   // A static address is held by the dead node, whatever its task there was told last: the next one waits for it.
   const ofService = [...watcher.tasks.values()].filter((t) => t.stack === stack && t.service === service.name);
   const waitsForDead = ofService.some((t) => !isAlive(t.nodeId)) && Object.values(service.networks).some((a) => a.ipv4 !== undefined);
-  if (waitsForDead) return [];
+  if (waitsForDead || isHeldBack(watcher, record, service, isAlive)) return [];
   if (isGlobal && able.length < wanted.length) return [];
   return good.length === wanted.length ? [] : [`${stack}/${service.name} has ${good.length} of ${wanted.length} tasks running`];
 }
+
+/** What it depends on waits for a dead node. */
+const isHeldBack = (watcher: Watcher, { spec }: StackRecord, service: Service, isAlive: (nodeId: string) => boolean): boolean =>
+  Object.keys(service.dependsOn ?? {}).some((name) =>
+    [...watcher.tasks.values()].some((t) => t.stack === spec.name && t.service === name && !isAlive(t.nodeId)),
+  );

@@ -1,5 +1,5 @@
 /** An agent put together as in apps/agent/agent.ts: the real view, ledger, believer, task loop and stream, on a simulated host. */
-import { silentLog } from '#base/log.js';
+import type { Log } from '#base/log.js';
 import { after } from '#base/timers.js';
 import { nodeFactsSchema } from '#model/node.js';
 import { Believer } from '../../apps/agent/believer.js';
@@ -18,11 +18,11 @@ export interface AgentTools {
   controllers: readonly string[];
   dial: Dial;
   chance: Chance;
+  log: Log;
 }
 
 /** Runs until its process dies. */
-export async function runAgent({ process, machine, controllers, dial, chance }: AgentTools): Promise<void> {
-  const log = silentLog;
+export async function runAgent({ process, machine, controllers, dial, chance, log }: AgentTools): Promise<void> {
   const disk = machine.disk(process);
   const store = await DesiredStore.open('/', log, disk);
   const ledger = await Ledger.open('/', log, disk);

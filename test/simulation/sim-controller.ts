@@ -1,5 +1,5 @@
 /** A controller put together as in apps/controller/app.module.ts: the real follower, election, loops and agents' streams. */
-import { silentLog } from '#base/log.js';
+import type { Log } from '#base/log.js';
 import type { Store } from '#store/store.js';
 import { AgentHub } from '../../apps/controller/api/agent-hub.js';
 import { NodeSessions } from '../../apps/controller/api/node-sessions.js';
@@ -18,8 +18,7 @@ export interface SimController {
 }
 
 /** The record of the cluster is made by the simulation: making it needs a CA. */
-export function startController(process: SimProcess, id: string, store: Store, newId: () => string): SimController {
-  const log = silentLog;
+export function startController(process: SimProcess, id: string, store: Store, newId: () => string, log: Log): SimController {
   const clock = process;
   const follower = new ClusterFollower(store, log, clock);
   const sessions = new NodeSessions(store, follower, id, log, clock);

@@ -1,4 +1,5 @@
 /** A whole cluster in one process and in virtual time: etcd, controllers, hosts with agents, and the network between them. */
+import { silentLog, type Log } from '#base/log.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import { MemoryEtcd } from '#store/memory-etcd.js';
@@ -74,6 +75,14 @@ export class World {
     this.#found();
   }
 
+  /** What a process says of itself: in the printed history only. */
+  #logOf(name: string): Log {
+    if (!this.#o.verbose) return silentLog;
+    const say = (level: string) => (fields: object, message: string) =>
+      this.note(`  ${name} ${level}: ${message} ${JSON.stringify(fields)}`);
+    return { debug: () => undefined, info: say('info'), warn: say('warn'), error: say('error') };
+  }
+
   readonly newId = (): string => (++this.#ids).toString(16).padStart(8, '0');
 
   get controllerIds(): string[] {
@@ -100,9 +109,9 @@ export class World {
     if (this.controllers.get(id)?.process.isDead === false) return;
     const process = new SimProcess(`${id}#${this.newId()}`, this.timeline);
     const onTxn = (writer: SimProcess) => (this.watcher.writer = writer);
-    const { net, timeline } = this;
-    const way = new EtcdWay({ server: this.etcd, process, machine: id, net, timeline, onTxn, tamper: this.#o.tamper });
-    this.controllers.set(id, startController(process, id, new MemoryStore(way, { clock: process }), this.newId));
+    const { net } = this;
+    const way = new EtcdWay({ server: this.etcd, process, machine: id, net, onTxn, tamper: this.#o.tamper });
+    this.controllers.set(id, startController(process, id, new MemoryStore(way, { clock: process }), this.newId, this.#logOf(id)));
   }
 
   startAgent(machine: Machine): void {
@@ -115,6 +124,7 @@ export class World {
       machine,
       controllers: this.controllerIds,
       chance: this.chance,
+      log: this.#logOf(machine.name),
       dial: (target, signal) => {
         const controller = this.controllers.get(target);
         const listener = controller && {

@@ -326,7 +326,7 @@ export class TasksLoop {
   }
 
   async #stop(task: Task, exists: boolean): Promise<void> {
-    const { runner, log } = this.#o;
+    const { runner, store, ledger, log } = this.#o;
     this.#health.end(task.id);
     let exitCode = this.#recall(task.id).exitCode;
     if (exists) {
@@ -336,6 +336,8 @@ export class TasksLoop {
     this.#observed.delete(task.id);
     this.#remember(task, { ...this.#recall(task.id), phase: 'gone', exitCode });
     this.#markRemoved(task.id, task.name);
+    // Once it is said, its slot and address may go to another: after a crash this node must not believe an older view.
+    await Promise.all([store.flush(), ledger.flush()]);
     this.#say(task, 'stopped', task.stopReason ?? '');
     log.info({ task: task.name, id: task.id, exitCode, reason: task.stopReason }, 'stopped and removed');
   }

@@ -62,10 +62,7 @@ export function stackSummaries(state: ClusterState): StackSummary[] {
     .map(([name, record]) => ({
       name,
       services: Object.keys(record.spec.services).length,
-      tasksRunning: runningOf(
-        state,
-        [...state.tasks.values()].filter((t) => t.stack === name),
-      ),
+      tasksRunning: runningOf(state, state.tasksOfStack(name)),
       tasksWanted: record.removing ? 0 : Object.values(record.spec.services).reduce((n, s) => n + wantedOf(state, record, s), 0),
       generation: record.generation,
       removing: record.removing,
@@ -78,7 +75,7 @@ const wantedOf = (state: ClusterState, record: StackRecord, service: Service): n
   record.removing || record.stopped?.[service.name] ? 0 : wantedTasks(state, service);
 
 function serviceStates(state: ClusterState, record: StackRecord, now: number): ServiceState[] {
-  const troubles = placementTroubles(state, now);
+  const troubles = placementTroubles(state, now, record.spec.name);
   return Object.values(record.spec.services).map((service) => ({
     name: service.name,
     wanted: wantedOf(state, record, service),

@@ -1,5 +1,6 @@
 /** Services into tasks: reconcile, schedule, allocate; each task with its slot and addresses in one transaction. */
-import { planServices } from '#planner/plan-services.js';
+import { ServicesPlanner } from '#planner/services-planner.js';
+import type { Unit } from '#planner/transaction.js';
 import type { LeaderLoop } from '../cluster/leader.js';
 import type { Term } from '../cluster/term.js';
 import { Replan, runMarked, type LoopTools } from './leader-loop.js';
@@ -15,6 +16,9 @@ const COLLECTIONS = [
   'node-states',
   'node-facts',
   'cluster',
+  'controllers',
+  'vips',
+  'ended',
   'leases',
   'connections',
   'updates',
@@ -25,20 +29,40 @@ const WAITING_MS = 1_000;
 const MIN_WAKE_MS = 50;
 
 export function servicesLoop(tools: LoopTools): LeaderLoop {
+  const { follower, log, clock, newId } = tools;
   const replan = new Replan();
-  const tick = async (term: Term): Promise<number | undefined> => {
-    const { follower, log, clock, newId } = tools;
+  const tick = async (term: Term, planner: ServicesPlanner): Promise<number | undefined> => {
     if (!follower.current || !follower.model.cluster) return undefined;
-    const { units, waiting, againMs, wakeAt } = planServices(follower.model, newId, clock.now());
+    const { units, wakeAt } = planner.plan(newId, clock.now());
     if (units.length > 0) {
-      const { refused } = await term.apply(units);
+      const refused = await apply(term, planner, units);
       log.info({ units: units.map((u) => u.what), refused }, 'services reconciled');
       const againMs = replan.after(refused);
       if (againMs !== undefined) return againMs;
     }
     const wakeMs = wakeAt === undefined ? Infinity : Math.max(MIN_WAKE_MS, wakeAt - clock.now());
-    const soonest = Math.min(wakeMs, againMs ?? Infinity, waiting.size > 0 ? WAITING_MS : Infinity);
+    const soonest = Math.min(wakeMs, planner.isWaiting ? WAITING_MS : Infinity);
     return soonest === Infinity ? undefined : soonest;
   };
-  return (term, signal) => runMarked(tools, COLLECTIONS, { name: 'services', tick: () => term.exclusive(() => tick(term)) }, signal);
+  return async (term, signal) => {
+    const planner = new ServicesPlanner(follower.model);
+    const stop = follower.listen((change) => planner.note(change.type === 'gap' ? undefined : change.keys));
+    try {
+      await runMarked(tools, COLLECTIONS, { name: 'services', tick: () => term.exclusive(() => tick(term, planner)) }, signal);
+    } finally {
+      stop();
+    }
+  };
+}
+
+/** @returns what was refused; then, and when it is not known what became of it, everything is planned anew */
+async function apply(term: Term, planner: ServicesPlanner, units: readonly Unit[]): Promise<string[]> {
+  try {
+    const { refused } = await term.apply(units);
+    if (refused.length > 0) planner.forget();
+    return refused;
+  } catch (error) {
+    planner.forget();
+    throw error;
+  }
 }
