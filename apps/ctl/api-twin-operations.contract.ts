@@ -4,9 +4,16 @@ import type { Stack } from '#model/stack.js';
 import type * as api from '#rpc/gen/weft/v1/api.js';
 import type * as ops from '#rpc/gen/weft/v1/operations.js';
 import { serverStream, unary } from '#rpc/server.js';
-import { hex, type Twin } from './api-twin.contract.js';
 
 const admin = ['admin'] as const;
+
+/** What of the twin is operated. */
+interface Operated {
+  readonly stacks: ReadonlyMap<string, { stack: Stack; generation: number }>;
+  readonly stopped: Set<string>;
+  rows(name: string): api.TaskRow[];
+  note<T>(method: string, request: T): T;
+}
 
 const step = (name: string, action: string, detail: string): api.PlanStep => ({ action, kind: 'service', name, details: [detail] });
 
@@ -25,7 +32,7 @@ const USE: Omit<ops.TaskStats, 'taskId' | 'taskName' | 'node'> = {
   error: '',
 };
 
-export function operationHandlers(twin: Twin) {
+export function operationHandlers(twin: Operated) {
   const named = (names: readonly string[]) =>
     [...twin.stacks.keys()].flatMap((n) => twin.rows(n)).filter((row) => names.includes(row.task?.id ?? ''));
   return {
@@ -63,7 +70,7 @@ export function operationHandlers(twin: Twin) {
         stack: 'shop',
         service: 'web',
         name: 'shop-web-1',
-        id: hex(1),
+        id: '0000000000000001',
         node: 'node2',
       };
       yield { events: [{ ...base, action: 'reschedule', message: 'from node1: node node1 was declared dead', sequence: 1 }] };
@@ -79,7 +86,7 @@ export function operationHandlers(twin: Twin) {
   };
 }
 
-function operate(twin: Twin, stack: Stack, name: string, operation: NonNullable<ops.OperateStackRequest['operation']>): api.PlanStep {
+function operate(twin: Operated, stack: Stack, name: string, operation: NonNullable<ops.OperateStackRequest['operation']>): api.PlanStep {
   const service = stack.services[name];
   const isStopped = twin.stopped.has(name);
   switch (operation.$case) {

@@ -140,3 +140,64 @@ describe('events', () => {
     expect((await ctl('events --since soon')).code).toBe(2);
   });
 });
+
+describe('port and images', () => {
+  it('port prints where a port is published', async () => {
+    expect(await ctl('port web 80')).toEqual({ code: 0, out: '0.0.0.0:8080\n', err: '' });
+    expect(JSON.parse((await ctl('port --format json --index 2 web 80')).out)).toMatchObject([{ published: 8080, mode: 'ingress' }]);
+    expect(await ctl('port --protocol udp web 80')).toMatchObject({ code: 1, err: expect.stringContaining('it publishes 80/tcp') });
+    expect(await ctl('port db 5432')).toMatchObject({ code: 1, err: expect.stringContaining('it publishes none') });
+    expect(await ctl('port nothing 80')).toMatchObject({ code: 1, err: expect.stringContaining('no task of nothing') });
+    expect((await ctl('port web http')).code).toBe(2);
+  });
+
+  it('images lists what tasks are made of', async () => {
+    const { out } = await ctl('images');
+    const cells = out.split('\n').map((line) => line.split(/ {2,}/));
+    expect(cells[0]).toEqual(['CONTAINER', 'REPOSITORY', 'TAG', 'DIGEST', 'SIZE', 'NODE']);
+    expect(cells).toContainEqual(['shop-web-1', 'app', '1', 'sha256:abababababab', '1.9 MiB', 'node1']);
+    expect((await ctl('images -q web')).out).toBe(`sha256:${'ab'.repeat(32)}\n`);
+    expect(JSON.parse((await ctl('images --format json db')).out)).toMatchObject([{ repository: 'reg.local:5000/db', tag: 'latest' }]);
+    expect((await ctl('images nothing')).code).toBe(1);
+  });
+});
+
+describe('pull', () => {
+  it('fetches what is asked for, and tells what cannot be had', async () => {
+    kit.rig.twin.calls.length = 0;
+    expect((await ctl('pull web')).code).toBe(0);
+    const [first] = kit.rig.twin
+      .called('prepareImages')
+      .map((call) => call.request as { images: { reference: string; refresh: boolean }[] });
+    expect(first?.images).toMatchObject([{ reference: 'app:1', refresh: true }]);
+    expect((await ctl('pull -q --policy missing')).err).toBe('');
+    expect(await ctl('pull nothing')).toMatchObject({ code: 1, err: expect.stringContaining('no service nothing in the file') });
+    writeFileSync(join(kit.rig.dir, 'compose.yaml'), SHOP.replace('app:1', 'nowhere:1'));
+    expect((await ctl('pull')).code).toBe(1);
+    const ignored = await ctl('pull --ignore-pull-failures');
+    expect(ignored).toMatchObject({ code: 0, err: expect.stringContaining('the image of web was not pulled') });
+    expect(kit.rig.twin.called('applyStack')).toEqual([]);
+  });
+
+  it('takes along what a service depends on', async () => {
+    writeFileSync(
+      join(kit.rig.dir, 'compose.yaml'),
+      'name: shop\nservices:\n  web: { image: "app:1", depends_on: [db] }\n  db: { image: "db:1" }\n  x: { image: "x:1" }\n',
+    );
+    kit.rig.twin.calls.length = 0;
+    await ctl('pull --include-deps web');
+    const [first] = kit.rig.twin.called('prepareImages').map((call) => call.request as { images: { reference: string }[] });
+    expect(first?.images.map((i) => i.reference)).toEqual(['app:1', 'db:1']);
+  });
+});
+
+describe('wait', () => {
+  it('prints exit codes once all have ended', async () => {
+    kit.rig.twin.stopped.add('web');
+    expect(await ctl('wait web')).toEqual({ code: 0, out: 'shop-web-1 0\nshop-web-2 0\n', err: '' });
+    expect((await ctl('wait --format json web')).out.split('\n')[0]).toBe('{"task":"shop-web-1","node":"node1","exitCode":0}');
+    expect(await ctl('wait nothing')).toMatchObject({ code: 1, err: expect.stringContaining('no service nothing') });
+    expect(await ctl('wait -p other web')).toMatchObject({ code: 1, err: expect.stringContaining('there is no stack other') });
+    expect(await ctl('wait --down-project web db')).toMatchObject({ code: 0, err: 'stack shop is being removed\n' });
+  });
+});

@@ -55,6 +55,10 @@ const COMMANDS: readonly Entry[] = [
     summary: 'show what happens, and what happened',
     load: async () => (await import('./commands/events.js')).eventsCommand,
   },
+  { name: 'wait', summary: 'wait until tasks have ended', load: async () => (await import('./commands/wait.js')).waitCommand },
+  { name: 'port', summary: 'print where a port is published', load: async () => (await import('./commands/port.js')).portCommand },
+  { name: 'images', summary: 'list the images of tasks', load: async () => (await import('./commands/images.js')).imagesCommand },
+  { name: 'pull', summary: 'fetch the images of a compose file', load: async () => (await import('./commands/pull.js')).pullCommand },
   { name: 'top', summary: 'list the processes of running tasks', load: async () => (await import('./commands/top.js')).topCommand },
   { name: 'stats', summary: 'show what running tasks use', load: async () => (await import('./commands/stats.js')).statsCommand },
   {

@@ -20,23 +20,28 @@ export async function runningTasksOf(connection: Connection, stack: string, who:
 }
 
 /**
- * The running tasks of a service, or the one that is named by its task's name.
+ * The tasks of a service, or the one that is named by its task's name; those of the whole stack when nothing is named.
  * @param index only this replica, counted from 1
  * @throws NOT_FOUND when there is none
  */
-export async function runningTasks({ api, target }: Connection, stack: string, who: string, index?: number): Promise<TaskRow[]> {
+export async function tasksMeant({ api, target }: Connection, stack: string, who?: string, index?: number): Promise<TaskRow[]> {
   const { tasks } = await callUnary(api, 'listTasks', { stack }, { target });
-  const meant = tasks.filter((row) => row.task?.service === who || row.task?.name === who);
+  const meant = tasks.filter((row) => who === undefined || row.task?.service === who || row.task?.name === who);
   const chosen = meant.filter((row) => index === undefined || index === 0 || row.task?.slot === index);
+  if (chosen.length > 0) return chosen;
+  if (meant.length > 0) throw new WeftError('NOT_FOUND', { what: `${who ?? stack} has no task ${index}`, hint: 'Look at `ctl ps`.' });
+  const services = [...new Set(tasks.map((row) => row.task?.service))].join(', ');
+  throw new WeftError('NOT_FOUND', {
+    what: `stack ${stack} has no task${who === undefined ? '' : ` of ${who}`}`,
+    why: services ? `it has tasks of ${services}` : 'it has none at all',
+  });
+}
+
+/** Those of `tasksMeant` that run. @throws NOT_FOUND when there is none */
+export async function runningTasks(connection: Connection, stack: string, who: string, index?: number): Promise<TaskRow[]> {
+  const chosen = await tasksMeant(connection, stack, who, index);
   const running = chosen.filter(isRunning);
   if (running.length > 0) return running;
-  const services = [...new Set(tasks.map((row) => row.task?.service))].join(', ');
-  if (meant.length === 0)
-    throw new WeftError('NOT_FOUND', {
-      what: `stack ${stack} has no task of ${who}`,
-      why: services ? `it has tasks of ${services}` : 'it has none at all',
-    });
-  if (chosen.length === 0) throw new WeftError('NOT_FOUND', { what: `${who} has no task ${index}`, hint: 'Look at `ctl ps`.' });
   throw new WeftError('NOT_FOUND', {
     what: `no task of ${who} runs`,
     why: chosen.map((row) => `${row.task?.name} is ${row.status?.state ?? 'pending'}`).join(', '),
