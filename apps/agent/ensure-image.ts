@@ -15,7 +15,7 @@ export function repositoryOf(reference: string): string {
 
 /** Where an image can come from that is not here. */
 export interface ImageSources {
-  peers?: ImagePeers | undefined;
+  peers?: Pick<ImagePeers, 'fetch'> | undefined;
   /** Hears what is waited for, in words. */
   onWait?: (message: string) => void;
 }
@@ -56,7 +56,7 @@ export async function ensureImage(
 
 /** What was pinned by its digest is the same wherever it comes from. */
 async function fromPeers(
-  peers: ImagePeers,
+  peers: Pick<ImagePeers, 'fetch'>,
   name: string,
   digest: string,
   onWait: (message: string) => void,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { WeftError } from '#base/errors.js';
 import type { ImageInfo } from '#runtime/runtime.js';
 import { imagesToRemove } from './collect-images.js';
-import { ensureImage, repositoryOf } from './ensure-image.js';
+import { ensureImage, repositoryOf, type ImageSources } from './ensure-image.js';
 import { holderOf, takeLock } from './lock.js';
 import { parseOptions } from './options.js';
 import { Observed } from './observed.js';
@@ -177,6 +177,37 @@ describe('the image of a task', () => {
     const here = store(image('r:5000/web:1', 'sha256:0'));
     expect((await ensureImage(here, { image: 'r:5000/web:1', imageDigest: digest }, 'n1')).name).toBe(`r:5000/web@${digest}`);
     expect(here.pulled).toEqual([`r:5000/web@${digest}`]);
+  });
+
+  it('comes from another node when it was pinned, and says what is waited for; else from its registry', async () => {
+    const here = store(image('web:1', 'sha256:0'));
+    const asked: string[] = [];
+    const said: string[] = [];
+    const onWait = (message: string) => void said.push(message);
+    const peers: ImageSources['peers'] = {
+      fetch: async (name, wanted, onProgress) => {
+        asked.push(name);
+        onProgress({ doneBytes: 1, totalBytes: 4 });
+        return image(name, wanted);
+      },
+    };
+    const wish = { image: 'web:1', imageDigest: digest };
+    // The name stands for another image here, and keeps doing so.
+    expect(await ensureImage(here, wish, 'n1', { peers, onWait })).toMatchObject({ name: `web@${digest}` });
+    expect([asked, here.pulled]).toEqual([[`web@${digest}`], []]);
+    expect(said).toEqual([
+      `waiting for the image web@${digest} from another node`,
+      `waiting for the image web@${digest} from another node: 25 %`,
+    ]);
+    await ensureImage(store(), wish, 'n1', { peers });
+    expect(asked[1]).toBe('web:1');
+
+    const none = { fetch: () => Promise.reject(new WeftError('IMAGE_UNKNOWN', 'no other node has it')) };
+    expect((await ensureImage(here, wish, 'n1', { peers: none, onWait })).name).toBe(`web@${digest}`);
+    expect(said.at(-1)).toBe('waiting for the image web:1 from its registry');
+    await expect(ensureImage(store(), { image: 'gone:1', imageDigest: digest }, 'n1', { peers: none })).rejects.toMatchObject({
+      why: expect.stringContaining('no other node gives it (no other node has it)'),
+    });
   });
 
   it('is missed with the node, the image and the reason', async () => {

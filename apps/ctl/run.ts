@@ -27,6 +27,11 @@ const COMMANDS: readonly Entry[] = [
     summary: 'build the images of a stack, and bring them onto the nodes',
     load: async () => (await import('./commands/build.js')).buildCommand,
   },
+  {
+    name: 'watch',
+    summary: 'copy, restart or build anew as files change',
+    load: async () => (await import('./commands/watch.js')).watchCommand,
+  },
   { name: 'down', summary: 'stop a stack and remove it', load: async () => (await import('./commands/down.js')).downCommand },
   { name: 'ps', summary: 'list the tasks of a stack', load: async () => (await import('./commands/ps.js')).psCommand },
   {

@@ -176,7 +176,10 @@ const WATCH = list(
     'a path to watch',
     {
       path: [path(), honoured],
-      action: [choice('rebuild', 'sync', 'restart', 'sync+restart', 'sync+exec'), honoured],
+      action: [
+        choice('rebuild', 'sync', 'restart', 'sync+restart', 'sync+exec'),
+        differs('not sync+restart: a restart makes a container anew from its image, without what was copied into it'),
+      ],
       target: [string, honoured],
       exec: [WATCH_EXEC, honoured],
       include: [STRING_OR_LIST, honoured],

@@ -154,6 +154,7 @@ describe('develop.watch', () => {
 
   it.each([
     ['[{ action: sync, path: a }]', 'the action sync needs a target'],
+    ['[{ action: sync+restart, path: a, target: /b }]', 'what was copied into it would be gone'],
     ['[{ action: sync+exec, path: a, target: /b }]', 'the action sync+exec needs a command'],
     ['[{ action: sync, path: a, target: b }]', 'expected an absolute path in the container'],
     ['[{ action: rebuild, path: a, target: /b }]', 'the action rebuild copies nothing'],

@@ -73,6 +73,23 @@ export class TestCluster {
     });
   }
 
+  /** Starts a `ctl` that goes on until it is ended; `said` is all it printed so far. */
+  startCtl(args: string[], env: NodeJS.ProcessEnv = {}): { said: () => string; end: (signal: NodeJS.Signals) => Promise<number> } {
+    const child = spawn(process.execPath, [MAIN, ...args], {
+      cwd: this.dir,
+      env: { ...this.#env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (b: Buffer) => (said += String(b)));
+    const ended = new Promise<number>((resolve) => void child.once('close', (code) => resolve(code ?? 137)));
+    const end = (signal: NodeJS.Signals): Promise<number> => {
+      child.kill(signal);
+      return ended;
+    };
+    return { said: () => said, end };
+  }
+
   /** Runs `ctl`; throws with everything it said unless it exits with 0. */
   async ctl(...args: string[]): Promise<string> {
     const { code, stdout, stderr } = await this.tryCtl(args);

@@ -97,6 +97,30 @@ describe('guarded.yaml', () => {
     expect(await up('--build')).toMatch(/image built-greeter: [\d.]+ KiB of [\d.]+ MiB to send/);
     for (const node of NODES) expect(ask(node, '8082/greeting')).toBe('good evening\n');
     expect((await cluster.tasks('built')).filter(({ id }) => tasks.some((old) => old.id === id))).toEqual([]);
+  }, 180_000);
+
+  it('watched, a changed file is copied into what runs, and a changed Dockerfile builds it anew', async () => {
+    const before = await cluster.tasks('built');
+    const watching = cluster.startCtl(['watch', '-f', 'built.yaml', '--no-up'], builder.env);
+    try {
+      await eventually(20_000, () => expect(watching.said()).toContain('watching the files of greeter'));
+      writeFileSync(join(cluster.dir, 'greeter/greeting'), 'good night\n');
+      await eventually(20_000, () => {
+        for (const node of NODES) expect(ask(node, '8082/greeting')).toBe('good night\n');
+      });
+      expect(watching.said()).toContain('greeter: copied greeting to /www/greeting of 3 task(s)');
+      expect((await cluster.tasks('built')).map(({ id }) => id).sort()).toEqual(before.map(({ id }) => id).sort());
+
+      const dockerfile = join(cluster.dir, 'greeter/Dockerfile');
+      writeFileSync(dockerfile, `${readFileSync(dockerfile, 'utf8')}LABEL changed=yes\n`);
+      await eventually(60_000, async () => {
+        expect(watching.said()).toContain('stack built is up');
+        expect((await cluster.tasks('built')).filter(({ id }) => before.some((old) => old.id === id))).toEqual([]);
+      });
+      expect(ask('node1', '8082/greeting')).toBe('good night\n');
+    } finally {
+      expect(await watching.end('SIGINT')).toBe(0);
+    }
     await cluster.ctl('down', '-p', 'built');
   }, 180_000);
 });

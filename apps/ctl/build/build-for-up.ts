@@ -14,6 +14,8 @@ export type Built = Pick<ComposeResult, 'builds' | 'pulls'>;
 export interface UpBuildFlags {
   /** --build: true; --no-build: false. */
   build?: boolean;
+  /** With `build`: only these services. */
+  buildOnly?: readonly string[];
   builder?: Builder;
   /** Only say what would be built. */
   dryRun?: boolean;
@@ -26,7 +28,8 @@ const LIST_TIMEOUT_MS = 20_000;
 export async function buildForUp(shell: Shell, connection: Connection, project: Built, flags: UpBuildFlags): Promise<Map<string, string>> {
   const wishes = [...project.builds.values()];
   const here = wishes.length > 0 && flags.build === undefined ? await namesOnNodes(connection) : new Set<string>();
-  const due = wishes.filter((wish) => isDue(wish, project, flags.build, here));
+  const meant = wishes.filter(({ service }) => flags.buildOnly === undefined || flags.buildOnly.includes(service));
+  const due = meant.filter((wish) => isDue(wish, project, flags.build, here));
   if (flags.dryRun) {
     for (const { image } of due) say(shell, `image ${image} would be built`);
     return new Map();

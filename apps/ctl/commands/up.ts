@@ -19,9 +19,10 @@ import { readFiles, sendFiles } from '../send-files.js';
 import { coloured, print, say, type Shell } from '../shell.js';
 import { buildForUp, pullPolicyOf } from '../build/build-for-up.js';
 import type { Builder } from '../build/builder-steps.js';
+import { watchStack } from '../watch/watch-stack.js';
 import { watchUntilUp } from '../watch-up.js';
 
-interface UpFlags extends ProjectFlags, CommonFlags {
+export interface UpFlags extends ProjectFlags, CommonFlags {
   dryRun?: boolean;
   detach?: boolean;
   removeOrphans?: boolean;
@@ -30,11 +31,15 @@ interface UpFlags extends ProjectFlags, CommonFlags {
   /** --build: true; --no-build: false. */
   build?: boolean;
   builder?: Builder;
+  /** With `build`: only these services. */
+  buildOnly?: readonly string[];
+  /** Watch files afterwards, as `ctl watch` does. */
+  watch?: boolean;
 }
 
 /** Planning waits for nothing but the controller; a large stack takes it a moment. */
 const PLAN_TIMEOUT_MS = 30_000;
-const DEFAULT_TIMEOUT_S = 120;
+export const DEFAULT_TIMEOUT_S = 120;
 /** Somebody else changing the cluster between plan and apply is planned anew this often. */
 const TRIES = 3;
 
@@ -67,10 +72,19 @@ export function upCommand(shell: Shell): Command {
     .option('--build', 'build the images of services with "build:" first')
     .option('--no-build', 'build nothing, even where an image is on no node')
     .addOption(builderOption())
+    .option('-w, --watch', 'watch files afterwards, as `ctl watch` does')
     .addOption(formatOption().helpGroup('Options:'))
     .addOption(contextOption())
     .addHelpText('after', EXAMPLES);
-  return command.action(async (file: string | undefined) => up(shell, withFile(flagsOf<UpFlags>(command), file)));
+  return command.action(async (file: string | undefined) => upAndWatch(shell, withFile(flagsOf<UpFlags>(command), file)));
+}
+
+async function upAndWatch(shell: Shell, flags: UpFlags): Promise<void> {
+  if (flags.watch && flags.detach) throw new WeftError('USAGE', { what: '--watch and --detach exclude one another' });
+  await up(shell, flags);
+  if (!flags.watch || flags.dryRun) return;
+  const rebuild = (buildOnly: readonly string[]): Promise<void> => up(shell, { ...flags, build: true, buildOnly });
+  await watchStack(shell, flags, { services: [], quiet: false, rebuild });
 }
 
 function withFile(flags: UpFlags, word: string | undefined): UpFlags {

@@ -1,0 +1,130 @@
+/** The watcher, from files here to the containers of the API's twin, which are one directory. */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import type { WatchRule } from '#compose/build-wish.js';
+import { withApi } from '../connection.js';
+import { fastClock, SHOP, useRig } from '../rig.contract.js';
+import type { Shell } from '../shell.js';
+import { Watcher } from './watcher.js';
+
+const kit = useRig();
+const here = (path: string) => join(kit.rig.dir, path);
+const there = (path: string) => join(kit.rig.twin.root, path);
+
+beforeEach(async () => {
+  kit.rig.twin.root = here('root');
+  mkdirSync(there('app'), { recursive: true });
+  mkdirSync(here('src/deep'), { recursive: true });
+  writeFileSync(here('src/old'), 'old');
+  writeFileSync(here('compose.yaml'), SHOP);
+  await kit.rig.ctl('up -d');
+});
+
+const rule = (more: Partial<WatchRule>): WatchRule => ({
+  action: 'sync',
+  path: here('src'),
+  target: '/app',
+  include: [],
+  ignore: [],
+  initialSync: false,
+  ...more,
+});
+
+/** Watches `web` while `use` runs; `until` waits for something to be so. */
+async function watching(
+  rules: WatchRule[],
+  use: (tools: { until: (is: () => boolean) => Promise<void>; said: () => string; rebuilt: string[] }) => Promise<void>,
+): Promise<void> {
+  const stderr = new PassThrough();
+  let text = '';
+  stderr.on('data', (chunk) => (text += String(chunk)));
+  const shell: Shell = {
+    stdin: new PassThrough(),
+    stdout: new PassThrough(),
+    stderr,
+    env: { WEFT_CONFIG_DIR: here('config'), HOME: kit.rig.dir },
+    cwd: kit.rig.dir,
+    clock: fastClock,
+    setExitCode: () => undefined,
+    setRaw: () => undefined,
+    onSignal: () => () => undefined,
+  };
+  const ending = new AbortController();
+  const rebuilt: string[] = [];
+  await withApi(shell, undefined, async (connection) => {
+    const rebuild = async (services: readonly string[]): Promise<void> => void rebuilt.push(...services);
+    const watcher = new Watcher({ shell, connection, stack: 'shop', rebuild, quiet: false });
+    await watcher.begin(new Map([['web', rules]]), new Map());
+    const running = watcher.run(ending.signal);
+    const until = async (is: () => boolean): Promise<void> => {
+      for (let tries = 0; !is(); tries++) {
+        if (tries > 500) throw new Error(`it never came: ${text}`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    };
+    try {
+      await use({ until, said: () => text, rebuilt });
+    } finally {
+      ending.abort();
+      await running;
+    }
+  });
+}
+
+const read = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '');
+
+it('copies what changes, takes away what is gone, and leaves alone what was there', () =>
+  watching([rule({ ignore: ['*.tmp'] })], async ({ until, said }) => {
+    writeFileSync(here('src/deep/new'), 'new');
+    writeFileSync(here('src/x.tmp'), 'x');
+    await until(() => read(there('app/deep/new')) === 'new');
+    rmSync(here('src/deep/new'));
+    await until(() => !existsSync(there('app/deep/new')));
+    expect([existsSync(there('app/old')), existsSync(there('app/x.tmp'))]).toEqual([false, false]);
+    expect(said()).toContain('web: copied deep/new to /app of 2 task(s)\n');
+  }));
+
+it('initial_sync copies what is there to begin with', () =>
+  watching([rule({ initialSync: true })], ({ until }) => until(() => read(there('app/old')) === 'old')));
+
+it('sync+exec runs its command in every task, and tells when it fails', () =>
+  watching([rule({ action: 'sync+exec', exec: { command: ['reload'], environment: { A: '1' } } })], async ({ until, said }) => {
+    writeFileSync(here('src/old'), 'changed');
+    await until(() => said().includes('web: ran reload in shop-web-2'));
+    expect(read(there('app/old'))).toBe('changed');
+    expect(kit.rig.twin.execInput[0]?.message?.value).toMatchObject({ argv: ['reload'], env: { A: '1' } });
+    expect(said()).toContain('warning: reload ended with 42 in shop-web-1');
+  }));
+
+it('restart starts the service anew, and what was copied is copied into its new containers', () => {
+  const conf = rule({ action: 'restart', path: here('conf') });
+  delete conf.target;
+  return watching([rule({}), conf], async ({ until, said }) => {
+    writeFileSync(here('src/old'), 'changed');
+    await until(() => read(there('app/old')) === 'changed');
+    rmSync(there('app/old'));
+    writeFileSync(here('conf'), 'x');
+    await until(() => read(there('app/old')) === 'changed');
+    expect(said()).toContain('web: restarting\n');
+    expect(kit.rig.twin.called('operateStack')).toHaveLength(1);
+  });
+});
+
+it('rebuild has the image built, and goes on when that fails', () =>
+  watching([rule({ action: 'rebuild' })], async ({ until, rebuilt }) => {
+    writeFileSync(here('src/old'), 'changed');
+    await until(() => rebuilt.length > 0);
+    expect(rebuilt).toEqual(['web']);
+    expect(existsSync(there('app/old'))).toBe(false);
+  }));
+
+it('what a copy fails with is told, and the watching goes on', () =>
+  watching([rule({ target: '/app/old/below' })], async ({ until, said }) => {
+    writeFileSync(there('app/old'), 'a file where a directory should be');
+    writeFileSync(here('src/old'), 'changed');
+    await until(() => said().includes('warning: web: '));
+    rmSync(there('app/old'));
+    writeFileSync(here('src/old'), 'again');
+    await until(() => read(there('app/old/below/old')) === 'again');
+  }));

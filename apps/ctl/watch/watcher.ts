@@ -1,0 +1,190 @@
+/** Carries `develop.watch` out: looks for changes, and copies, runs, restarts or builds anew. */
+import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { messageOf, WeftError } from '#base/errors.js';
+import type { BuildWish, WatchRule } from '#compose/build-wish.js';
+import { callUnary, openBidi } from '#rpc/client.js';
+import type { ExecRequest, ExecResponse, TaskRow } from '#rpc/gen/weft/v1/api.js';
+import type { Connection } from '../connection.js';
+import { say, type Shell } from '../shell.js';
+import { isRunning } from '../which-tasks.js';
+import { writeAll } from '../write-all.js';
+import { difference, lookAt, type FileTree, type TreeChange, type TreeFilter } from './file-tree.js';
+import { ignoreBy } from './patterns.js';
+import { filesText, syncInto } from './sync.js';
+
+/** From one look to the next, in milliseconds; longer where looking takes long. */
+const LOOK_MS = 300;
+/** Of the time, at most this part is spent looking. */
+const LOOK_SHARE = 0.1;
+/** How long a restart may take before its new tasks are waited for no more. */
+const RESTART_MS = 60_000;
+
+/** A rule, and what was seen of its files. */
+interface Watched {
+  service: string;
+  rule: WatchRule;
+  filter: TreeFilter;
+  seen: FileTree;
+  /** What was copied since the beginning: a new container lacks it. */
+  touched: Set<string>;
+}
+
+export interface WatcherTools {
+  shell: Shell;
+  connection: Connection;
+  stack: string;
+  /** Builds the services and rolls them out. */
+  rebuild: (services: readonly string[]) => Promise<void>;
+  quiet: boolean;
+}
+
+export class Watcher {
+  readonly #t: WatcherTools;
+  readonly #watched: Watched[] = [];
+  /** Ids of tasks that have what was copied. */
+  readonly #known = new Set<string>();
+
+  constructor(tools: WatcherTools) {
+    this.#t = tools;
+  }
+
+  /** Looks for the first time. What is there already counts as old, but for rules with `initial_sync`. */
+  async begin(watches: ReadonlyMap<string, readonly WatchRule[]>, builds: ReadonlyMap<string, BuildWish>): Promise<void> {
+    for (const [service, rules] of watches) {
+      for (const rule of rules) {
+        const filter = await filterOf(rule, builds.get(service));
+        const seen = await lookAt(rule.path, filter);
+        this.#watched.push({ service, rule, filter, seen: rule.initialSync ? new Map() : seen, touched: new Set() });
+      }
+      for (const { task } of await this.#running(service)) this.#known.add(task?.id ?? '');
+    }
+  }
+
+  /** Until `signal`. What an action fails with is told, and the watching goes on. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#t.shell;
+    while (!signal.aborted) {
+      const began = clock.monotonic();
+      const changes = await this.#look();
+      const tookMs = clock.monotonic() - began;
+      for (const service of new Set(changes.map(({ watched }) => watched.service)))
+        await this.#act(
+          service,
+          changes.filter(({ watched }) => watched.service === service),
+        ).catch((error: unknown) => say(this.#t.shell, `warning: ${service}: ${messageOf(error)}`));
+      await clock.sleep(Math.max(LOOK_MS, tookMs / LOOK_SHARE), signal).catch(() => undefined);
+    }
+  }
+
+  async #look(): Promise<{ watched: Watched; change: TreeChange }[]> {
+    const found: { watched: Watched; change: TreeChange }[] = [];
+    for (const watched of this.#watched) {
+      const now = await lookAt(watched.rule.path, watched.filter);
+      const change = difference(watched.seen, now);
+      watched.seen = now;
+      if (change.changed.length + change.gone.length > 0) found.push({ watched, change });
+    }
+    return found;
+  }
+
+  /** The strongest action wins: what is built anew needs no copies. */
+  async #act(service: string, changes: readonly { watched: Watched; change: TreeChange }[]): Promise<void> {
+    const { stack, connection, rebuild } = this.#t;
+    const wants = (action: WatchRule['action']): boolean => changes.some(({ watched }) => watched.rule.action === action);
+    if (wants('rebuild')) {
+      this.#tell(`${service}: building anew`);
+      await rebuild([service]);
+      // The image has what was copied before: it was made of the same files.
+      for (const watched of this.#watched) if (watched.service === service) watched.touched.clear();
+      return this.#meet(service);
+    }
+    for (const { watched, change } of changes) {
+      for (const below of [...change.changed, ...change.gone]) watched.touched.add(below);
+      if (watched.rule.target !== undefined) await this.#sync(watched, change);
+    }
+    for (const { watched } of changes) if (watched.rule.exec) await this.#exec(service, watched.rule.exec);
+    if (!wants('restart')) return;
+    this.#tell(`${service}: restarting`);
+    const old = new Set((await this.#running(service)).map(({ task }) => task?.id ?? ''));
+    const request = { name: stack, operation: { $case: 'restart' as const, value: { services: [service], alone: false } } };
+    await callUnary(connection.api, 'operateStack', request, { target: connection.target });
+    await this.#untilReplaced(service, old);
+    await this.#meet(service);
+  }
+
+  async #sync({ service, rule }: Watched, change: TreeChange): Promise<void> {
+    await this.#meet(service);
+    const tasks = (await this.#running(service)).map(({ task }) => task?.id ?? '');
+    const place = { path: rule.path, target: rule.target ?? '' };
+    await syncInto(this.#t.connection, tasks, place, change);
+    const what = filesText(place, [...change.changed, ...change.gone]);
+    this.#tell(`${service}: copied ${what} to ${rule.target} of ${tasks.length} task(s)`);
+  }
+
+  /** Tasks that came since get all that was copied so far. */
+  async #meet(service: string): Promise<void> {
+    const fresh = (await this.#running(service)).map(({ task }) => task?.id ?? '').filter((id) => !this.#known.has(id));
+    if (fresh.length === 0) return;
+    for (const { rule, seen, touched, service: owner } of this.#watched) {
+      if (owner !== service || rule.target === undefined || touched.size === 0) continue;
+      const change = { changed: [...touched].filter((below) => seen.has(below)), gone: [...touched].filter((below) => !seen.has(below)) };
+      await syncInto(this.#t.connection, fresh, { path: rule.path, target: rule.target }, change);
+    }
+    for (const id of fresh) this.#known.add(id);
+  }
+
+  async #exec(service: string, exec: NonNullable<WatchRule['exec']>): Promise<void> {
+    const { shell, connection } = this.#t;
+    for (const { task } of await this.#running(service)) {
+      const value = {
+        ...{ task: task?.id ?? '', stack: '', service: '', index: 0, argv: exec.command, tty: false, stdin: false },
+        ...{ user: exec.user, workingDir: exec.workingDir, env: exec.environment, columns: 0, rows: 0 },
+      };
+      const call = openBidi<ExecRequest, ExecResponse>(connection.api.exec(), undefined, connection.target);
+      await call.send({ message: { $case: 'start', value } });
+      for await (const { message } of call.messages) {
+        if (message?.$case === 'stdout' || message?.$case === 'stderr') await writeAll(shell.stderr, message.value);
+        else if (message?.$case === 'exitCode' && message.value !== 0)
+          say(shell, `warning: ${exec.command[0] ?? ''} ended with ${message.value} in ${task?.name ?? ''}`);
+        if (message?.$case === 'exitCode') break;
+      }
+      this.#tell(`${service}: ran ${exec.command.join(' ')} in ${task?.name ?? ''}`);
+    }
+  }
+
+  async #running(service: string): Promise<TaskRow[]> {
+    const { connection, stack } = this.#t;
+    const { tasks } = await callUnary(connection.api, 'listTasks', { stack }, { target: connection.target });
+    return tasks.filter((row) => row.task?.service === service && isRunning(row));
+  }
+
+  async #untilReplaced(service: string, old: ReadonlySet<string>): Promise<void> {
+    const { clock } = this.#t.shell;
+    const until = clock.monotonic() + RESTART_MS;
+    while (clock.monotonic() < until) {
+      const now = await this.#running(service);
+      if (now.length >= old.size && now.every(({ task }) => !old.has(task?.id ?? ''))) return;
+      await clock.sleep(LOOK_MS);
+    }
+    throw new WeftError('TIMEOUT', { what: `${service} was not started again within ${RESTART_MS / 1000} s`, hint: 'Look at `ctl ps`.' });
+  }
+
+  #tell(line: string): void {
+    if (!this.#t.quiet) say(this.#t.shell, line);
+  }
+}
+
+/** What the rule ignores, and what the build does not see: the same files would not be in the image. */
+async function filterOf(rule: WatchRule, build: BuildWish | undefined): Promise<TreeFilter> {
+  const text = build === undefined ? '' : await readFile(join(build.context, '.dockerignore'), 'utf8').catch(() => '');
+  const atContext = ignoreBy(text.split('\n'));
+  const own = ignoreBy(['.git', ...rule.ignore]);
+  const isWithin = build !== undefined && `${rule.path}/`.startsWith(`${build.context}/`);
+  const prefix = isWithin ? rule.path.slice(build.context.length + 1) : '';
+  const fits = ignoreBy(rule.include);
+  return {
+    ignored: (below) => own(below) || (isWithin && atContext([prefix, below].filter((part) => part !== '').join('/'))),
+    wanted: (below) => rule.include.length === 0 || fits(below),
+  };
+}
