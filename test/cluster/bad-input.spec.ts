@@ -25,7 +25,7 @@ async function refused(text: string, ...words: (string | RegExp)[]): Promise<voi
 it.each([
   ['YAML that does not parse', 'name: bad\nservices: {web: [}\n', [/bad\.yaml:2:\d+/]],
   ['an unknown key, with the nearest one', service('    imagee: x\n'), [/bad\.yaml:5:5/, /image/]],
-  ['a key of Compose that is not supported yet', service('    privileged: true\n'), [/bad\.yaml:5:5/, /privileged/]],
+  ['a key of Compose that Weft refuses', service('    storage_opt: { size: 1G }\n'), [/bad\.yaml:5:5/, /storage_opt/]],
   ['a name with a newline', 'name: "ba\\nd"\nservices:\n  web:\n    image: weft-demo\n', [/bad\.yaml:1:\d+/]],
   ['a service name with a newline', 'name: bad\nservices:\n  "we\\nb":\n    image: weft-demo\n', [/bad\.yaml:3:\d+/]],
   [
