@@ -14,13 +14,14 @@ import { keepDockerUser } from '#linux/docker-user.js';
 import { readFindings, type FirewallMode } from '#linux/host-findings.js';
 import { CommandHelper } from '#linux/helper-client.js';
 import { readHostFacts } from '#linux/host-facts.js';
-import { probeFeatures } from '#linux/host-features.js';
+import { hasSctp, probeFeatures } from '#linux/host-features.js';
 import { watchKernel } from '#linux/kernel-watch.js';
 import { LinuxKernel } from '#linux/linux-kernel.js';
 import { listeningPorts } from '#linux/listening-ports.js';
 import { KernelReconciler } from '#linux/reconciler.js';
 import type { Run } from '#linux/runner.js';
 import { findWireguard, seeTunnel } from '#linux/wireguard.js';
+import { SCTP_FEATURE } from '#model/ports.js';
 import { WIREGUARD_FEATURE } from '#model/tunnel.js';
 import { openContainerd } from '#runtime/containerd.js';
 import { agentLog } from './agent-log.js';
@@ -123,7 +124,8 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
 
 /** What is not guarded is not encrypted: frames in clear would be taken in beside the tunnel. */
 async function featuresOf(runner: Run, firewall: FirewallMode): Promise<string[]> {
-  const [features, wireguard] = await Promise.all([probeFeatures(runner), findWireguard(runner)]);
+  const [made, wireguard, sctp] = await Promise.all([probeFeatures(runner), findWireguard(runner), hasSctp()]);
+  const features = sctp ? [...made, SCTP_FEATURE] : made;
   return wireguard === undefined || firewall === 'none' ? features : [...features, WIREGUARD_FEATURE];
 }
 

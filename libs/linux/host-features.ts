@@ -1,4 +1,6 @@
 /** What a kernel can make and not every kernel can, tried out in a namespace of its own that is gone with the attempt. */
+import { readFile } from 'node:fs/promises';
+import { release } from 'node:os';
 import type { Run } from './runner.js';
 import { run } from './runner.js';
 
@@ -18,4 +20,18 @@ export async function probeFeatures(runner: Run = run): Promise<string[]> {
   const { stderr } = await runner(['unshare', '--net', '--', 'ip', '-force', '-batch', '-'], { input, accept: [1, 2] });
   const failed = new Set([...stderr.matchAll(/Command failed -:(\d+)/g)].map((m) => Number(m[1])));
   return names.filter((_, i) => !failed.has(names.length + i + 1));
+}
+
+/** A protocol that the kernel has (proc(5)); and modules, built in or to be loaded by the first socket that asks (modules.dep(5)). */
+const SCTP_IN: readonly (readonly [file: (kernel: string) => string, said: RegExp])[] = [
+  [() => '/proc/net/protocols', /^SCTP\b/m],
+  [(kernel) => `/lib/modules/${kernel}/modules.builtin`, /\/sctp\.ko/],
+  [(kernel) => `/lib/modules/${kernel}/modules.dep`, /^\S*\/sctp\.ko/m],
+];
+
+/** Whether a container here can have an SCTP socket (RFC 9260). */
+export async function hasSctp(read: (file: string) => Promise<string> = (file) => readFile(file, 'utf8')): Promise<boolean> {
+  const kernel = release();
+  const found = await Promise.all(SCTP_IN.map(async ([file, said]) => said.test(await read(file(kernel)).catch(() => ''))));
+  return found.includes(true);
 }

@@ -16,3 +16,6 @@ export const WIREGUARD_PORT = 7706;
 export const DNS_PORT = 7753;
 /** IANA's VXLAN port, RFC 7348 §8. */
 export const VXLAN_PORT = 4789;
+
+/** Feature of a node whose kernel has SCTP (RFC 9260), or a module for it. */
+export const SCTP_FEATURE = 'sctp';

@@ -1,9 +1,11 @@
 /** Published ports of a stack that is brought up: those the file left open are chosen, and none may be somebody else's. */
 import { WeftError } from '#base/errors.js';
+import { SCTP_FEATURE } from '#model/ports.js';
 import type { NetworkWish, Port, Service, Stack } from '#model/stack.js';
 import type { ClusterState } from './cluster-state.js';
 import { holderOf } from './port-holders.js';
 import { excludes } from './port-overlap.js';
+import { candidates } from './schedule.js';
 import { sameValue } from './spec-hash.js';
 
 const show = (p: Port): string => `${p.hostIp ? `${p.hostIp}:` : ''}${p.published}/${p.protocol}`;
@@ -17,6 +19,7 @@ export function checkPorts(state: ClusterState, stack: Stack): void {
   for (const service of Object.values(stack.services)) {
     if (service.ports.length > 0) checkReach(state, stack, service);
     for (const port of service.ports) {
+      checkProtocol(state, service.name, port);
       const twice = before.find((b) => excludes(b.port, port));
       if (twice) throw taken(port, service.name, `service ${twice.service} of the same stack publishes it`);
       before.push({ port, service: service.name });
@@ -24,6 +27,19 @@ export function checkPorts(state: ClusterState, stack: Stack): void {
       if (holder) throw taken(port, service.name, holder.why, holder.hint);
     }
   }
+}
+
+/** What no kernel of the cluster speaks, no task could listen on. A node that does not say what it can is believed to. */
+function checkProtocol(state: ClusterState, service: string, port: Port): void {
+  if (port.protocol !== 'sctp') return;
+  const nodes = candidates(state).ready;
+  const isLacking = (id: string): boolean => state.facts.get(id)?.features?.includes(SCTP_FEATURE) === false;
+  if (nodes.length === 0 || !nodes.every((n) => isLacking(n.id))) return;
+  throw new WeftError('BAD_VALUE', {
+    what: `service ${service} cannot publish port ${show(port)}`,
+    why: `the kernel of no node has SCTP (${nodes.map((n) => n.name).join(', ')})`,
+    hint: 'Load the kernel module on the nodes (modprobe sctp), where their kernels have one.',
+  });
 }
 
 /** Traffic from outside has no way onto an internal network. */

@@ -158,3 +158,17 @@ it('one port on all IPv4 addresses and on all IPv6 addresses are two', () => {
   expect(() => world.up(stackOf('s', { a: { ports: [port('0.0.0.0')] }, b: { ports: [port('::')] } }))).not.toThrow();
   expect(() => world.up(stackOf('t', { a: { ports: [port('192.0.2.1')] } }))).toThrow(/stack s publishes it/);
 });
+
+describe('SCTP', () => {
+  const up = (features: (string[] | undefined)[]) => {
+    const world = new World(['a', 'b']);
+    features.forEach((list, i) => world.setFacts(['a', 'b'][i] ?? '', list === undefined ? {} : { features: list }));
+    return () => planStack(world.model, web([{ target: 38412, published: 38412, protocol: 'sctp' }]), world.newId, world.now);
+  };
+
+  it('is refused where the kernel of no node has it, and taken where one has, or may have', () => {
+    expect(up([[], ['ipvlan']])).toThrow(expect.objectContaining({ code: 'BAD_VALUE', why: 'the kernel of no node has SCTP (a, b)' }));
+    expect(up([[], ['sctp']])).not.toThrow();
+    expect(up([[], undefined])).not.toThrow();
+  });
+});

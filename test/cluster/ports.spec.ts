@@ -3,6 +3,7 @@
  * nodes and is entered by `front`, of which the third runs nothing; `own` publishes on its own node only.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { eventually, sh, TestCluster, type Outcome, type TaskLine } from './cluster.js';
 
 const cluster = new TestCluster('po');
@@ -166,6 +167,22 @@ describe('ports that cannot be published', () => {
     expect((await up('other', '    ports: ["22:80"]')).stderr).toMatch(/ssh/);
     expect((await up('other', '    ports: ["4789:80/udp"]')).stderr).toMatch(/VXLAN/);
   }, 60_000);
+
+  it('are refused where a process of a node listens, which is named with its node', async () => {
+    const netns = `--net=/run/netns/${cluster.netns('node2')}`;
+    servers.push(spawn('nsenter', [netns, '--', 'busybox', 'nc', '-l', '-p', '8096'], { stdio: 'ignore' }));
+    // A node says within seconds what listens on it.
+    await eventually(40_000, async () => {
+      const { code, stderr } = await up('other', '    ports: ["8096:80"]', '--dry-run');
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/busybox listens on it on node node2/)]);
+    });
+  }, 60_000);
+
+  it('are refused for a protocol that no kernel here speaks', async () => {
+    const isSpoken = readFileSync('/proc/net/protocols', 'utf8').includes('\nSCTP ');
+    const { code, stderr } = await up('other', '    ports: ["8097:80/sctp"]', '--dry-run');
+    expect([code, stderr]).toEqual(isSpoken ? [0, expect.anything()] : [1, expect.stringMatching(/no node has SCTP/)]);
+  }, 30_000);
 
   it('are refused for a service of internal networks only', async () => {
     const { code, stderr } = await up('inner', '    ports: ["8095:80"]\n    networks: [dark]');
