@@ -12,6 +12,7 @@ import type { LogKeeperVerbs } from '#logs/keeper-client.js';
 import { run as runHere, type Run } from '#linux/runner.js';
 import type { SeenTunnel } from '#linux/wireguard.js';
 import type { ListeningPort } from '#model/node.js';
+import type { Task } from '#model/task.js';
 import { WIREGUARD_FEATURE } from '#model/tunnel.js';
 import type { NameConfig } from '#dns/name-config.js';
 import type { Runtime } from '#runtime/runtime.js';
@@ -260,6 +261,8 @@ interface Machine {
   runtime: Runtime;
 }
 
+const mountsVolume = ({ container }: Task, name: string): boolean => container.mounts.some((m) => m.type === 'volume' && m.source === name);
+
 /** What tasks mount that comes from the controllers. */
 function mountsOf({ layout, parts }: Base): { fileMounts: FileMounts; treeMounts: TreeMounts } {
   const { identity, controllers } = parts.membership;
@@ -325,6 +328,8 @@ async function startServer(base: Base, { loop, keeper, runtime }: Machine & { lo
       log: parts.log,
       taskName: (id) => store.task(id)?.name ?? ledger.get(id)?.name,
       logFile: layout.logFile,
+      volumes: layout.volumes,
+      volumeUsers: (volume) => store.byKind.tasks.filter((t) => mountsVolume(t, volume)).map((t) => t.name),
       // A keeper that does not answer is no reason not to show what is in the file.
       flush: async (id) => void (await keeper.flush(id).catch(() => undefined)),
       container: (id) => loop.container(id),

@@ -43,6 +43,8 @@ async function withRig(use: (rig: Rig) => Promise<void>): Promise<void> {
         log,
         taskName: (id) => (id === TASK || id === 'bbbbbbbb' ? `shop-${id}` : undefined),
         logFile: (id) => join(dir, id, 'container.log'),
+        volumes: '/nonexistent',
+        volumeUsers: () => [],
         flush: async () => undefined,
         container: (id) => (id === TASK ? { id, image: 'busybox', labels: {}, state: 'running' } : undefined),
       },

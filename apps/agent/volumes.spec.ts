@@ -1,6 +1,6 @@
 import { mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { prepareMounts } from './volumes.js';
+import { prepareMounts, removeVolume } from './volumes.js';
 import { withTempDir } from './spec-kit.js';
 
 describe('mounts', () => {
@@ -13,6 +13,30 @@ describe('mounts', () => {
       await writeFile(join(dir, 'shop_data', 'kept'), '');
       await prepareMounts([wish], dir, 'n1');
       expect(await readdir(join(dir, 'shop_data'))).toEqual(['kept']);
+    }));
+
+  it('begin empty where that is asked for; a path of the node is passed on with its propagation', () =>
+    withTempDir(async (dir) => {
+      const [volume, bind] = await prepareMounts(
+        [
+          { type: 'volume', source: 'v', target: '/v', readOnly: false, nocopy: true },
+          { type: 'bind', source: dir, target: '/b', readOnly: true, propagation: 'rslave' },
+        ],
+        dir,
+        'n1',
+      );
+      expect(volume).toMatchObject({ seed: false });
+      expect(bind).toEqual({ type: 'bind', source: dir, target: '/b', readOnly: true, propagation: 'rslave' });
+    }));
+
+  it('are deleted by name, with what is in them, and nothing else is', () =>
+    withTempDir(async (dir) => {
+      for (const source of ['v', 'w']) await prepareMounts([{ type: 'volume', source, target: '/v', readOnly: false }], dir, 'n1');
+      await writeFile(join(dir, 'v', 'file'), '');
+      await removeVolume(dir, 'v');
+      await removeVolume(dir, 'v');
+      expect(await readdir(dir)).toEqual(['w']);
+      expect(() => removeVolume(dir, '../x')).toThrow(expect.objectContaining({ code: 'BAD_NAME' }));
     }));
 
   it.each(['../etc', 'a/b', '', '.hidden', 'x\ny'])('refuse %j as the name of a volume', (source) =>

@@ -1,8 +1,8 @@
 /**
  * A task's mounts on this node, but for trees (contents/tree-mounts.ts). A named volume is a directory under the data directory, made empty when it is first used
- * and, while it is empty, filled by the runtime with what the image has at that place. Nothing here ever deletes a volume.
+ * and, while it is empty, filled by the runtime with what the image has at that place. Only a command deletes a volume.
  */
-import { chmod, lstat, mkdir, stat } from 'node:fs/promises';
+import { chmod, lstat, mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf, WeftError } from '#base/errors.js';
 import { checkName, GLOBAL_NAME_PATTERN } from '#model/names.js';
@@ -27,12 +27,16 @@ async function prepareMount(
     case 'tmpfs':
       return { type, target, readOnly, sizeBytes: wish.sizeBytes, mode: wish.mode };
     case 'volume':
-      return { type: 'bind', source: await volumeDir(volumesDir, source), target, readOnly, seed: true };
+      return { type: 'bind', source: await volumeDir(volumesDir, source), target, readOnly, seed: !wish.nocopy };
     case 'bind':
       await requireBindSource(source, nodeName);
-      return { type, source, target, readOnly };
+      return { type, source, target, readOnly, ...(wish.propagation ? { propagation: wish.propagation } : {}) };
   }
 }
+
+/** Deletes a volume and its data; without a word where there is none. @throws BAD_NAME */
+export const removeVolume = (volumesDir: string, name: string): Promise<void> =>
+  rm(join(volumesDir, checkName(name, 'volume', GLOBAL_NAME_PATTERN)), { recursive: true, force: true });
 
 async function volumeDir(volumesDir: string, name: string): Promise<string> {
   const path = join(volumesDir, checkName(name, 'volume', GLOBAL_NAME_PATTERN));

@@ -27,6 +27,7 @@ import { NetworkCalls } from './api/network-calls.js';
 import { TraceCalls } from './api/trace-calls.js';
 import { TaskCalls } from './api/task-calls.js';
 import { StackCalls } from './api/stack-calls.js';
+import { VolumeCalls } from './api/volume-calls.js';
 import { TransferCalls } from './api/transfer-calls.js';
 import type { ClusterFollower } from './cluster/follower.js';
 import { ContentStore } from './contents/content-store.js';
@@ -108,6 +109,7 @@ export class Servers {
       follower,
       stacks: new StackCalls(follower, store, clock),
       files,
+      volumes: new VolumeCalls(follower, store, clients, clock),
       networks: new NetworkCalls(follower, store, clients, clock),
       trace: new TraceCalls(follower, clients, clock),
       nodes: new NodeCalls({ follower, store, clock, hub, others, ca: pki.ca, joinAddress }),

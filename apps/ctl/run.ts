@@ -92,6 +92,11 @@ const COMMANDS: readonly Entry[] = [
     load: async () => (await import('./commands/network.js')).networkCommand,
   },
   {
+    name: 'volume',
+    summary: 'named volumes, and which node has each: ls, inspect, create, rm',
+    load: async () => (await import('./commands/volume.js')).volumeCommand,
+  },
+  {
     name: 'secret',
     summary: 'secrets that stacks share: ls, create, rm',
     load: async () => (await import('./commands/files.js')).secretCommand,

@@ -205,3 +205,7 @@ export function readChoice<T extends string>(c: Context, field: Field, choices: 
   if (found === undefined) reject(c, field, `expected ${expected}, found ${quote(text)}`, hint);
   return found;
 }
+
+/** Without the fields that are undefined. */
+export const defined = <T extends object>(value: T): Partial<T> =>
+  Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined)) as Partial<T>;

@@ -112,8 +112,8 @@ const VOLUME = object(
       object(
         'bind',
         {
-          selinux: [choice('z', 'Z'), later],
-          propagation: [choice('private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'), later],
+          selinux: [choice('z', 'Z'), differs('a node without SELinux has no labels to set, and Weft sets none where there is')],
+          propagation: [choice('private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'), honoured],
           create_host_path: [
             boolean,
             differs('a path beside the compose file travels; any other has to be there on the node: nothing is created'),
@@ -124,7 +124,7 @@ const VOLUME = object(
       ),
       honoured,
     ],
-    volume: [object('volume', { labels: [PAIRS, later], nocopy: [boolean, later], subpath: [string, later] }), honoured],
+    volume: [object('volume', { labels: [PAIRS, later], nocopy: [boolean, honoured], subpath: [string, later] }), honoured],
     tmpfs: [object('tmpfs', { size: [bytes, honoured], mode: [mode, honoured] }), honoured],
     image: [object('image', { subpath: [string, later] }), later],
   },

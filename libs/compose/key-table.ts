@@ -65,7 +65,7 @@ export const VOLUME = object(
     name: [string, honoured],
     driver: [string, honoured],
     driver_opts: [OPTIONS, later],
-    external: [boolean, later],
+    external: [boolean, honoured],
     labels: [PAIRS, honoured],
   },
   { short: external, nullable: true },

@@ -165,3 +165,35 @@ describe('paths beside the compose file', () => {
     ]);
   });
 });
+
+describe('volumes and paths of the nodes', () => {
+  it('are mounted as is asked', () => {
+    const { stack } = parse(
+      `${service(`volumes:
+      - /:/host:ro,rslave
+      - /srv/a:/a:z
+      - data:/data:nocopy
+      - { type: bind, source: /srv/b, target: /b, bind: { propagation: rshared, selinux: Z } }`)}volumes: { data: { external: true, name: kept } }`,
+    );
+    expect(stack.services['web']?.container.mounts).toEqual([
+      { type: 'bind', source: '/', target: '/host', readOnly: true, propagation: 'rslave' },
+      { type: 'bind', source: '/srv/a', target: '/a', readOnly: false },
+      { type: 'volume', source: 'kept', target: '/data', readOnly: false, nocopy: true },
+      { type: 'bind', source: '/srv/b', target: '/b', readOnly: false, propagation: 'rshared' },
+    ]);
+    expect(stack.volumes).toEqual({ data: { key: 'data', name: 'kept', external: true, labels: {} } });
+  });
+
+  it.each([
+    [
+      'volumes: [{ type: bind, source: ./a, target: /a, bind: { propagation: shared } }]',
+      'nothing is ever mounted in a file or directory that travels',
+    ],
+    ['volumes: [{ type: bind, source: /a, target: /a, bind: { propagation: wide } }]', 'propagation'],
+    ['volumes: [{ type: bind, source: /a, target: /a, bind: { selinux: x } }]', 'selinux'],
+  ])('%s is refused', (keys, message) => {
+    expect(linesOf(service(keys))).toEqual([
+      expect.stringMatching(new RegExp(`^stack.yaml:4:\\d+: services.web.volumes\\[0\\].*${message}`)),
+    ]);
+  });
+});

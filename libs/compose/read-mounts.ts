@@ -3,8 +3,9 @@
  * file, on the machine of the user: its content travels. A `..` in a container's path is refused: it has no use but to leave where it says it is.
  */
 import { posix } from 'node:path';
-import type { MountWish, Seed } from '#model/stack.js';
+import { propagationSchema, type MountWish, type Propagation, type Seed } from '#model/stack.js';
 import {
+  defined,
   entriesOf,
   isNull,
   itemsOf,
@@ -26,6 +27,7 @@ import { readByTable, type KeyTable } from './read-by-table.js';
 import { parseBytes } from './units.js';
 
 const MAX_PATH_LENGTH = 4096;
+const PROPAGATIONS = propagationSchema.options;
 /** Linux keeps 2^32 − 1 for "no change" (chown(2)). */
 const MAX_OWNER_ID = 0xffff_fffe;
 const ANONYMOUS_HINT = 'name the volume, e.g. "data:/data", and declare it under the top-level "volumes"';
@@ -73,6 +75,9 @@ interface LongMount {
   source?: Source;
   target?: string;
   readOnly?: boolean;
+  propagation?: Propagation;
+  propagated?: Field;
+  nocopy?: boolean;
   tmpfs?: { field: Field; sizeBytes?: number; mode?: number };
 }
 
@@ -86,8 +91,21 @@ const TMPFS_KEYS: KeyTable<{ sizeBytes?: number; mode?: number }> = {
   },
 };
 
-const BIND_KEYS: KeyTable<undefined> = { shape: objectAt(MOUNT, 'bind'), keys: { create_host_path: () => undefined } };
-const VOLUME_KEYS: KeyTable<undefined> = { shape: objectAt(MOUNT, 'volume'), keys: {} };
+const BIND_KEYS: KeyTable<LongMount> = {
+  shape: objectAt(MOUNT, 'bind'),
+  keys: {
+    create_host_path: () => undefined,
+    propagation: (c, field, m) => {
+      m.propagation = readChoice(c, field, PROPAGATIONS);
+      m.propagated = field;
+    },
+    selinux: () => undefined,
+  },
+};
+const VOLUME_KEYS: KeyTable<LongMount> = {
+  shape: objectAt(MOUNT, 'volume'),
+  keys: { nocopy: (c, field, m) => void (m.nocopy = readBoolean(c, field)) },
+};
 
 const MOUNT_KEYS: KeyTable<LongMount> = {
   shape: MOUNT,
@@ -102,8 +120,8 @@ const MOUNT_KEYS: KeyTable<LongMount> = {
       if (text !== undefined) m.target = containerPath(c, field, text);
     },
     consistency: () => undefined,
-    bind: (c, field) => readByTable(c, field, BIND_KEYS, undefined),
-    volume: (c, field) => readByTable(c, field, VOLUME_KEYS, undefined),
+    bind: (c, field, m) => readByTable(c, field, BIND_KEYS, m),
+    volume: (c, field, m) => readByTable(c, field, VOLUME_KEYS, m),
     read_only: (c, field, m) => void (m.readOnly = readBoolean(c, field)),
     tmpfs: (c, field, m) => {
       m.tmpfs = { field };
@@ -179,10 +197,13 @@ function readLong(c: Context, field: Field, draft: ServiceDraft): MountWish | un
   const { text, field: from } = m.source;
   const weft = (entriesOf(c, field) ?? []).find((entry) => entry.key === 'x-weft');
   const seed = weft && readSeed(c, weft);
+  if (type === 'bind' && isBeside(from) && m.propagated)
+    reject(c, m.propagated, 'nothing is ever mounted in a file or directory that travels', 'remove it, or name a path on the node');
   if (type === 'bind' && isBeside(from)) return { ...treeMount(c, draft, m.source, seed), target, readOnly: !seed || readOnly };
   if (seed && weft) reject(c, weft, 'only a file or directory from beside the compose file can be a seed', 'write its source as ./…');
   const source = type === 'bind' ? nodePath(c, from, text) : volumeName(draft, text);
-  return source === undefined ? undefined : { type, source, target, readOnly };
+  const more = type === 'bind' ? { propagation: m.propagation } : { nocopy: m.nocopy || undefined };
+  return source === undefined ? undefined : { type, source, target, readOnly, ...defined(more) };
 }
 
 /** `/run` or `/run:size=64m,mode=1777,ro`. */

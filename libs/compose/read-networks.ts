@@ -4,6 +4,7 @@ import { familyOf } from '#base/ip.js';
 import { GLOBAL_NAME_PATTERN, HOSTNAME_PATTERN, SERVICE_PATTERN } from '#model/names.js';
 import type { Attachment, NetworkWish, VolumeWish } from '#model/stack.js';
 import {
+  defined,
   entriesOf,
   isNull,
   readBoolean,
@@ -75,6 +76,7 @@ const VOLUME_KEYS: KeyTable<Partial<VolumeWish>> = {
   keys: {
     name: (c, field, volume) => void (volume.name = readMatching(c, field, GLOBAL_NAME_PATTERN, GLOBAL_NAME_RULE)),
     driver: (c, field) => void readChoice(c, field, ['local'], 'Weft does not support other drivers yet'),
+    external: (c, field, volume) => void (volume.external = readBoolean(c, field) || undefined),
     labels: (c, field, volume) => void (volume.labels = readLabels(c, field)),
   },
 };
@@ -125,9 +127,6 @@ function subnetsOf(c: Context, { given, subnets }: NetworkDraft): Pick<NetworkWi
   const isPlain = subnets.length === 1 && !six && Object.keys(subnets[0]?.wish ?? {}).length === 1;
   return { subnet, ipam: subnets.length === 0 || isPlain ? undefined : subnets.map((s) => s.wish) };
 }
-
-const defined = <T extends object>(value: T): Partial<T> =>
-  Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined)) as Partial<T>;
 
 const defaultNetwork = (stack: string, key: string): NetworkWish => ({
   key,

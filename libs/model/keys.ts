@@ -48,6 +48,7 @@ export const keys = {
   /** One chunk of the events that are kept; its number counts on for ever. */
   events: (chunk: number) => `${ROOT}events/${String(chunk).padStart(12, '0')}`,
   confirmation: (controllerId: string) => `${ROOT}confirmations/${controllerId}`,
+  volume: (name: string) => `${ROOT}volumes/${name}`,
   content: (kind: ContentKind, id: string) => `${ROOT}contents/${kind}/${id}`,
   namedContent: (kind: FileKind, name: string) => `${ROOT}named-contents/${kind}/${name}`,
   /** Bumped by every `up` that refers to more content, and whenever content is deleted: neither happens unseen by the other. */

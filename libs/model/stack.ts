@@ -68,6 +68,8 @@ export const seedSchema = z.object({
   gid: ownerSchema.optional(),
 });
 
+export const propagationSchema = z.enum(['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave']);
+
 export const mountSchema = z.object({
   /** tree: a file or directory from beside the compose file; its content travels. */
   type: z.enum(['volume', 'bind', 'tmpfs', 'tree']),
@@ -78,6 +80,10 @@ export const mountSchema = z.object({
     .optional(),
   target: absolutePathSchema,
   readOnly: z.boolean().default(false),
+  /** bind: which mounts made later are seen on the other side (mount_namespaces(7)); rprivate if left out. */
+  propagation: propagationSchema.optional(),
+  /** volume: begins empty, whatever the image has there. */
+  nocopy: z.boolean().optional(),
   /** tmpfs: bytes. */
   sizeBytes: z.number().int().positive().optional(),
   /** tmpfs: permission bits. */
@@ -354,7 +360,13 @@ export const networkWishSchema = z.object({
   labels: labelsSchema.default({}),
 });
 
-export const volumeWishSchema = z.object({ key: serviceNameSchema, name: globalNameSchema, labels: labelsSchema.default({}) });
+export const volumeWishSchema = z.object({
+  key: serviceNameSchema,
+  name: globalNameSchema,
+  /** It must be there already: of another stack, or made by `ctl volume create`. */
+  external: z.boolean().optional(),
+  labels: labelsSchema.default({}),
+});
 
 /** Compose Specification, `configs.<key>` and `secrets.<key>`; never the content itself. */
 export const fileWishSchema = z.object({
@@ -416,6 +428,7 @@ export type Placement = z.infer<typeof placementSchema>;
 export type Dependency = z.infer<typeof dependencySchema>;
 export type Port = z.infer<typeof portSchema>;
 export type Seed = z.infer<typeof seedSchema>;
+export type Propagation = z.infer<typeof propagationSchema>;
 export type MountWish = z.infer<typeof mountSchema>;
 export type FileMount = z.infer<typeof fileMountSchema>;
 export type FileWish = z.infer<typeof fileWishSchema>;

@@ -6,6 +6,7 @@ import type { Endpoint, Network } from '#model/network.js';
 import type { Node } from '#model/node.js';
 import { AddressBook, type Grant } from './allocate.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
+import type { VolumeHomes } from './volumes.js';
 import type { HostPorts } from './host-ports.js';
 import type { DeclaredAddresses } from './network-subnets.js';
 import type { SlotWish } from './reconcile-services.js';
@@ -24,6 +25,7 @@ export interface Draft {
   declared: DeclaredAddresses;
   spread: Spread;
   hostPorts: HostPorts;
+  volumes: VolumeHomes;
   /** Keys of node addresses and VIPs that earlier units of this plan make. */
   made: Map<string, Addresses>;
   /** The same of the unit being drafted: it may yet come to nothing. */

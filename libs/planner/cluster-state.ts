@@ -8,6 +8,7 @@ import type { Node, NodeFacts, NodeState } from '#model/node.js';
 import type { StackRecord } from '#model/stack.js';
 import type { EndedTask, Task, TaskStatus, Tombstone } from '#model/task.js';
 import type { UpdateRecord } from '#model/update.js';
+import type { VolumeRecord } from '#model/volume.js';
 import type { Pool } from './pool.js';
 import type { Tallies } from './tallies.js';
 
@@ -58,6 +59,8 @@ export interface ClusterState {
   readonly confirmations: ReadonlyMap<string, Confirmation>;
   /** Ids of the tasks that drain before they stop, or an endpoint of which does before it goes. */
   readonly draining: ReadonlySet<string>;
+  /** By name. */
+  readonly volumes: ReadonlyMap<string, VolumeRecord>;
   /** `kind/id` → what is known of a content. */
   readonly contents: ReadonlyMap<string, ContentRecord>;
   /** `kind/name` → config or secret of no stack. */

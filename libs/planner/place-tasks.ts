@@ -29,6 +29,7 @@ import { graceOf, returnsTo } from './stopped-services.js';
 import type { Unit } from './transaction.js';
 import { updateUnits } from './update-units.js';
 import { taskName } from './task-name.js';
+import { VolumeHomes } from './volumes.js';
 import { hasVips } from './wanted-networks.js';
 
 export interface Placing {
@@ -57,6 +58,7 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
     declared: declaredAddresses(state),
     spread: new Spread(state),
     hostPorts: new HostPorts(state),
+    volumes: new VolumeHomes(state),
     made: new Map(),
     pending: new Map(),
     refused: new Map(),
@@ -69,7 +71,7 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
   for (const edit of plan.edit) placeEdit(draft, edit, placing);
   for (const { task, reason } of plan.forget) placing.units.push(forgetUnit(draft, task, reason));
   for (const wish of plan.create) {
-    const home = homeOf(state, wish);
+    const home = homeOf(draft, wish);
     const result = createUnit(draft, wish);
     if (typeof result === 'string') {
       placing.waiting.set(serviceKey(wish.stack, wish.service.name), result);
@@ -317,6 +319,7 @@ function createUnit(draft: Draft, wish: SlotWish): Unit | string {
     unit.compares.push(...end.compares);
     unit.writes.push(...end.writes);
   }
+  draft.volumes.claim(task, wish.service, state.stacks.get(wish.stack), draft.now, unit);
   leaveNode(draft, task, 1);
   draft.hostPorts.add(node.id, task.id, task.ports);
   for (const [key, addresses] of draft.pending) draft.made.set(key, addresses);
@@ -362,7 +365,7 @@ function placesFor(draft: Draft, wish: SlotWish, shared: SharedNamespace | undef
   const nodes = only === undefined ? state.nodes.values() : [state.nodes.get(only)].filter((n) => n !== undefined);
   const { able, explanation } = sift(nodes, (node) => refusalFor(state, draft.spread, node, wish));
   if (able.length > 0) return fitting(state, able, wish.endpoints);
-  if (homeOf(state, wish)) return able;
+  if (homeOf(draft, wish)) return able;
   if (only !== undefined) return `it has to be on node ${state.nodes.get(only)?.name ?? only}, which takes none now`;
   return `no node can take it (${explanation})`;
 }
@@ -391,8 +394,10 @@ function linkedNode(state: ClusterState, { stack, service }: Pick<SlotWish, 'sta
 }
 
 /** Volumes live on a node: a service that has one stays where its data is. @returns why no node can take it */
-function chooseNode({ state, hostPorts, spread }: Draft, wish: SlotWish, able: readonly Node[]): Node | string {
-  const home = homeOf(state, wish);
+function chooseNode(draft: Draft, wish: SlotWish, able: readonly Node[]): Node | string {
+  const { state, hostPorts, spread } = draft;
+  const home = homeOf(draft, wish);
+  if (typeof home === 'string') return home;
   const near = home ? able.filter((n) => n.id === home.id) : able;
   if (home && near.length === 0) return `its data is on node ${home.name}, which ${whyNot(state, home)}`;
   const free = hostPorts.allow(near, wish.service, wish.replaces?.id);
@@ -407,10 +412,12 @@ function whyNot(state: ClusterState, node: Node): string {
   return refusal === undefined ? 'cannot take it' : `is ${refusal}`;
 }
 
-/** The node that the task before it was on, if it had data there. */
-function homeOf(state: ClusterState, { replaces, beside, service }: SlotWish): Node | undefined {
+/** The node that has its data: its volumes, or the directories of the host that the task before it had. A text: why there is none. */
+function homeOf({ state, volumes }: Draft, { replaces, beside, service }: SlotWish): Node | string | undefined {
   const before = replaces ?? beside;
-  return before && isBoundToNode(service) ? state.nodes.get(before.nodeId) : undefined;
+  const home = volumes.homeOf(service, before);
+  if (home !== undefined) return home;
+  return before && isBoundToNode(service) && isBoundToNode(before) ? state.nodes.get(before.nodeId) : undefined;
 }
 
 function newTask(wish: SlotWish, node: Node, made: Pick<Task, 'id' | 'endpoints' | 'shares'>, now: number): Task {

@@ -21,6 +21,7 @@ import { changesInPlace, changesThatRecreate } from './service-changes.js';
 import { isGlobal } from './service-slots.js';
 import { sameValue } from './spec-hash.js';
 import type { Compare, Write } from './transaction.js';
+import { checkVolumes } from './volumes.js';
 
 export interface StackPlan {
   steps: PlanStep[];
@@ -58,6 +59,7 @@ export function planStack(state: ClusterState, asked: Stack, newId: () => string
   const stack = resolveFiles(state, choosePorts(state, keepDigests(wanted, record)));
   checkReferences(stack);
   checkDependencies(stack);
+  checkVolumes(state, stack);
   checkNodes(state, stack);
   checkContainerNames(state, stack);
   checkPorts(state, stack);

@@ -35,6 +35,7 @@ import {
   type Tombstone,
 } from '#model/task.js';
 import { updateRecordSchema, type UpdateRecord } from '#model/update.js';
+import { volumeRecordSchema, type VolumeRecord } from '#model/volume.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { awaitsNodes } from './drain.js';
 import { NestedMap, SetIndex } from './indexes.js';
@@ -96,6 +97,7 @@ export class ReadModel implements ClusterState {
   readonly slots = new Map<string, string>();
   readonly ended = new Map<string, EndedTask>();
   readonly updates = new Map<string, UpdateRecord>();
+  readonly volumes = new Map<string, VolumeRecord>();
   readonly contents = new Map<string, ContentRecord>();
   readonly namedContents = new Map<string, NamedContent>();
   /** Only that it changes matters. */
@@ -159,6 +161,7 @@ export class ReadModel implements ClusterState {
     this.#flat('updates', this.updates, updateRecordSchema);
     this.#flat('events', this.events, eventChunkSchema);
     this.#flat('confirmations', this.confirmations, confirmationSchema);
+    this.#flat('volumes', this.volumes, volumeRecordSchema);
     this.#flat('contents', this.contents, contentRecordSchema);
     this.#flat('named-contents', this.namedContents, namedContentSchema);
     this.#plain('content-pool', this.#contentPool);

@@ -73,7 +73,7 @@ function ociMount(mount: Mount): OciMount {
       destination,
       type: 'bind',
       source: absolute(mount.source ?? '', 'mount source'),
-      options: ['rbind', 'rprivate', mount.readOnly ? 'ro' : 'rw'],
+      options: ['rbind', mount.propagation ?? 'rprivate', mount.readOnly ? 'ro' : 'rw'],
     };
   }
   const options = ['nosuid', 'nodev', 'noexec', `mode=${(mount.mode ?? 0o1777).toString(8)}`];

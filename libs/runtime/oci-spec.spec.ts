@@ -105,6 +105,15 @@ test('mounts: parents before children, an own one takes the place of a default',
   });
 });
 
+test('propagation of a bind, and of the root that it is below', () => {
+  const bind = (propagation?: 'rslave' | 'shared') => ({ mounts: [{ type: 'bind' as const, source: '/s', target: '/t', propagation }] });
+  const optionsOf = (spec: Partial<ContainerSpec>) => build(spec).mounts.find((m) => m.destination === '/t')?.options;
+  expect(optionsOf(bind('rslave'))).toEqual(['rbind', 'rslave', 'rw']);
+  expect(build(bind()).linux).not.toHaveProperty('rootfsPropagation');
+  expect(build(bind('rslave')).linux.rootfsPropagation).toBe('rslave');
+  expect(build(bind('shared')).linux.rootfsPropagation).toBe('shared');
+});
+
 test.each<Partial<ContainerSpec>>([
   { workingDir: 'relative' },
   { workingDir: '/a/../b' },

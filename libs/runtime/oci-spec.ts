@@ -37,10 +37,18 @@ export function buildOciSpec(image: ImageConfig, spec: ContainerSpec, user: Reso
       ...(host.devices.length > 0 ? { devices: host.devices.map(({ node }) => node) } : {}),
       resources: resourcesOf(spec, host),
       ...seccompOf(spec, capabilities, host),
+      ...rootPropagation(spec.mounts),
       maskedPaths: open ? [] : [...MASKED_PATHS],
       readonlyPaths: open ? [] : [...READONLY_PATHS],
     },
   };
+}
+
+/** Mounts pass a mount point only where they pass the root that it is below: as Docker does, the widest that any mount asks for. */
+function rootPropagation(mounts: ContainerSpec['mounts']): { rootfsPropagation?: string } {
+  const asked = new Set(mounts.map((mount) => mount.propagation?.replace(/^r/, '')));
+  if (asked.has('shared')) return { rootfsPropagation: 'shared' };
+  return asked.has('slave') ? { rootfsPropagation: 'rslave' } : {};
 }
 
 function processOf(image: ImageConfig, spec: ContainerSpec, user: ResolvedUser, capabilities: string[]): OciProcess {

@@ -73,6 +73,7 @@ export interface OciSpec {
   annotations?: Record<string, string>;
   linux: {
     sysctl?: Record<string, string>;
+    rootfsPropagation?: string;
     cgroupsPath: string;
     namespaces: { type: string; path?: string }[];
     devices?: OciDevice[];

@@ -14,6 +14,8 @@ export interface Mount {
   readOnly?: boolean;
   /** bind only: a volume that, while it is empty, is first filled with what the image has at `target`, with owners and modes (as Docker does). */
   seed?: boolean;
+  /** bind only (mount_namespaces(7)); rprivate if left out. */
+  propagation?: 'private' | 'rprivate' | 'shared' | 'rshared' | 'slave' | 'rslave';
   /** tmpfs only. */
   sizeBytes?: number;
   /** tmpfs only: permission bits, e.g. 0o1777. */

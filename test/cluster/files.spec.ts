@@ -158,4 +158,31 @@ describe('files', () => {
       stderr: expect.stringContaining(`gone.yaml:4:29: services.web.volumes[1].source: there is no ${cluster.dir}/nowhere`),
     });
   }, 120_000);
+
+  it('of named volumes are on one node: a stack that was down finds them again, and they go by command only', async () => {
+    const text = (replicas: number): string =>
+      `name: kept\nservices:\n  db:\n    image: weft-demo\n    user: root\n    stop_grace_period: 0s\n    volumes: ['data:/data']\n    deploy: { replicas: ${replicas} }\nvolumes: { data: {} }\n`;
+    cluster.write('kept.yaml', text(2));
+    await cluster.ctl('up', '-f', 'kept.yaml');
+    const [first, second] = await tasks('kept');
+    expect(second?.node).toBe(first?.node);
+    await inside('kept', 'db', 'echo kept > /data/file');
+    await cluster.ctl('down', '-p', 'kept');
+    expect(await cluster.json('volume', 'ls')).toMatchObject([{ name: 'kept_data', stack: 'kept', node: first?.node, usedBy: '' }]);
+    // The other node is the one with less to do.
+    cluster.write(
+      'busy.yaml',
+      `name: busy\nservices:\n  a: { image: weft-demo, stop_grace_period: 0s, deploy: { placement: { constraints: [node.hostname == ${first?.node}] } } }\n`,
+    );
+    await cluster.ctl('up', '-f', 'busy.yaml');
+    cluster.write('kept.yaml', text(1));
+    await cluster.ctl('up', '-f', 'kept.yaml');
+    expect((await tasks('kept')).map((t) => t.node)).toEqual([first?.node]);
+    expect(await inside('kept', 'db', 'cat /data/file')).toBe('kept\n');
+    expect(await cluster.tryCtl(['volume', 'rm', 'kept_data'])).toMatchObject({ code: 1, stderr: expect.stringContaining('is in use') });
+    await cluster.ctl('down', '-p', 'kept');
+    await cluster.ctl('volume', 'rm', 'kept_data');
+    expect(sh('find', cluster.libDir, '-name', 'kept_data').stdout).toBe('');
+    expect(await cluster.json('volume', 'ls')).toEqual([]);
+  }, 120_000);
 });

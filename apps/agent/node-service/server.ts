@@ -8,11 +8,12 @@ import { execInTask, type ExecCallDeps } from './exec.js';
 import { listImages, loadImage, prepareImages, type ImageCallDeps } from './images.js';
 import { giveImage, takeImages } from './transfer.js';
 import { readLogs, type LogCallDeps } from './logs.js';
+import { removeVolumeOf, type VolumeCallDeps } from './volumes.js';
 import { listProcesses, signalTasks, watchStats, type UsageCallDeps } from './usage.js';
 
 const ONLY_CONTROLLERS: readonly Role[] = ['controller'];
 
-export type NodeServiceDeps = ImageCallDeps & LogCallDeps & ExecCallDeps & CopyCallDeps & UsageCallDeps & CheckDeps;
+export type NodeServiceDeps = VolumeCallDeps & ImageCallDeps & LogCallDeps & ExecCallDeps & CopyCallDeps & UsageCallDeps & CheckDeps;
 
 export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
   return {
@@ -29,6 +30,7 @@ export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
     signalTasks: unary(ONLY_CONTROLLERS, (request) => signalTasks(deps, request)),
     listProcesses: unary(ONLY_CONTROLLERS, (request) => listProcesses(deps, request)),
     watchStats: serverStream(ONLY_CONTROLLERS, (request, _peer, signal) => watchStats(deps, request, signal)),
+    removeVolume: unary(ONLY_CONTROLLERS, ({ name }) => removeVolumeOf(deps, name)),
     checkKernel: unary(ONLY_CONTROLLERS, () => checkKernel(deps)),
     probe: unary(ONLY_CONTROLLERS, (request: ProbeRequest) => probe(deps, request)),
   };

@@ -9,6 +9,7 @@ import type { CopyCalls } from './copy-calls.js';
 import type { EventCalls } from './event-calls.js';
 import type { ExecCalls } from './exec-calls.js';
 import type { FileCalls } from './file-calls.js';
+import type { VolumeCalls } from './volume-calls.js';
 import type { ImageCalls } from './image-calls.js';
 import type { LogCalls } from './log-calls.js';
 import type { NetworkCalls } from './network-calls.js';
@@ -28,6 +29,7 @@ export interface ApiCalls {
   networks: NetworkCalls;
   trace: TraceCalls;
   files: FileCalls;
+  volumes: VolumeCalls;
   images: ImageCalls;
   transfers: TransferCalls;
   logs: LogCalls;
@@ -49,6 +51,7 @@ export function apiImplementation({
   networks,
   trace,
   files,
+  volumes,
   images,
   transfers,
   logs,
@@ -98,6 +101,9 @@ export function apiImplementation({
     storeFile: unary<m.StoreFileRequest, m.StoreFileResponse>(ADMIN, files.store),
     findTrees: unary<m.FindTreesRequest, m.FindTreesResponse>(ADMIN, files.findTrees),
     storeTreeChunk: unary<m.StoreTreeChunkRequest, m.StoreTreeChunkResponse>(ADMIN, files.storeTreeChunk),
+    listVolumes: unary<m.ListVolumesRequest, m.ListVolumesResponse>(ADMIN, volumes.list),
+    createVolume: unary<m.CreateVolumeRequest, m.CreateVolumeResponse>(ADMIN, volumes.create),
+    removeVolume: unary<m.RemoveVolumeRequest, m.RemoveVolumeResponse>(ADMIN, volumes.remove),
     listFiles: unary<m.ListFilesRequest, m.ListFilesResponse>(ADMIN, files.list),
     createFile: unary<m.CreateFileRequest, m.CreateFileResponse>(ADMIN, files.create),
     removeFile: unary<m.RemoveFileRequest, m.RemoveFileResponse>(ADMIN, files.remove),

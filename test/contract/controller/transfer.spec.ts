@@ -160,6 +160,8 @@ async function serve(agent: FakeAgent, runtime: FakeRuntime, target: () => strin
       log: silentLog,
       taskName: () => undefined,
       logFile: () => '/nonexistent',
+      volumes: '/nonexistent',
+      volumeUsers: () => [],
       flush: async () => undefined,
       container: () => undefined,
     },

@@ -1,0 +1,104 @@
+import { encode } from '#model/codec.js';
+import { keys } from '#model/keys.js';
+import type { Stack } from '#model/stack.js';
+import { planServices } from './plan-services.js';
+import { World, stackOf } from './spec-kit.js';
+import { volumeRows } from './volumes.js';
+
+const mount = (source: string) => ({ type: 'volume', source, target: `/${source}` });
+const service = (volumes: string[], parts: object = {}) => ({ container: { image: 'db', mounts: volumes.map(mount) }, ...parts });
+const wishes = (...names: string[]) => ({ volumes: Object.fromEntries(names.map((name) => [name, { key: name, name }])) });
+const stack = (services: Record<string, Record<string, unknown>>, ...names: string[]): Stack => stackOf('s', services, wishes(...names));
+
+const nodesOf = (world: World): string[] => [...new Set([...world.model.tasks.values()].map((t) => t.nodeId))];
+const waiting = (world: World): Map<string, string> => planServices(world.model, world.newId, world.now).waiting;
+
+function world3(): World {
+  return new World(['n1', 'n2', 'n3']);
+}
+
+function down(world: World, name = 's'): void {
+  const record = world.model.stacks.get(name);
+  world.write({ put: keys.stack(name), value: encode({ ...record, removing: true }) });
+  world.settle();
+}
+
+describe('named volumes', () => {
+  it('are on one node, with every task that mounts them', () => {
+    const world = world3();
+    world.up(stack({ db: service(['v'], { replicas: 3 }), tool: service(['v']) }, 'v'));
+    world.settle();
+    expect(world.model.tasks.size).toBe(4);
+    const [node, ...more] = nodesOf(world);
+    expect(more).toEqual([]);
+    expect(world.model.volumes.get('v')).toMatchObject({ name: 'v', stack: 's', nodeId: node });
+    expect(volumeRows(world.model)).toMatchObject([{ name: 'v', stack: 's', nodeState: 'ready', users: ['s/db', 's/tool'] }]);
+  });
+
+  it('are found again by a stack that was down, wherever else there is room', () => {
+    const world = world3();
+    world.up(stack({ db: service(['v']) }, 'v'));
+    world.settle();
+    const [node] = nodesOf(world);
+    down(world);
+    // The node with the data has the most to do now.
+    world.up(stackOf('other', { a: { replicas: 3 } }));
+    world.settle();
+    world.up(stack({ db: service(['v']) }, 'v'));
+    world.settle();
+    expect(world.model.tasksOfService('s', 'db').map((t) => t.nodeId)).toEqual([node]);
+  });
+
+  it('keep a service waiting, with the reason, while their node is away; and when it is gone for good', () => {
+    const world = world3();
+    world.up(stack({ db: service(['v']) }, 'v'));
+    world.settle();
+    const node = [...world.model.nodes.values()].find((n) => n.id === nodesOf(world)[0])?.name ?? '';
+    down(world);
+    world.setNodeState(node, 'down');
+    world.up(stack({ db: service(['v']) }, 'v'));
+    world.settle();
+    expect(waiting(world).get('s/db')).toBe(`its data is on node ${node}, which is down`);
+    expect(world.model.tasks.size).toBe(0);
+    world.write({ delete: keys.node(world.nodeId(node)) });
+    world.settle();
+    expect(waiting(world).get('s/db')).toContain('volume v was on a node that is not in the cluster any more');
+    expect(volumeRows(world.model)).toMatchObject([{ nodeState: 'removed' }]);
+    // Somebody gave it up.
+    world.write({ delete: keys.volume('v') });
+    world.settle();
+    expect(world.model.tasks.size).toBe(1);
+  });
+
+  it('bring a service to where they are when it begins to mount them; two on two nodes bring it nowhere', () => {
+    const world = world3();
+    world.up(stack({ a: service(['v']), b: service(['w']), c: { container: { image: 'x' } } }, 'v', 'w'));
+    world.settle();
+    const home = world.model.volumes.get('v')?.nodeId;
+    expect(world.model.volumes.get('w')?.nodeId).not.toBe(home);
+    world.up(stack({ a: service(['v']), b: service(['w']), c: service(['v']) }, 'v', 'w'));
+    world.settle();
+    expect(world.model.tasksOfService('s', 'c').map((t) => t.nodeId)).toEqual([home]);
+    world.up(stack({ a: service(['v']), b: service(['w']), c: service(['v']), d: service(['v', 'w']) }, 'v', 'w'));
+    world.settle();
+    expect(waiting(world).get('s/d')).toMatch(/^volume v is on node n\d, volume w on node n\d$/);
+  });
+
+  it('of global services are on every node', () => {
+    const world = world3();
+    world.up(stack({ all: service(['v'], { mode: 'global' }) }, 'v'));
+    world.settle();
+    expect(nodesOf(world)).toHaveLength(3);
+    expect(world.model.volumes.size).toBe(0);
+  });
+
+  it('that are external have to be there, and are placed with the first that mounts them', () => {
+    const world = world3();
+    const wanted = stackOf('s', { db: service(['kept']) }, { volumes: { v: { key: 'v', name: 'kept', external: true } } });
+    expect(() => world.up(wanted)).toThrow('there is no volume kept, which stack s calls external');
+    world.write({ put: keys.volume('kept'), value: encode({ name: 'kept', stack: '', labels: { a: 'b' }, createdAt: 1 }) });
+    world.up(wanted);
+    world.settle();
+    expect(world.model.volumes.get('kept')).toMatchObject({ stack: '', labels: { a: 'b' }, createdAt: 1, nodeId: nodesOf(world)[0] });
+  });
+});
