@@ -1,24 +1,4 @@
-import type { Service } from '#model/stack.js';
-import { ComposeErrors } from './issue.js';
-import { parseCompose } from './parse-compose.js';
-
-const parse = (...lines: string[]) =>
-  parseCompose({
-    text: ['name: s', 'services:', '  web:', '    image: busybox', ...lines.map((line) => `    ${line}`), ''].join('\n'),
-    file: 'stack.yaml',
-    env: {},
-    projectDirectory: '/srv/s',
-  }).stack.services['web'] as Service;
-
-function faults(...lines: string[]): string[] {
-  try {
-    parse(...lines);
-  } catch (error) {
-    if (error instanceof ComposeErrors) return error.issues.map((i) => `${i.line}:${i.column}: ${i.path}: ${i.message}`);
-    throw error;
-  }
-  return [];
-}
+import { faultsOf as faults, serviceOf as parse } from './spec-kit.js';
 
 describe('where tasks may run', () => {
   it('is taken over', () => {

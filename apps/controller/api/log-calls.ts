@@ -1,31 +1,19 @@
 /** Logs of tasks, wherever they run, as one stream. */
 import { asWeftError } from '#base/errors.js';
-import type { Clock } from '#base/clock.js';
 import type { Task } from '#model/task.js';
 import { readStream } from '#rpc/client.js';
 import type { LogLine, LogsRequest, LogsResponse } from '#rpc/gen/weft/v1/api.js';
-import type { ClusterFollower } from '../cluster/follower.js';
 import { findTask, tasksOfStack } from './find-tasks.js';
 import { mergeSorted } from '#base/streams.js';
 import { Confluence } from './confluence.js';
-import type { NodeClients } from './node-clients.js';
+import { AskingCalls } from './asking-calls.js';
 
 /** Lines of one message. */
 const BATCH = 200;
 /** How long a batch waits for more, in milliseconds. */
 const GATHER_MS = 50;
 
-export class LogCalls {
-  readonly #follower: ClusterFollower;
-  readonly #clients: NodeClients;
-  readonly #clock: Clock;
-
-  constructor(follower: ClusterFollower, clients: NodeClients, clock: Clock) {
-    this.#follower = follower;
-    this.#clients = clients;
-    this.#clock = clock;
-  }
-
+export class LogCalls extends AskingCalls {
   /** @throws NOT_FOUND */
   async *read(request: LogsRequest, signal: AbortSignal): AsyncGenerator<LogsResponse> {
     const select = this.#selection(request);
@@ -37,7 +25,7 @@ export class LogCalls {
   }
 
   #selection(request: LogsRequest): () => Task[] {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     return () =>
       request.tasks.length > 0 ? request.tasks.map((t) => findTask(model, t)) : tasksOfStack(model, request.stack, request.services);
   }
@@ -53,11 +41,11 @@ export class LogCalls {
     request: LogsRequest,
     signal: AbortSignal,
   ): AsyncGenerator<LogsResponse> {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     const confluence = new Confluence(streams);
     const known = new Set(tasks.map((t) => t.id));
     const isThere = () => model.stacks.has(request.stack);
-    const stop = this.#follower.listen(() => {
+    const stop = this.follower.listen(() => {
       const fresh = isThere() ? [...model.tasks.values()].filter((t) => !known.has(t.id) && isOf(t, request)) : [];
       for (const task of fresh) known.add(task.id);
       for (const stream of this.#open(fresh, { ...request, tail: undefined }, signal)) confluence.add(stream);
@@ -72,10 +60,10 @@ export class LogCalls {
 
   /** A node that does not answer costs its own lines only, and says so. */
   async *#ofNode(nodeId: string, tasks: readonly Task[], request: LogsRequest, signal: AbortSignal): AsyncGenerator<LogsResponse> {
-    const node = this.#follower.model.nodes.get(nodeId);
+    const node = this.follower.model.nodes.get(nodeId);
     const names = new Map(tasks.map((t) => [t.id, t.name]));
     if (!node) return;
-    const { client, target } = this.#clients.reach(node);
+    const { client, target } = this.clients.reach(node);
     try {
       const call = client.logs({ ...request, stack: '', services: [], tasks: tasks.map((t) => t.id) });
       for await (const { lines: batch } of readStream(call, signal, target)) {
@@ -84,7 +72,7 @@ export class LogCalls {
     } catch (error) {
       const text = `logs of node ${node.name} cannot be read: ${asWeftError(error).message}`;
       const mark = tasks[0];
-      if (mark) yield { lines: [{ taskId: mark.id, taskName: mark.name, node: node.name, at: this.#clock.now(), stream: 'weft', text }] };
+      if (mark) yield { lines: [{ taskId: mark.id, taskName: mark.name, node: node.name, at: this.clock.now(), stream: 'weft', text }] };
     }
   }
 
@@ -98,7 +86,7 @@ export class LogCalls {
         const batch = [...first.value.lines];
         next = merged.next();
         const timer = new AbortController();
-        const until = this.#clock.sleep(GATHER_MS, AbortSignal.any([signal, timer.signal])).then(
+        const until = this.clock.sleep(GATHER_MS, AbortSignal.any([signal, timer.signal])).then(
           () => undefined,
           () => undefined,
         );

@@ -1,5 +1,4 @@
 /** Networks of their own: create, enlarge, remove; who is on a network while it runs; and the check that every address has one owner. */
-import { randomBytes } from 'node:crypto';
 import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import { canonicalSubnet } from '#base/ip.js';
@@ -26,69 +25,61 @@ import type { ClusterFollower } from '../cluster/follower.js';
 import { findTask } from './find-tasks.js';
 import { kernelFindings } from './kernel-findings.js';
 import type { NodeClients } from './node-clients.js';
+import { newId, PlannedCalls, TRIES } from './planned-calls.js';
 
-/** Something unrelated changed what a plan was made on: plan again so many times. */
-const TRIES = 5;
 /** A kernel with thousands of rows takes its time. */
 const CHECK_TIMEOUT_MS = 15_000;
 
-const newId = (): string => randomBytes(8).toString('hex');
-
-export class NetworkCalls {
-  readonly #follower: ClusterFollower;
-  readonly #store: Store;
+export class NetworkCalls extends PlannedCalls {
   readonly #clients: NodeClients;
-  readonly #clock: Clock;
 
   constructor(follower: ClusterFollower, store: Store, clients: NodeClients, clock: Clock) {
-    this.#follower = follower;
+    super(follower, store, clock);
     this.#clients = clients;
-    this.#store = store;
-    this.#clock = clock;
   }
 
   create = async (request: CreateNetworkRequest): Promise<CreateNetworkResponse> => {
     const wish = networkWishFromWire(request);
-    const { network } = await this.#carryOut(wish.name, () => planNetworkCreation(this.#follower.model, wish, newId, this.#clock.now()));
+    const { network } = await this.#carryOut(wish.name, () => planNetworkCreation(this.follower.model, wish, newId, this.clock.now()));
     return { network: networkToWire(network) };
   };
 
   update = async ({ network: name, addSubnets }: UpdateNetworkRequest): Promise<UpdateNetworkResponse> => {
     const subnets = addSubnets.map(canonicalSubnet);
-    const { network } = await this.#carryOut(name, () => planNetworkGrowth(this.#follower.model, name, subnets, this.#clock.now()));
+    const { network } = await this.#carryOut(name, () => planNetworkGrowth(this.follower.model, name, subnets, this.clock.now()));
     return { network: networkToWire(network) };
   };
 
   remove = async ({ network }: RemoveNetworkRequest): Promise<RemoveNetworkResponse> => {
-    await this.#carryOut(network, () => planNetworkRemoval(this.#follower.model, network));
+    await this.#carryOut(network, () => planNetworkRemoval(this.follower.model, network));
     return {};
   };
 
   connect = async (request: ConnectNetworkRequest): Promise<ConnectNetworkResponse> => {
     const attachment = attachmentFromWire(request);
     const target = this.#target(request.target);
-    await this.#carryOut(request.network, () => planConnect(this.#follower.model, target, request.network, attachment));
+    await this.#carryOut(request.network, () => planConnect(this.follower.model, target, request.network, attachment));
     return { tasks: this.#tasksOf(target) };
   };
 
   disconnect = async (request: DisconnectNetworkRequest): Promise<DisconnectNetworkResponse> => {
     const target = this.#target(request.target);
-    await this.#carryOut(request.network, () => planDisconnect(this.#follower.model, target, request.network));
+    await this.#carryOut(request.network, () => planDisconnect(this.follower.model, target, request.network));
     return { tasks: this.#tasksOf(target) };
   };
 
   /** `stack/service`, or a task. @throws NOT_FOUND, BAD_VALUE */
   #target(text: string): ConnectionTarget {
-    this.#follower.requireCurrent();
+    this.follower.requireCurrent();
     const [stack = '', service, ...rest] = text.split('/');
     if (rest.length > 0) throw new WeftError('BAD_VALUE', `${JSON.stringify(text.slice(0, 128))} is neither STACK/SERVICE nor a task`);
     if (service !== undefined) return { stack, service };
-    const task = findTask(this.#follower.model, text);
+    const task = findTask(this.follower.model, text);
     return { stack: task.stack, service: task.service, slot: task.slot };
   }
 
   #tasksOf({ stack, service, slot }: ConnectionTarget): string[] {
-    const tasks = this.#follower.model.tasksOfService(stack, service);
+    const tasks = this.follower.model.tasksOfService(stack, service);
     return tasks
       .filter((t) => slot === undefined || t.slot === slot)
       .map((t) => t.name)
@@ -96,8 +87,8 @@ export class NetworkCalls {
   }
 
   check = async (): Promise<CheckNetworksResponse> => {
-    this.#follower.requireCurrent();
-    const { model } = this.#follower;
+    this.follower.requireCurrent();
+    const { model } = this.follower;
     const records = checkLeases(model);
     const { findings, unasked } = await kernelFindings(model, async (node) => {
       const { client, target } = this.#clients.reach(node);
@@ -109,10 +100,10 @@ export class NetworkCalls {
   /** @throws CONFLICT, OUTCOME_UNKNOWN, STORE, and what `plan` throws */
   async #carryOut<P extends Pick<NetworkVerbPlan, 'compares' | 'writes'>>(name: string, plan: () => P): Promise<P> {
     for (let attempt = 0; attempt < TRIES; attempt++) {
-      this.#follower.requireCurrent();
+      this.follower.requireCurrent();
       const planned = plan();
-      const result = await this.#store.txn(planned.compares, planned.writes);
-      await this.#follower.reached(result.revision);
+      const result = await this.store.txn(planned.compares, planned.writes);
+      await this.follower.reached(result.revision);
       if (result.ok) return planned;
     }
     throw new WeftError('CONFLICT', `network ${name} could not be changed: too much else changed at the same time`);

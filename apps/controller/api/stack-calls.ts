@@ -1,6 +1,4 @@
 /** Stacks: plan, apply, remove, list, watch. */
-import { randomBytes } from 'node:crypto';
-import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import { requireContents } from '#planner/contents.js';
 import { stopGraceSchema } from '#model/stack.js';
@@ -23,19 +21,15 @@ import type {
 } from '#rpc/gen/weft/v1/api.js';
 import type { OperateStackRequest } from '#rpc/gen/weft/v1/operations.js';
 import { stackFromWire, stackToWire } from '#rpc/wire.js';
-import { MAX_TXN_OPS, MAX_VALUE_BYTES, type Store } from '#store/store.js';
+import { MAX_TXN_OPS, MAX_VALUE_BYTES } from '#store/store.js';
 import { Bell } from '../bell.js';
-import type { ClusterFollower } from '../cluster/follower.js';
 import { stackState } from './rows.js';
+import { newId, TRIES, PlannedCalls } from './planned-calls.js';
 import { txnSurely } from './txn-surely.js';
 
-/** Something unrelated changed what a plan was made on (a subnet was taken, say): plan again so many times. */
-const TRIES = 5;
 /** Least time between two states of one watcher, in milliseconds. */
 const WATCH_GATHER_MS = 50;
 const WATCH_FIRST_MS = 5;
-
-const newId = (): string => randomBytes(8).toString('hex');
 
 function planOperation(state: ClusterState, { name, operation }: OperateStackRequest, now: number): OperationPlan {
   switch (operation?.$case) {
@@ -57,35 +51,25 @@ function graceFrom({ graceMs }: { graceMs?: number | undefined }): number | unde
   throw new WeftError('BAD_VALUE', { what: 'that is no time to wait for a stop', why: 'it can be 0 seconds to one hour' });
 }
 
-export class StackCalls {
-  readonly #follower: ClusterFollower;
-  readonly #store: Store;
-  readonly #clock: Clock;
-
-  constructor(follower: ClusterFollower, store: Store, clock: Clock) {
-    this.#follower = follower;
-    this.#store = store;
-    this.#clock = clock;
-  }
-
+export class StackCalls extends PlannedCalls {
   plan = async (request: PlanStackRequest): Promise<PlanStackResponse> => {
-    this.#follower.requireCurrent();
-    const plan = planStack(this.#follower.model, stackFromWire(request.stack), newId, this.#clock.now(), request.leftBehind);
+    this.follower.requireCurrent();
+    const plan = planStack(this.follower.model, stackFromWire(request.stack), newId, this.clock.now(), request.leftBehind);
     return { steps: plan.steps, baseGeneration: plan.baseGeneration, stack: stackToWire(plan.stack), orphans: plan.orphans };
   };
 
   apply = async (request: ApplyStackRequest): Promise<ApplyStackResponse> => {
     const wanted = stackFromWire(request.stack);
     for (let attempt = 0; attempt < TRIES; attempt++) {
-      this.#follower.requireCurrent();
-      const plan = planStack(this.#follower.model, wanted, newId, this.#clock.now());
+      this.follower.requireCurrent();
+      const plan = planStack(this.follower.model, wanted, newId, this.clock.now());
       if (plan.baseGeneration !== request.baseGeneration) {
         throw new WeftError('CONFLICT', {
           what: `stack ${wanted.name} was changed since it was planned`,
           why: `its generation is ${plan.baseGeneration}, the plan was made on ${request.baseGeneration}`,
         });
       }
-      requireContents(this.#follower.model, plan.stack);
+      requireContents(this.follower.model, plan.stack);
       if (await this.#write(plan)) return { generation: plan.generation, steps: plan.steps };
     }
     throw new WeftError('CONFLICT', `stack ${wanted.name} could not be stored: too much else changed at the same time`);
@@ -93,8 +77,8 @@ export class StackCalls {
 
   rollback = async (request: RollbackStackRequest): Promise<RollbackStackResponse> => {
     for (let attempt = 0; attempt < TRIES; attempt++) {
-      this.#follower.requireCurrent();
-      const plan = planRollback(this.#follower.model, request.name, request.services, this.#clock.now());
+      this.follower.requireCurrent();
+      const plan = planRollback(this.follower.model, request.name, request.services, this.clock.now());
       if (request.dryRun || (await this.#write(plan))) return { generation: plan.generation, steps: plan.steps };
     }
     throw new WeftError('CONFLICT', `stack ${request.name} could not be rolled back: too much else changed at the same time`);
@@ -103,8 +87,8 @@ export class StackCalls {
   /** Scale, stop, start, restart. @throws NOT_FOUND, BAD_VALUE, NO_NODES, CONFLICT */
   operate = async (request: OperateStackRequest): Promise<OperateStackResponse> => {
     for (let attempt = 0; attempt < TRIES; attempt++) {
-      this.#follower.requireCurrent();
-      const plan = planOperation(this.#follower.model, request, this.#clock.now());
+      this.follower.requireCurrent();
+      const plan = planOperation(this.follower.model, request, this.clock.now());
       if (await this.#write(plan)) return { generation: plan.generation, steps: plan.steps };
     }
     throw new WeftError('CONFLICT', `stack ${request.name} could not be changed: too much else changed at the same time`);
@@ -112,8 +96,8 @@ export class StackCalls {
 
   remove = async (request: RemoveStackRequest): Promise<RemoveStackResponse> => {
     for (let attempt = 0; attempt < TRIES; attempt++) {
-      this.#follower.requireCurrent();
-      const plan = planRemoval(this.#follower.model, request.name, this.#clock.now());
+      this.follower.requireCurrent();
+      const plan = planRemoval(this.follower.model, request.name, this.clock.now());
       if (await this.#write(plan)) return { steps: plan.steps };
     }
     throw new WeftError('CONFLICT', `stack ${request.name} could not be removed: too much else changed at the same time`);
@@ -122,21 +106,21 @@ export class StackCalls {
   /** The state now, then at each change of it, gathered. */
   async *watch(request: WatchStackRequest, signal: AbortSignal): AsyncGenerator<StackState> {
     const bell = new Bell();
-    const stop = this.#follower.listen(() => bell.ring());
+    const stop = this.follower.listen(() => bell.ring());
     let before = '';
     let sentAt = -WATCH_GATHER_MS;
     try {
       while (!signal.aborted) {
-        const state = stackState(this.#follower.model, request.name, this.#clock.now());
+        const state = stackState(this.follower.model, request.name, this.clock.now());
         const text = JSON.stringify(state);
         if (text !== before) {
           before = text;
-          sentAt = this.#clock.monotonic();
+          sentAt = this.clock.monotonic();
           yield state;
         }
         await bell.wait(signal);
-        const restMs = WATCH_GATHER_MS - (this.#clock.monotonic() - sentAt);
-        await this.#clock.sleep(Math.max(WATCH_FIRST_MS, restMs), signal).catch(() => undefined);
+        const restMs = WATCH_GATHER_MS - (this.clock.monotonic() - sentAt);
+        await this.clock.sleep(Math.max(WATCH_FIRST_MS, restMs), signal).catch(() => undefined);
       }
     } finally {
       stop();
@@ -154,9 +138,9 @@ export class StackCalls {
         hint: 'Split it into several stacks.',
       });
     }
-    const result = await txnSurely(this.#store, plan.compares, plan.writes);
+    const result = await txnSurely(this.store, plan.compares, plan.writes);
     // Seen here before it is answered: what the caller asks next is asked of the new state.
-    await this.#follower.reached(result.revision);
+    await this.follower.reached(result.revision);
     return result.ok;
   }
 }

@@ -1,5 +1,4 @@
 /** What is asked of running tasks, wherever they are: signals, processes, what they use. Each node is asked for its own, all at once. */
-import type { Clock } from '#base/clock.js';
 import { asWeftError, WeftError } from '#base/errors.js';
 import { merge } from '#base/streams.js';
 import type { Task } from '#model/task.js';
@@ -15,33 +14,22 @@ import type {
   WatchStatsRequest,
   WatchStatsResponse,
 } from '#rpc/gen/weft/v1/operations.js';
-import type { ClusterFollower } from '../cluster/follower.js';
 import { findTask, tasksOfStack } from './find-tasks.js';
-import type { NodeClients } from './node-clients.js';
+import { AskingCalls } from './asking-calls.js';
 
 const PROCESSES_TIMEOUT_MS = 5_000;
 /** Tasks that come and go are seen after so long, in milliseconds. */
 const LOOK_AGAIN_MS = 1_000;
 
-export class TaskCalls {
-  readonly #follower: ClusterFollower;
-  readonly #clients: NodeClients;
-  readonly #clock: Clock;
-
-  constructor(follower: ClusterFollower, clients: NodeClients, clock: Clock) {
-    this.#follower = follower;
-    this.#clients = clients;
-    this.#clock = clock;
-  }
-
+export class TaskCalls extends AskingCalls {
   /** @throws NOT_FOUND, BAD_VALUE, UNAVAILABLE */
   signal = async ({ tasks, signal }: SignalTasksRequest): Promise<SignalTasksResponse> => {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     const found = tasks.map((name) => findTask(model, name));
     if (found.length === 0) throw new WeftError('BAD_VALUE', 'a signal needs a task');
     const answers = await Promise.all(
       [...byNode(found)].map(([, group]) => {
-        const { client, target } = this.#clients.ofTask(model, group[0] as Task);
+        const { client, target } = this.clients.ofTask(model, group[0] as Task);
         return callUnary(client, 'signalTasks', { tasks: group.map((t) => t.id), signal }, { target });
       }),
     );
@@ -50,16 +38,16 @@ export class TaskCalls {
 
   /** A node that does not answer is told in the answers about its tasks. @throws NOT_FOUND */
   processes = async ({ tasks }: ListProcessesRequest): Promise<ListProcessesResponse> => {
-    const found = tasks.map((name) => findTask(this.#follower.model, name));
+    const found = tasks.map((name) => findTask(this.follower.model, name));
     const answers = await Promise.all([...byNode(found)].map(([, group]) => this.#processesOf(group)));
     const order = new Map(found.map((task, i) => [task.id, i]));
     return { tasks: answers.flat().sort((a, b) => (order.get(a.taskId) ?? 0) - (order.get(b.taskId) ?? 0)) };
   };
 
   async #processesOf(group: readonly Task[]): Promise<TaskProcesses[]> {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     try {
-      const { client, target } = this.#clients.ofTask(model, group[0] as Task);
+      const { client, target } = this.clients.ofTask(model, group[0] as Task);
       const request = { tasks: group.map((t) => t.id) };
       return (await callUnary(client, 'listProcesses', request, { target, timeoutMs: PROCESSES_TIMEOUT_MS })).tasks;
     } catch (thrown) {
@@ -85,7 +73,7 @@ export class TaskCalls {
   }
 
   #meant(request: WatchStatsRequest): Task[] {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     const named = request.tasks.map((name) => findTask(model, name));
     const all = request.stack === '' ? [...model.tasks.values()] : tasksOfStack(model, request.stack, request.services);
     return (request.tasks.length > 0 ? named : all).filter((task) => runsIn(model, task));
@@ -99,8 +87,8 @@ export class TaskCalls {
         .sort()
         .join();
     while (!signal.aborted) {
-      await this.#clock.sleep(LOOK_AGAIN_MS, signal).catch(() => undefined);
-      const now = this.#follower.model.stacks.has(request.stack) || request.stack === '' ? this.#stillMeant(request) : [];
+      await this.clock.sleep(LOOK_AGAIN_MS, signal).catch(() => undefined);
+      const now = this.follower.model.stacks.has(request.stack) || request.stack === '' ? this.#stillMeant(request) : [];
       if (signature(now) !== signature(before)) return now;
     }
     return [];
@@ -116,19 +104,19 @@ export class TaskCalls {
   }
 
   async *#statsOf(group: readonly Task[], request: WatchStatsRequest, signal: AbortSignal): AsyncGenerator<WatchStatsResponse> {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     const node = model.nodes.get(group[0]?.nodeId ?? '')?.name ?? '';
     const names = new Map(group.map((t) => [t.id, t.name]));
     try {
-      const { client, target } = this.#clients.ofTask(model, group[0] as Task);
+      const { client, target } = this.clients.ofTask(model, group[0] as Task);
       const call = client.watchStats({ stack: '', services: [], tasks: group.map((t) => t.id), once: request.once });
       for await (const { tasks } of readStream(call, signal, target))
         yield { tasks: tasks.map((t) => ({ ...t, node, taskName: names.get(t.taskId) ?? t.taskName })) };
     } catch (thrown) {
       const error = asWeftError(thrown).message;
-      yield { tasks: group.map((t): TaskStats => ({ ...NOTHING, taskId: t.id, taskName: t.name, node, at: this.#clock.now(), error })) };
+      yield { tasks: group.map((t): TaskStats => ({ ...NOTHING, taskId: t.id, taskName: t.name, node, at: this.clock.now(), error })) };
       // The others go on; it is tried again when the tasks change.
-      if (!request.once) await this.#clock.sleep(2 ** 30, signal).catch(() => undefined);
+      if (!request.once) await this.clock.sleep(2 ** 30, signal).catch(() => undefined);
     }
   }
 }

@@ -1,5 +1,4 @@
 /** Tracing one way through the network, and looking at all of it: the nodes are asked, libs/overlay and libs/planner know what to ask. */
-import type { Clock } from '#base/clock.js';
 import { messageOf, WeftError } from '#base/errors.js';
 import type { Node } from '#model/node.js';
 import type { Task } from '#model/task.js';
@@ -18,30 +17,19 @@ import type {
   TraceNetworkResponse,
 } from '#rpc/gen/weft/v1/api.js';
 import { concerns, tracePath, type TracePath, type TraceStart } from '#overlay/trace-path.js';
-import type { ClusterFollower } from '../cluster/follower.js';
 import { diagnosis, type Asked, type PairProbe } from './diagnosis.js';
 import { findTask, replicaOf } from './find-tasks.js';
-import type { NodeClients } from './node-clients.js';
+import { AskingCalls } from './asking-calls.js';
 
 const TIMEOUT_MS = 15_000;
 /** Probes under way at a time. */
 const AT_ONCE = 8;
 const PING: Omit<ProbeRequest, 'address'> = { task: '', protocol: 'icmp', port: 0, sizeBytes: 0, source: '' };
 
-export class TraceCalls {
-  readonly #follower: ClusterFollower;
-  readonly #clients: NodeClients;
-  readonly #clock: Clock;
-
-  constructor(follower: ClusterFollower, clients: NodeClients, clock: Clock) {
-    this.#follower = follower;
-    this.#clients = clients;
-    this.#clock = clock;
-  }
-
+export class TraceCalls extends AskingCalls {
   /** @throws NOT_FOUND, BAD_VALUE */
   trace = async ({ from, to, port, stack }: TraceNetworkRequest): Promise<TraceNetworkResponse> => {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     const start = this.#startOf(from, stack);
     const path = tracePath(this.#view(start.nodeId), start, this.#goal(to, start));
     const asked = new Map<string, Promise<CheckKernelResponse | string>>();
@@ -66,7 +54,7 @@ export class TraceCalls {
   };
 
   diagnose = async (): Promise<DiagnoseNetworksResponse> => {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     const { ready } = candidates(model);
     const asked = await Promise.all(ready.map((node) => this.#ask(node)));
     const pairs = ready.flatMap((a) => ready.filter((b) => b.id !== a.id).map((b) => [a, b] as const));
@@ -77,7 +65,7 @@ export class TraceCalls {
   };
 
   #startOf(from: string, stack: string): TraceStart {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     const node = findNode(model, from);
     if (node) return { nodeId: node.id };
     const task: Task =
@@ -87,7 +75,7 @@ export class TraceCalls {
 
   /** A task by its name or id is its address on a network of both; other things are taken as they are. */
   #goal(to: string, start: TraceStart): string {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     const task = [...model.tasks.values()].find((t) => t.name === to || t.id === to);
     if (!task) return to;
     const from = start.taskId === undefined ? undefined : model.tasks.get(start.taskId);
@@ -96,14 +84,14 @@ export class TraceCalls {
   }
 
   #view(nodeId: string): ViewByKind {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     return byKind(applySnapshot({ clusterId: model.storeId, revision: model.revision, resources: viewOf(model, nodeId), tombstones: [] }));
   }
 
   #reach(nodeId: string) {
-    const node = this.#follower.model.nodes.get(nodeId);
+    const node = this.follower.model.nodes.get(nodeId);
     if (!node) throw new WeftError('NOT_FOUND', `there is no node ${nodeId}`);
-    return this.#clients.reach(node);
+    return this.clients.reach(node);
   }
 
   #check(nodeId: string): Promise<CheckKernelResponse> {
@@ -121,7 +109,7 @@ export class TraceCalls {
   }
 
   async #underlay(start: TraceStart, far: { nodeId: string; vtep: string }): Promise<TraceHop> {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     const { ok, why, milliseconds } = await this.#send(start.nodeId, { address: far.vtep });
     const to = `${model.nodes.get(far.nodeId)?.name ?? far.nodeId} (${far.vtep})`;
     const node = model.nodes.get(start.nodeId)?.name ?? '';
@@ -129,27 +117,27 @@ export class TraceCalls {
   }
 
   async #probe(start: TraceStart, address: string, port: number): Promise<TraceHop> {
-    const task = this.#follower.model.tasks.get(start.taskId ?? '');
+    const task = this.follower.model.tasks.get(start.taskId ?? '');
     const isInside = task !== undefined && task.endpoints.length > 0;
     const request = { task: isInside ? task.id : '', address, port, protocol: port > 0 ? 'tcp' : 'icmp' };
     const { ok, why, milliseconds } = await this.#send(start.nodeId, request);
     const what = `${port > 0 ? `TCP ${address}:${port}` : `ping ${address}`}${ok ? ` answers in ${milliseconds.toFixed(1)} ms` : ''}`;
-    return { step: 'probe', node: this.#follower.model.nodes.get(start.nodeId)?.name ?? '', what, ok, faults: ok ? [] : [why] };
+    return { step: 'probe', node: this.follower.model.nodes.get(start.nodeId)?.name ?? '', what, ok, faults: ok ? [] : [why] };
   }
 
   async #ask(node: Node): Promise<Asked> {
-    const before = this.#clock.now();
+    const before = this.clock.now();
     try {
       const answer = await this.#check(node.id);
-      return { node, answer, askedAt: before, answeredAt: this.#clock.now() };
+      return { node, answer, askedAt: before, answeredAt: this.clock.now() };
     } catch (error) {
-      return { node, error: messageOf(error), askedAt: before, answeredAt: this.#clock.now() };
+      return { node, error: messageOf(error), askedAt: before, answeredAt: this.clock.now() };
     }
   }
 
   /** Underlay and, where both are on one overlay network, a whole packet of its MTU by VXLAN. */
   async #pair(from: Node, to: Node): Promise<PairProbe> {
-    const { model } = this.#follower;
+    const { model } = this.follower;
     const underlay = await this.#send(from.id, { address: to.address });
     const mtu = Math.min(model.facts.get(from.id)?.underlayMtu ?? 1500, model.facts.get(to.id)?.underlayMtu ?? 1500);
     const whole = underlay.ok ? await this.#send(from.id, { address: to.address, sizeBytes: mtu }) : undefined;
