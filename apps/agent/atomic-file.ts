@@ -67,6 +67,8 @@ export class LazyFile {
   readonly #delayMs: number;
   readonly #onError: (error: unknown) => void;
   readonly #disk: Disk;
+  /** Called when what `text` gave last is on disk. */
+  onWritten: () => void = () => undefined;
   #putOff: (() => void) | undefined;
   #writing: Promise<void> = Promise.resolve();
 
@@ -87,7 +89,7 @@ export class LazyFile {
     if (this.#putOff) {
       this.#putOff();
       this.#putOff = undefined;
-      this.#writing = this.#writing.then(() => this.#disk.write(this.#path, this.#text())).catch(this.#onError);
+      this.#writing = this.#writing.then(() => this.#disk.write(this.#path, this.#text())).then(() => this.onWritten(), this.#onError);
     }
     await this.#writing;
   }

@@ -21,22 +21,33 @@ export class DesiredStore {
   readonly #listeners = new Set<() => void>();
   #view: NodeView;
   #byKind: ViewByKind | undefined;
+  #writing: NodeView;
+  #saved: NodeView;
 
   private constructor(path: string, view: NodeView, log: Log, disk: Disk) {
-    this.#view = view;
+    this.#view = this.#writing = this.#saved = view;
     this.#file = new LazyFile(
       path,
-      () => encode(toSnapshot(this.#view)),
+      () => {
+        this.#writing = this.#view;
+        return encode(toSnapshot(this.#view));
+      },
       WRITE_DELAY_MS,
       (error) => log.error({ path, error: messageOf(error) }, 'cannot keep the desired state on disk'),
       disk,
     );
+    this.#file.onWritten = () => (this.#saved = this.#writing);
   }
 
   /** Reads `<dataDir>/view.json`. A file that cannot be understood is set aside, and the node begins without a view. */
   static async open(dataDir: string, log: Log, disk: Disk = hostDisk): Promise<DesiredStore> {
     const path = join(dataDir, FILE);
     return new DesiredStore(path, await readView(path, log, disk), log, disk);
+  }
+
+  /** Up to which revision the view is on disk: what a crash cannot make this node forget. */
+  get savedRevision(): number {
+    return this.#saved.clusterId === this.#view.clusterId ? Math.min(this.#saved.revision, this.#view.revision) : 0;
   }
 
   get view(): NodeView {

@@ -213,6 +213,10 @@ export class World {
         { put: keys.cluster(), value: encode(cluster) },
         { put: keys.pool(), value: encode({ nodeIndex: nodes.length }) },
         ...nodes.map((n) => ({ put: keys.node(n.id), value: encode(n) })),
+        ...this.controllerIds.map((id, i) => ({
+          put: keys.controller(id),
+          value: encode({ id, name: id, address: `198.51.100.${i + 1}`, port: 4780 }),
+        })),
       ],
     );
   }

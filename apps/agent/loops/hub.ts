@@ -182,8 +182,9 @@ class Session {
   }
 
   beat(): void {
+    // What was confirmed may be forgotten by the controller: it must outlast a crash of this agent.
     const { store, programmed } = this.#o;
-    const value = { appliedRevision: store.view.revision, programmedRevision: programmed?.() ?? 0 };
+    const value = { appliedRevision: store.savedRevision, programmedRevision: programmed?.() ?? 0 };
     this.#send({ message: { $case: 'heartbeat', value } });
   }
 
