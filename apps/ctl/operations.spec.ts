@@ -201,3 +201,27 @@ describe('wait', () => {
     expect(await ctl('wait --down-project web db')).toMatchObject({ code: 0, err: 'stack shop is being removed\n' });
   });
 });
+
+describe('up --scale and ps', () => {
+  it('up --scale says other numbers than the file', async () => {
+    expect((await ctl('up --scale web=4 --scale db=0')).code).toBe(0);
+    const services = kit.rig.twin.stacks.get('shop')?.stack.services;
+    expect([services?.['web']?.replicas, services?.['db']?.replicas]).toEqual([4, 0]);
+    expect(await ctl('up --scale nothing=1')).toMatchObject({ code: 1, err: expect.stringContaining('no service nothing to scale') });
+    expect((await ctl('up --scale web')).code).toBe(2);
+  });
+
+  it('ps says what a service waits for, and can be watched until the stack is gone', async () => {
+    kit.rig.twin.stopped.add('web');
+    expect((await ctl('ps')).err).toBe('web: stopped\n');
+    expect((await ctl('ps db')).err).toBe('');
+    const watching = ctl('ps --watch');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    kit.rig.twin.stacks.delete('shop');
+    const { code, out, err } = await watching;
+    expect(code).toBe(0);
+    expect(out).toContain('shop-db-1');
+    expect(err).toMatch(/web: stopped\n[^]*stack shop is gone\n$/);
+    expect(await ctl('ps --watch -p other')).toMatchObject({ code: 1, err: expect.stringContaining('there is no stack "other"') });
+  });
+});

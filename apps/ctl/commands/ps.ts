@@ -1,17 +1,20 @@
 /** `ctl ps`: the tasks of a stack, or of all. */
 import { Command } from 'commander';
 import { WeftError } from '#base/errors.js';
-import { callUnary } from '#rpc/client.js';
+import { callUnary, readStream } from '#rpc/client.js';
+import type { ApiClient, StackState } from '#rpc/gen/weft/v1/api.js';
 import { withApi } from '../connection.js';
 import { flagsOf, listingOptions, type CommonFlags } from '../options.js';
 import { projectOptions, type ProjectFlags } from '../project-options.js';
 import { findProjectName } from '../project.js';
+import { printable } from '../render/printable.js';
 import { listing } from '../render/table.js';
-import { byPlace, endedTaskRow, networkCalled, taskColumns, taskRow } from '../render/tasks.js';
-import { print, type Shell } from '../shell.js';
+import { byPlace, endedTaskRow, networkCalled, taskColumns, taskRow, type TaskListRow } from '../render/tasks.js';
+import { print, say, type Shell } from '../shell.js';
 
 interface PsFlags extends ProjectFlags, CommonFlags {
   all?: boolean;
+  watch?: boolean;
 }
 
 const EXAMPLES = `
@@ -24,12 +27,14 @@ export function psCommand(shell: Shell): Command {
   const command = listingOptions(projectOptions(new Command('ps').argument('[service...]', 'only these services')))
     .description('List tasks: where each runs, its state, addresses and published ports.')
     .option('-a, --all', 'also tasks that are being stopped, and the last ones of each slot that are gone')
+    .option('-w, --watch', 'show it again at every change, until ctrl-C')
     .addHelpText('after', EXAMPLES);
   return command.action((services: string[]) => ps(shell, services, flagsOf<PsFlags>(command)));
 }
 
 export async function ps(shell: Shell, services: readonly string[], flags: PsFlags): Promise<void> {
   const stack = (await findProjectName(shell, flags)) ?? '';
+  if (flags.watch) return watch(shell, stack, services, flags);
   await withApi(shell, flags.context, async ({ api, target }) => {
     const [{ tasks, ended }, { networks }, { stacks }] = await Promise.all([
       callUnary(api, 'listTasks', { stack }, { target }),
@@ -40,9 +45,53 @@ export async function ps(shell: Shell, services: readonly string[], flags: PsFla
       throw new WeftError('NOT_FOUND', { what: `there is no stack "${stack}"`, hint: 'List the stacks with `ctl ls`.' });
     }
     const called = networkCalled(networks.flatMap((row) => row.network ?? []));
-    const rows = [...tasks.map((row) => taskRow(row, called)), ...(flags.all ? ended.map(endedTaskRow) : [])]
-      .filter((row) => (flags.all || row.desired === 'run') && (services.length === 0 || services.includes(row.service)))
-      .sort(byPlace);
-    print(shell, listing(rows, taskColumns(shell.clock.now(), stack === ''), flags.format, shell.stdout.columns));
+    const all = [...tasks.map((row) => taskRow(row, called)), ...(flags.all ? ended.map(endedTaskRow) : [])];
+    show(shell, all, services, flags, stack === '');
+    if (stack !== '' && flags.format === 'table') sayWaiting(shell, await firstState(api, stack, target), services);
+  });
+}
+
+function show(shell: Shell, all: readonly TaskListRow[], services: readonly string[], flags: PsFlags, withStack: boolean): void {
+  const rows = all
+    .filter((row) => (flags.all || row.desired === 'run') && (services.length === 0 || services.includes(row.service)))
+    .sort(byPlace);
+  print(shell, listing(rows, taskColumns(shell.clock.now(), withStack), flags.format, shell.stdout.columns));
+}
+
+/** What the services that are not as they should be wait for: it is about what has no row yet. */
+function sayWaiting(shell: Shell, state: StackState | undefined, services: readonly string[]): void {
+  for (const { name, waiting } of state?.services ?? [])
+    if (waiting !== '' && (services.length === 0 || services.includes(name))) say(shell, printable(`${name}: ${waiting}`));
+}
+
+async function firstState(api: ApiClient, name: string, target: string): Promise<StackState | undefined> {
+  for await (const state of readStream(api.watchStack({ name }), undefined, target)) return state;
+  return undefined;
+}
+
+/** Takes the cursor home and clears what is below. */
+const CLEAR = '\u001b[H\u001b[2J';
+
+async function watch(shell: Shell, stack: string, services: readonly string[], flags: PsFlags): Promise<void> {
+  if (stack === '') throw new WeftError('USAGE', { what: 'one stack at a time can be watched', hint: 'Name it with -p NAME.' });
+  await withApi(shell, flags.context, async ({ api, target }) => {
+    let seen = false;
+    for await (const state of readStream(api.watchStack({ name: stack }), undefined, target)) {
+      if (!state.exists && !seen)
+        throw new WeftError('NOT_FOUND', { what: `there is no stack "${stack}"`, hint: 'List the stacks with `ctl ls`.' });
+      if (!state.exists) return say(shell, `stack ${stack} is gone`);
+      seen = true;
+      const { networks } = await callUnary(api, 'listNetworks', { stack: '' }, { target });
+      const called = networkCalled(networks.flatMap((row) => row.network ?? []));
+      if (shell.stdout.isTTY && flags.format === 'table') shell.stdout.write(CLEAR);
+      show(
+        shell,
+        state.tasks.map((row) => taskRow(row, called)),
+        services,
+        flags,
+        false,
+      );
+      if (flags.format === 'table') sayWaiting(shell, state, services);
+    }
   });
 }

@@ -1,11 +1,11 @@
 /** `ctl scale`: how many tasks services have, until the next `up`. */
 import { Command } from 'commander';
-import { WeftError } from '#base/errors.js';
 import { withApi } from '../connection.js';
 import { operateUntilUp, OPERATE_TIMEOUT_S } from '../operate.js';
 import { contextOption, flagsOf, timeoutOption } from '../options.js';
 import { projectOptions, type ProjectFlags } from '../project-options.js';
 import { needProjectName } from '../project.js';
+import { readScale } from '../scale-flags.js';
 import type { Shell } from '../shell.js';
 
 interface ScaleFlags extends ProjectFlags {
@@ -45,20 +45,4 @@ export async function scale(shell: Shell, replicas: Record<string, number>, flag
       { detach: flags.detach === true, timeoutS: flags.timeout },
     ),
   );
-}
-
-/** `web=3`. @throws USAGE */
-export function readScale(pairs: readonly string[]): Record<string, number> {
-  const out: Record<string, number> = {};
-  for (const pair of pairs) {
-    const [, service, number] = /^([^=]+)=(\d{1,9})$/.exec(pair) ?? [];
-    if (service === undefined || number === undefined)
-      throw new WeftError('USAGE', {
-        what: `${JSON.stringify(pair.slice(0, 64))} does not say how many of what`,
-        hint: 'Write SERVICE=NUMBER, such as web=3.',
-      });
-    if (out[service] !== undefined) throw new WeftError('USAGE', `${service} is given twice`);
-    out[service] = Number(number);
-  }
-  return out;
 }

@@ -14,6 +14,7 @@ import { projectOptions, type ProjectFlags } from '../project-options.js';
 import { loadProject, looksLikeFile } from '../project.js';
 import { changesNothing, planRows, planText } from '../render/plan.js';
 import { count } from '../render/quantity.js';
+import { readScale, withScale } from '../scale-flags.js';
 import { json } from '../render/table.js';
 import { readFiles, sendFiles } from '../send-files.js';
 import { coloured, print, say, type Shell } from '../shell.js';
@@ -26,6 +27,7 @@ export interface UpFlags extends ProjectFlags, CommonFlags {
   dryRun?: boolean;
   detach?: boolean;
   removeOrphans?: boolean;
+  scale?: string[];
   timeout: number;
   pull?: PullPolicy;
   /** --build: true; --no-build: false. */
@@ -57,11 +59,18 @@ Examples:
 Run again, it changes only what differs from the file. Logins of registries are those of \`docker login\`; they are
 used for this one call and not kept. Exit code 0: everything runs; 1: something does not, and it was said what and why.`;
 
+const gather = (value: string, before: string[] = []): string[] => [...before, value];
+
 export function upCommand(shell: Shell): Command {
   const command = projectOptions(new Command('up').argument('[file]', 'the compose file, as with -f'))
     .description('Run a stack: create it, or make it what its compose file says, and wait until all of it runs.')
     .option('--dry-run', 'print what would be done and change nothing')
     .option('--remove-orphans', 'remove services that run and that the file no longer has')
+    .option(
+      '--scale <service=replicas>',
+      'how many tasks a service has, instead of what the file says; may be given more than once',
+      gather,
+    )
     .option('-d, --detach', 'do not wait until it runs')
     .addOption(
       new Option('--timeout <seconds>', 'give up when nothing has got better for this long; what runs is left running')
@@ -100,7 +109,8 @@ function withFile(flags: UpFlags, word: string | undefined): UpFlags {
 
 export async function up(shell: Shell, flags: UpFlags): Promise<void> {
   const project = await loadProject(shell, flags);
-  const { stack: written, warnings, sources, file, dormant } = project;
+  const { warnings, sources, file, dormant } = project;
+  const written = withScale(project.stack, readScale(flags.scale ?? []));
   const keepOrphans = !(flags.removeOrphans ?? isOn(shell.env['COMPOSE_REMOVE_ORPHANS']));
   const leftBehind = { keepOrphans, dormant: [...dormant] };
   for (const warning of warnings) say(shell, `warning: ${warning}`);
