@@ -134,7 +134,7 @@ function completeBuild(service: MapValue, directory: string): MapValue {
   const build = valueOf(service, 'build');
   if (build?.kind !== 'map') return service;
   let whole = build;
-  if (!entryOf(whole, 'context')) whole = put(whole, 'context', scalarAt(build.at, directory));
+  if (!textOf(whole, 'context')) whole = put(whole, 'context', scalarAt(build.at, directory));
   // An empty one is none, as to Compose: what a variable that is not set leaves.
   if (!textOf(whole, 'dockerfile') && !entryOf(whole, 'dockerfile_inline'))
     whole = put(whole, 'dockerfile', scalarAt(build.at, 'Dockerfile'));
