@@ -29,7 +29,7 @@ import { graceOf, returnsTo } from './stopped-services.js';
 import type { Unit } from './transaction.js';
 import { updateUnits } from './update-units.js';
 import { taskName } from './task-name.js';
-import { VolumeHomes } from './volumes.js';
+import { VolumeHomes, volumesOf } from './volumes.js';
 import { hasVips } from './wanted-networks.js';
 
 export interface Placing {
@@ -347,6 +347,7 @@ const isPlain = ({ service, replaces, beside, endpoints }: SlotWish, shared: Sha
   !((replaces ?? beside) && isBoundToNode(service)) &&
   (service.placement?.spread ?? []).length === 0 &&
   service.ports.every((p) => p.mode !== 'host') &&
+  volumesOf({ container: service.container }).length === 0 &&
   !endpoints.some(({ network }) => isChildDriver(network));
 
 const quickPlace = ({ state, spread }: Draft, wish: SlotWish): Node | undefined =>
