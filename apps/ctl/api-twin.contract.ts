@@ -3,7 +3,6 @@ import { pack } from 'tar-stream';
 import { WeftError } from '#base/errors.js';
 import type { Stack } from '#model/stack.js';
 import type * as api from '#rpc/gen/weft/v1/api.js';
-import type { OperateStackRequest } from '#rpc/gen/weft/v1/operations.js';
 import { bidi, serverStream, unary } from '#rpc/server.js';
 import { blobsIn, offersOf, wantedMessage } from '#rpc/image-transfer.js';
 import { stackFromWire, stackToWire } from '#rpc/wire.js';
@@ -124,11 +123,6 @@ export function handlers(twin: Twin) {
       const generation = (twin.stacks.get(stack.name)?.generation ?? 0) + (steps.every((s) => s.action === 'keep') ? 0 : 1);
       twin.stacks.set(stack.name, { stack, generation, removing: false });
       return { generation, steps };
-    }),
-    operateStack: unary(admin, async (r: OperateStackRequest) => {
-      // Tasks of another generation are other tasks.
-      need(twin.note('operateStack', r).name).generation++;
-      return { generation: need(r.name).generation, steps: [] };
     }),
     removeStack: unary(admin, async (r: api.RemoveStackRequest) => {
       need(r.name).removing = true;

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import { tableText } from '#overlay/nft-text.js';
 import { vipChainLines, vipChainNames, vipScript, vipSets, type VipRecord } from '#overlay/vip-table.js';
-import { OUR_TABLES, TASK_TABLE, TASK_TABLE6 } from '#overlay/names.js';
+import { DEVICE_TABLE, OUR_TABLES, TASK_TABLE, TASK_TABLE6 } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
 import type { Entry } from './enter.js';
 import { digestOf, elementsOf, hasVipMaps, kindOf, objectsOf, vipChainsIn, vipsIn, type NftObject } from './nft-readback.js';
@@ -157,7 +157,7 @@ export class NftTables {
 
   async #list(ns: string): Promise<string[]> {
     // A task's namespace has these tables of ours: reading one tells whether it is there.
-    if (ns !== NODE_NAMESPACE) return this.#loaded.has(`${ns}|${TASK_TABLE6}`) ? [TASK_TABLE, TASK_TABLE6] : [TASK_TABLE];
+    if (ns !== NODE_NAMESPACE) return [TASK_TABLE, ...[TASK_TABLE6, DEVICE_TABLE].filter((table) => this.#loaded.has(`${ns}|${table}`))];
     const { stdout } = await this.#entry.exec(ns, ['nft', 'list', 'tables']);
     const there = new Set(stdout.split('\n').map((line) => line.trim()));
     return OUR_TABLES.filter((table) => there.has(`table ${table}`));

@@ -3,7 +3,7 @@ import { applyOperation } from './apply.js';
 import { diff } from './diff.js';
 import type { KernelState } from './kernel-state.js';
 import { emptyKernel, emptyNamespace } from './kernel-state.js';
-import { MESH_TABLE } from './names.js';
+import { DEVICE_TABLE } from './names.js';
 import { nodeKernel } from './node-kernel.js';
 import { describe as describeOperation } from './operation.js';
 import { arbitraryView, HOST } from '../../test/fixtures/netns-small-views.js';
@@ -62,7 +62,9 @@ describe('diff', () => {
   it('loads nft tables before any device comes up, and takes them away after the last is gone', () => {
     fc.assert(
       fc.property(arbitraryView, arbitraryView, (a, b) => {
-        const order = diff(nodeKernel(b, HOST), nodeKernel(a, HOST)).flatMap((o) => ('table' in o && o.table === MESH_TABLE ? [] : [o.op]));
+        const order = diff(nodeKernel(b, HOST), nodeKernel(a, HOST)).flatMap((o) =>
+          'table' in o && o.table === DEVICE_TABLE ? [] : [o.op],
+        );
         // One table hangs on devices, and comes after them.
         const tables = order.flatMap((op, i) => (op === 'putTable' || op === 'removeTable' ? [i] : []));
         expect(Math.min(Infinity, ...order.flatMap((op, i) => (op === 'addLink' ? [i] : [])))).toBeGreaterThan(Math.max(-1, ...tables));

@@ -5,7 +5,7 @@
  */
 import type { FdbRow, KernelState, Link, NamespaceState } from './kernel-state.js';
 import { deviceOfSysctl, emptyNamespace, isChild, NODE_NAMESPACE } from './kernel-state.js';
-import { MESH_TABLE } from './names.js';
+import { DEVICE_TABLE } from './names.js';
 import type { Operation } from './operation.js';
 import { backendsIn, refuses, vipChanges, type VipChange, type VipRecord } from './vip-table.js';
 
@@ -216,7 +216,7 @@ function diffSpace(ns: string, desired: KernelState, observed: KernelState, link
   const tables = diffRecord(want.nft, have.nft);
   const vips = diffVips(ns, want, have, compare);
   const puts = tables.puts.map(([table, text]): Operation => ({ op: 'putTable', ns, table, text }));
-  const hangs = (o: Operation) => o.op === 'putTable' && o.table === MESH_TABLE;
+  const hangs = (o: Operation) => o.op === 'putTable' && o.table === DEVICE_TABLE;
   const rows: Operation[] = [
     ...addresses.puts.map(([, address]): Operation => ({ op: 'putAddress', ns, address })),
     ...routes.puts.map(([, route]): Operation => ({ op: 'putRoute', ns, route })),
@@ -270,14 +270,17 @@ function survivors(ns: string, have: NamespaceState, links: LinkChanges): Namesp
     neighbours: filterRecord(have.neighbours, (n) => stays(n) && !flushed.has(at(ns, n.dev))),
     peers: filterRecord(have.peers, stays),
     // A new device has no hooks, and a table does not tell that it lost one.
-    nft: isUnhooked(have.nft, links) ? { ...have.nft, [MESH_TABLE]: '' } : have.nft,
+    nft: isUnhooked(ns, have.nft, links) ? { ...have.nft, [DEVICE_TABLE]: '' } : have.nft,
     fdb: filterRecord(have.fdb, (row: FdbRow) => stays(row) && !(row.vtep === undefined && moved.has(at(ns, row.dev)))),
   };
 }
 
-function isUnhooked(nft: Record<string, string>, { additions }: LinkChanges): boolean {
-  const text = nft[MESH_TABLE];
-  return text !== undefined && additions.some((o) => (o.op === 'addLink' || o.op === 'setLink') && text.includes(`device "${o.name}"`));
+function isUnhooked(ns: string, nft: Record<string, string>, { additions }: LinkChanges): boolean {
+  const text = nft[DEVICE_TABLE];
+  return (
+    text !== undefined &&
+    additions.some((o) => (o.op === 'addLink' || o.op === 'setLink') && o.ns === ns && text.includes(`device "${o.name}"`))
+  );
 }
 
 function diffRecord<T>(want: Record<string, T>, have: Record<string, T>): { puts: [string, T][]; removed: [string, T][] } {

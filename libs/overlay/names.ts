@@ -16,8 +16,8 @@ export const TASK_TABLE = 'ip weft';
 /** The same for IPv6: only virtual addresses, and only where a network has it. */
 export const NODE_VIP_TABLE6 = 'ip6 weft_vips';
 export const TASK_TABLE6 = 'ip6 weft';
-/** Hangs on devices, so it is loaded when they are there. */
-export const MESH_TABLE = 'netdev weft';
+/** Hangs on devices, so it is loaded when they are there: the mesh of a node, the guard of a task in the LAN of the site. */
+export const DEVICE_TABLE = 'netdev weft';
 export const OUR_TABLES: readonly string[] = [
   FIREWALL_TABLE,
   PORT_GUARD_TABLE,
@@ -25,7 +25,7 @@ export const OUR_TABLES: readonly string[] = [
   NODE_VIP_TABLE6,
   TASK_TABLE,
   TASK_TABLE6,
-  MESH_TABLE,
+  DEVICE_TABLE,
 ];
 
 const OUR_LINK = /^wf(b[0-9]{1,8}|x[0-9]{1,8}|[lsvw][0-9a-f]{10})$/;

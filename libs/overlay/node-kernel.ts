@@ -17,7 +17,7 @@ import { meshOf, meshTable } from './mesh.js';
 import {
   bridgeName,
   FIREWALL_TABLE,
-  MESH_TABLE,
+  DEVICE_TABLE,
   NODE_VIP_TABLE,
   NODE_VIP_TABLE6,
   PORT_GUARD_TABLE,
@@ -384,7 +384,7 @@ function nodeTables(
     [PORT_GUARD_TABLE]: portGuardTable(ports, [...index.networks.values()]),
     [NODE_VIP_TABLE]: tableText(vipSets(NODE_VIP_TABLE), vipChains(NODE_VIP_TABLE)),
     ...(six ? { [NODE_VIP_TABLE6]: tableText(vipSets(NODE_VIP_TABLE6), vipChains(NODE_VIP_TABLE6)) } : {}),
-    ...(onDevices === undefined ? {} : { [MESH_TABLE]: onDevices }),
+    ...(onDevices === undefined ? {} : { [DEVICE_TABLE]: onDevices }),
   };
 }
 

@@ -2,7 +2,8 @@
 import { childLink, hasNextHop, resolverOf, serviceLink, serviceRoute } from './child-network.js';
 import type { Address, Link, NamespaceState, Route, Rule } from './kernel-state.js';
 import { addressKey, emptyNamespace, keyed, routeKey, ruleKey } from './kernel-state.js';
-import { SERVICE_DEVICE, TASK_TABLE, TASK_TABLE6 } from './names.js';
+import { lanGuardTable } from './lan-guard.js';
+import { DEVICE_TABLE, SERVICE_DEVICE, TASK_TABLE, TASK_TABLE6 } from './names.js';
 import { homeOf, prefixOf, subnets4 } from './network-view.js';
 import { tableText } from './nft-text.js';
 import { taskTable, type TaskResolver } from './task-firewall.js';
@@ -38,6 +39,7 @@ const taskTable6 = tableText(vipSets(TASK_TABLE6), vipChains(TASK_TABLE6));
 
 export function taskNamespaceState({ interfaces, vips, vips6, flows, sysctls = {} }: TaskNamespaceInput): NamespaceState {
   const six = hasIpv6(interfaces);
+  const guard = lanGuardTable(interfaces);
   return {
     ...emptyNamespace(),
     links: { lo: { kind: 'loopback', up: true }, ...Object.fromEntries([...interfaces.map(taskLink), ...serviceLinks(interfaces)]) },
@@ -45,7 +47,11 @@ export function taskNamespaceState({ interfaces, vips, vips6, flows, sysctls = {
     routes: keyed([...taskRoutes(interfaces), ...taskRoutes6(interfaces, FIRST_TABLE)], routeKey),
     rules: keyed([...sourceRules(interfaces), ...taskRules6(interfaces, FIRST_TABLE)], ruleKey),
     sysctls: { ...TASK_SYSCTLS, ...taskSysctls6(interfaces), ...ofTheNetwork(sysctls) },
-    nft: { [TASK_TABLE]: taskTable(resolver(interfaces)), ...(six ? { [TASK_TABLE6]: taskTable6 } : {}) },
+    nft: {
+      [TASK_TABLE]: taskTable(resolver(interfaces)),
+      ...(six ? { [TASK_TABLE6]: taskTable6 } : {}),
+      ...(guard === undefined ? {} : { [DEVICE_TABLE]: guard }),
+    },
     vips: { [TASK_TABLE]: vips, ...(six ? { [TASK_TABLE6]: vips6 } : {}) },
     flows,
   };

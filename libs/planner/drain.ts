@@ -1,6 +1,6 @@
 /**
  * How a task drains: told to stop, it leaves names, virtual addresses and publications at once, everywhere, and gets its
- * signal when a time is over and every node has said that it leads nobody there any more. Connections that were made before
+ * signal when every node has said that it leads nobody there any more, and a time more is over. Connections that were made before
  * go on until the program ends them.
  */
 import type { Confirmation } from '#model/confirmation.js';
@@ -13,8 +13,8 @@ import type { ClusterState } from './cluster-state.js';
 import { servesIn } from './serving.js';
 import { hasVips } from './wanted-networks.js';
 
-/** For what was on its way to the task when the last node took it out, and for answers in the making. */
-export const DEFAULT_DRAIN_MS = 500;
+/** For answers in the making when the last node has taken the task out; on a busy machine they take longer than one expects. */
+export const DEFAULT_DRAIN_MS = 1_000;
 
 /**
  * Milliseconds; 0 for a task that nobody was sent to, and when its whole stack goes. Who was told the task's own address goes

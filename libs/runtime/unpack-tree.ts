@@ -2,6 +2,7 @@
  * A tar stream into a directory below a root, which neither the archive nor what is there already can lead out of: names with `..` are
  * refused, every part is opened below the one before it, and what exists at an entry's own place is replaced, never followed.
  */
+import { systemClock } from '#base/clock.js';
 import { constants } from 'node:fs';
 import { chmod, lchown, link, lstat, lutimes, mkdir, open, readdir, rmdir, symlink, unlink, utimes } from 'node:fs/promises';
 import type { FileHandle } from 'node:fs/promises';
@@ -242,8 +243,9 @@ async function kindAt(at: string): Promise<FileKind | undefined> {
   return stat && kindOf(stat);
 }
 
-/** Others may write to a volume at the same time: then once more. */
-const TRIES = 5;
+/** Others may write to a volume at the same time: then once more, after a while that is not theirs. */
+const TRIES = 10;
+const PAUSE_MS = 20;
 
 /** Makes what shall be at a place, where nothing may be; what is there goes, unless it is a directory. */
 async function inPlace<T>(at: string, name: string, make: () => Promise<T>): Promise<T> {
@@ -256,6 +258,7 @@ async function inPlace<T>(at: string, name: string, make: () => Promise<T>): Pro
       return await make();
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || attempt >= TRIES) throw error;
+      await systemClock.sleep(Math.random() * PAUSE_MS);
     }
   }
 }

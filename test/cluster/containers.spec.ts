@@ -314,7 +314,10 @@ services:
     expect(await ids('b')).toEqual(b);
     expect(await inside('scale', 'a', 'echo $X')).toBe('two\n');
     file(2, 'two');
-    await cluster.ctl('up', '-f', 'scale.yaml');
+    const kept = await cluster.tryCtl(['up', '-f', 'scale.yaml']);
+    expect(kept).toMatchObject({ code: 0, stderr: expect.stringContaining('--remove-orphans') });
+    expect(await ids('b')).toHaveLength(1);
+    await cluster.ctl('up', '-f', 'scale.yaml', '--remove-orphans');
     expect(await ids('b')).toEqual([]);
     expect(await ids('a')).toEqual(second);
     expect((await cluster.json<{ name: string }[]>('network', 'ls')).map((n) => n.name)).toEqual(['scale_default']);

@@ -108,7 +108,7 @@ describe('guarded.yaml', () => {
       await eventually(20_000, () => {
         for (const node of NODES) expect(ask(node, '8082/greeting')).toBe('good night\n');
       });
-      expect(watching.said()).toContain('greeter: copied greeting to /www/greeting of 3 task(s)');
+      await eventually(5_000, async () => expect(watching.said()).toContain('greeter: copied greeting to /www/greeting of 3 task(s)'));
       expect((await cluster.tasks('built')).map(({ id }) => id).sort()).toEqual(before.map(({ id }) => id).sort());
 
       const dockerfile = join(cluster.dir, 'greeter/Dockerfile');

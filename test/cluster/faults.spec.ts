@@ -6,15 +6,14 @@ let a: TaskLine;
 let b: TaskLine;
 let before: string[] = [];
 
-/** What has a volume stays with its node, however long an agent takes to come back on a busy machine. */
+/** What mounts a directory of its node stays there, however long an agent takes to come back on a busy machine. */
 const STACK = `name: t
 services:
   web:
     image: weft-demo
     ports: ["8080:80"]
-    volumes: ["data:/data"]
+    volumes: ["/usr/share:/of-the-node:ro"]
     deploy: {replicas: 3}
-volumes: {data: {}}
 `;
 
 const taskIds = async (): Promise<string[]> => (await cluster.tasks('t')).map((t) => `${t.id} ${t.state}`).sort();

@@ -36,7 +36,11 @@ class Bed {
   readonly cluster = new ClusterModel();
   peer = '';
 
-  constructor(salt: number) {
+  /** @param isOwnMac whether interfaces have a MAC of their own */
+  constructor(
+    salt: number,
+    readonly isOwnMac = true,
+  ) {
     this.cluster.mtu = 1450;
     this.cluster.nodes = [n1, n2];
     this.cluster.tasks = [
@@ -80,6 +84,36 @@ class Bed {
   }
 }
 
+/** eth0 of a namespace. */
+async function linkOf(bed: Bed, ns: string): Promise<{ ifindex: number; address: string }> {
+  const [link] = JSON.parse(await bed.lab.exec(ns, ['ip', '-j', 'link', 'show', 'eth0'])) as { ifindex: number; address: string }[];
+  if (!link) throw new Error(`${ns} has no eth0`);
+  return link;
+}
+
+/** Sends frames (hex) by device number over packet sockets, without and with PACKET_QDISC_BYPASS (packet(7)). perl is part of every Debian. */
+const SEND_FRAMES = `
+my ($index, @frames) = @ARGV;
+for my $bypass (0, 1) {
+  socket(my $s, 17, 3, 0) or die "socket: $!";
+  setsockopt($s, 263, 20, pack('i', 1)) or die "bypass: $!" if $bypass;
+  for (@frames) { send($s, pack('H*', $_), 0, pack('S n i S C C a8', 17, 0, $index, 1, 0, 6, '')); }
+}`;
+
+const hexOf = (address: string): string =>
+  address.includes(':')
+    ? address.replaceAll(':', '')
+    : address
+        .split('.')
+        .map((n) => Number(n).toString(16).padStart(2, '0'))
+        .join('');
+/** An empty datagram to port 9. */
+const udpFrame = (from: string, to: string, source: string, target: string): string =>
+  `${hexOf(to)}${hexOf(from)}08004500001c0000000040110000${hexOf(source)}${hexOf(target)}0009000900080000`;
+/** An answer: `source` is at `from`. */
+const arpFrame = (from: string, to: string, source: string, target: string): string =>
+  `${hexOf(to)}${hexOf(from)}08060001080006040002${hexOf(from)}${hexOf(source)}${hexOf(to)}${hexOf(target)}`;
+
 /** What holds for every driver without a bridge. `lan` is the address of a task there. */
 function behaves(bed: Bed, lan: (task: string) => string): void {
   it('is in the kernel as wished, and reads back so', async () => {
@@ -118,6 +152,28 @@ function behaves(bed: Bed, lan: (task: string) => string): void {
     await bed.lab.exec(bed.ns('b'), ['ip', 'addr', 'add', '192.168.77.99/32', 'dev', 'weft0']);
     expect(await bed.lab.pings(bed.ns('b'), SERVICE_ADDRESS, '-I', '192.168.77.99')).toBe(false);
     await bed.lab.exec(bed.ns('b'), ['ip', 'addr', 'del', '192.168.77.99/32', 'dev', 'weft0']);
+  });
+
+  it('sends no frame into the LAN but with its own addresses, by no kind of socket', async () => {
+    const [b, false4] = [lan('b'), '192.168.77.66'];
+    const own = (await linkOf(bed, bed.ns('b'))).address;
+    const rules = [`ip saddr ${false4}`, `arp saddr ip ${false4}`, 'ether saddr 02:66:66:66:66:66', `ip saddr ${b} udp dport 9`];
+    const counters = rules.map((r) => `${r} counter`).join('\n');
+    const hook = 'type filter hook ingress device "eth0" priority 0;';
+    await bed.lab.exec(bed.peer, ['nft', '-f', '-'], `table netdev seen {\nchain c {\n${hook}\n${counters}\n}\n}\n`);
+    const { ifindex } = await linkOf(bed, bed.ns('b'));
+    const to = (await linkOf(bed, bed.peer)).address;
+    const frames = [
+      udpFrame(own, to, false4, PEER),
+      arpFrame(own, to, false4, PEER),
+      ...(bed.isOwnMac ? [udpFrame('02:66:66:66:66:66', to, b, PEER)] : []),
+      udpFrame(own, to, b, PEER),
+    ];
+    await bed.lab.exec(bed.ns('b'), ['perl', '-e', SEND_FRAMES, String(ifindex), ...frames]);
+    const seen = await bed.lab.exec(bed.peer, ['nft', 'list', 'table', 'netdev', 'seen']);
+    // Its own arrives twice, by a socket of each kind; nothing else does.
+    expect([...seen.matchAll(/packets (\d+)/g)].map(([, n]) => Number(n))).toEqual([0, 0, 0, 2]);
+    await bed.lab.exec(bed.peer, ['nft', 'delete', 'table', 'netdev', 'seen']);
   });
 
   it('serves a task that is on an overlay too, each by its own interface', async () => {
@@ -164,7 +220,7 @@ describe('macvlan', () => {
 });
 
 (hasIpvlan ? describe : describe.skip)('ipvlan l2 (skipped where the kernel has none)', () => {
-  const bed = new Bed(2100);
+  const bed = new Bed(2100, false);
   bed.cluster.networks = [
     { id: 'aaaaaaaa', key: 'lan', base: '192.168.77', vni: 4097, driver: 'ipvlan', gateway: PEER, options: { parent: 'eth0' } },
     over,

@@ -20,6 +20,8 @@ export interface EtcdWayTools {
   net: Net;
   /** Told just before a transaction of this process is run. */
   onTxn: (process: SimProcess) => void;
+  /** How long a request is on its way at most, in milliseconds, where etcd is far or slow; as usual if left out. */
+  slowMs?: number;
   /** A planted fault: what the process is made to ask for instead. */
   tamper?: (request: Request) => Request;
 }
@@ -38,15 +40,20 @@ export class EtcdWay implements EtcdServer {
   }
 
   call<T>(operation: () => T): Promise<T> {
-    const { server, process, machine, net } = this.#o;
+    const { server, process, machine, net, slowMs } = this.#o;
     return new Promise((resolve, reject) => {
       const answer = (act: () => void) => net.send(ETCD, machine, () => process.do(act));
-      net.send(machine, ETCD, () => {
-        server.call(operation).then(
-          (value) => answer(() => resolve(value)),
-          (error: unknown) => answer(() => reject(error as Error)),
-        );
-      });
+      net.send(
+        machine,
+        ETCD,
+        () => {
+          server.call(operation).then(
+            (value) => answer(() => resolve(value)),
+            (error: unknown) => answer(() => reject(error as Error)),
+          );
+        },
+        slowMs === undefined ? undefined : net.delayMs() + slowMs * net.chance(),
+      );
     });
   }
 

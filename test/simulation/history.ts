@@ -11,6 +11,8 @@ export interface Kind {
   deeds: Record<string, number>;
   nodes: number;
   controllers: number;
+  /** How long a request to etcd is on its way at most, in milliseconds; as usual if left out. */
+  slowMs?: number;
   /** How many things happen, at most. */
   most: number;
 }
@@ -21,6 +23,23 @@ export const EVERYTHING: Kind = {
   nodes: 3,
   controllers: 2,
   most: 12,
+};
+
+/** Who leads is contested: controllers lose etcd, stand still and die while there is much to write. */
+export const CONTESTED: Kind = {
+  deeds: { up: 8, down: 2, crash: 2, wayToEtcd: 8, freeze: 3, controller: 2 },
+  nodes: 3,
+  controllers: 2,
+  most: 20,
+};
+
+/** Nodes come and go from the sight of their controllers, which etcd hears late. */
+export const OUT_OF_SIGHT: Kind = {
+  deeds: { up: 1, cutOff: 8, pause: 6 },
+  nodes: 3,
+  controllers: 2,
+  slowMs: 500,
+  most: 30,
 };
 
 /** How long the cluster has to come right once everything works, in milliseconds. */
@@ -42,7 +61,7 @@ export async function play(
   kind: Kind,
   options: { verbose?: boolean; tamper?: (r: Request) => Request } = {},
 ): Promise<Outcome> {
-  const world = new World({ seed, nodes: kind.nodes, controllers: kind.controllers, ...options });
+  const world = new World({ seed, nodes: kind.nodes, controllers: kind.controllers, slowMs: kind.slowMs, ...options });
   const random = Math.random;
   // Backoff draws from it.
   Math.random = world.chance.next;
@@ -123,6 +142,8 @@ class History {
         return this.#freeze(id, ms);
       case 'etcd':
         return chance.is(0.5) ? this.#cut(id, ETCD, ms) : this.#etcd(ms);
+      case 'wayToEtcd':
+        return this.#cut(id, ETCD, ms);
       case 'drain':
         return this.#drain(machine);
     }

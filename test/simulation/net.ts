@@ -43,6 +43,11 @@ export class Net {
     };
   }
 
+  /** From 0 up to 1. */
+  chance(): number {
+    return this.#chance.next();
+  }
+
   delayMs(): number {
     return 0.2 + this.#chance.next() * 2 + (this.#chance.is(LOSS) ? RETRANSMIT_MS : 0);
   }

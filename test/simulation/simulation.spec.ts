@@ -3,10 +3,12 @@
  * of them and prints it step by step; `SIM_RUNS` says how many are played.
  */
 import { FAULTS } from './faults.js';
-import { EVERYTHING, play, type Kind, type Outcome } from './history.js';
+import { CONTESTED, EVERYTHING, OUT_OF_SIGHT, play, type Kind, type Outcome } from './history.js';
 
 const RUNS = Number(process.env['SIM_RUNS'] ?? 300);
 const ONE = process.env['SIM_SEED'];
+/** Histories of the two kinds that are hard on one thing. */
+const SPECIAL_RUNS = Math.ceil(RUNS / 5);
 /** Histories in which a planted fault has to show. */
 const PLANTED_RUNS = 300;
 const MINUTES = 60_000;
@@ -54,10 +56,25 @@ if (ONE !== undefined) {
       expect(b).toEqual(a);
     });
 
-    it.each(Object.keys(FAULTS))(
+    it(
+      'keeps it where who leads is contested, and where nodes come and go from sight',
+      async () => {
+        await expectGood(SPECIAL_RUNS, CONTESTED);
+        await expectGood(SPECIAL_RUNS, OUT_OF_SIGHT);
+      },
+      10 * MINUTES,
+    );
+
+    it.each<[string, Kind]>([
+      ['no fence', CONTESTED],
+      ['no fence, no slots', CONTESTED],
+      ['no fence, no addresses', CONTESTED],
+      ['no orphans', EVERYTHING],
+      ['no look at sessions', OUT_OF_SIGHT],
+    ])(
       'finds a planted fault: %s',
-      async (name) => {
-        const bad = await firstBad(PLANTED_RUNS, EVERYTHING, { tamper: FAULTS[name] });
+      async (name, kind) => {
+        const bad = await firstBad(PLANTED_RUNS, kind, { tamper: FAULTS[name] });
         expect(bad?.violation).toBeDefined();
       },
       5 * MINUTES,

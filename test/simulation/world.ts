@@ -24,6 +24,8 @@ export interface WorldOptions {
   controllers: number;
   /** Keep a line for every commit and process, not only for what is done to the cluster. */
   verbose?: boolean;
+  /** See EtcdWay. */
+  slowMs?: number;
   /** A planted fault. */
   tamper?: (request: Request) => Request;
 }
@@ -110,7 +112,7 @@ export class World {
     const process = new SimProcess(`${id}#${this.newId()}`, this.timeline);
     const onTxn = (writer: SimProcess) => (this.watcher.writer = writer);
     const { net } = this;
-    const way = new EtcdWay({ server: this.etcd, process, machine: id, net, onTxn, tamper: this.#o.tamper });
+    const way = new EtcdWay({ server: this.etcd, process, machine: id, net, onTxn, slowMs: this.#o.slowMs, tamper: this.#o.tamper });
     this.controllers.set(id, startController(process, id, new MemoryStore(way, { clock: process }), this.newId, this.#logOf(id)));
   }
 

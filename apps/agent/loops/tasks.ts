@@ -347,19 +347,22 @@ export class TasksLoop {
     if (!task.drainMs || this.#observed.get(task.id)?.state !== 'running') return;
     this.#say(task, 'running', 'draining');
     const { clock, store } = this.#o;
-    await clock.sleep(task.drainMs, this.#ending.signal).catch(() => undefined);
     // Gone from the view: nothing will be said about it any more.
     const isDrained = () => store.task(task.id)?.drained ?? !store.hasTask(task.id);
-    if (!isDrained()) {
+    await this.#until(isDrained, task.drainMs);
+    if (!isDrained() && !this.#ending.signal.aborted) {
       this.#say(task, 'running', 'draining; not every node has taken it out yet');
       await this.#until(isDrained, MOST_UNCONFIRMED_MS);
     }
+    // From here on nothing new comes, and the last that came has its time.
+    await clock.sleep(task.drainMs, this.#ending.signal).catch(() => undefined);
     // The agent ends; its successor begins the drain anew.
     if (this.#ending.signal.aborted) throw new WeftError('UNAVAILABLE', 'the agent is stopping');
   }
 
   /** Until the view says so, the agent ends, or the time is over. */
   async #until(holds: () => boolean, mostMs: number): Promise<void> {
+    if (holds()) return;
     const done = new AbortController();
     const stop = this.#o.store.onChange(() => holds() && done.abort());
     await this.#o.clock.sleep(mostMs, AbortSignal.any([done.signal, this.#ending.signal])).catch(() => undefined);

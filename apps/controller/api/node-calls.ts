@@ -93,7 +93,10 @@ export class NodeCalls {
   rotateKeys = async ({ nodes }: RotateNodeKeysRequest, peer: Peer): Promise<RotateNodeKeysResponse> => {
     const { follower, hub } = this.#tools;
     follower.requireCurrent();
-    const told = nodes.length > 0 ? nodes.map((name) => this.#find(name)) : [...follower.model.nodes.values()];
+    const told =
+      nodes.length > 0
+        ? nodes.map((name) => this.#find(name))
+        : [...follower.model.nodes.values()].filter((n) => follower.model.sessions.has(n.id));
     const calls = told.map(async (node) => {
       const holder = this.#holderOf(node, peer);
       if (!holder) hub.rotateKeys(node.id);
