@@ -136,7 +136,10 @@ async function enter(directory: string, make: boolean): Promise<FileHandle> {
     return await open(directory, DIRECTORY_FLAGS);
   } catch (error) {
     if (!make || (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    await mkdir(directory, { mode: 0o755 });
+    // Somebody else may make it at the same time.
+    await mkdir(directory, { mode: 0o755 }).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    });
     return open(directory, DIRECTORY_FLAGS);
   }
 }
