@@ -1,4 +1,4 @@
-import { callUnary, connect, connectToJoin, openBidi } from '#rpc/client.js';
+import { callUnary, connect, connectToJoin, openBidi, type Bidi } from '#rpc/client.js';
 import { AgentHubClient, type AgentMessage, type HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
 import { ApiClient, JoinClient } from '#rpc/gen/weft/v1/api.js';
 import { snapshotFromWire } from '#rpc/wire.js';
@@ -109,10 +109,7 @@ describe('who may do what', () => {
     const facts = { ...EMPTY, nodeId: n2.identity.id, hostname: 'n2' };
     const status = { taskId: theirs?.id ?? '', nodeId: n2.identity.id, state: 'failed', message: 'forged', restarts: 0, at: 1 };
     await call.send({ message: { $case: 'hello', value: { revision: 0, clusterId: '', facts, tasks: [status] } } });
-    let message: HubMessage['message'];
-    // First of all it says that it lives.
-    do message = ((await call.messages.next()).value as HubMessage).message;
-    while (message?.$case === 'alive');
+    const message = await firstOf(call);
     if (message?.$case !== 'snapshot') throw new Error(`expected a snapshot, not ${message?.$case}`);
     const tasks = snapshotFromWire(message.value).resources.filter((r) => r.kind === 'task');
     expect(tasks.map((t) => (t.kind === 'task' ? t.value.nodeId : ''))).toEqual([n1.identity.id]);
@@ -151,10 +148,18 @@ describe('who may do what', () => {
     await call.send({
       message: { $case: 'hello', value: { revision: 0, clusterId: '', facts: { ...EMPTY, nodeId: n2.identity.id }, tasks: [] } },
     });
-    await expect(call.messages.next()).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    await expect(firstOf(call)).rejects.toMatchObject({ code: 'FORBIDDEN' });
     hub.close();
   });
 });
+
+/** The first that a controller has to say, besides that it lives. @throws how the stream ends */
+async function firstOf(call: Bidi<AgentMessage, HubMessage>): Promise<HubMessage['message']> {
+  for (;;) {
+    const { message } = (await call.messages.next()).value as HubMessage;
+    if (message?.$case !== 'alive') return message;
+  }
+}
 
 const EMPTY = {
   nodeId: '',
