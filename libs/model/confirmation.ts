@@ -4,6 +4,9 @@
  */
 import { z } from 'zod';
 
+/** So long, in milliseconds, a node that is heard and does not say so is waited for: then what leaves goes all the same. */
+export const MOST_UNCONFIRMED_MS = 10_000;
+
 export const confirmationSchema = z.object({
   /** Index of a node → etcd revision. */
   nodes: z.record(z.string().regex(/^[1-9][0-9]{0,8}$/), z.number().int().positive()),

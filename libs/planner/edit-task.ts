@@ -3,6 +3,7 @@
  * that is not wanted any more leaves names, virtual addresses and publications first; its wire goes when all nodes have heard.
  */
 import { macOfIp } from '#base/address.js';
+import { MOST_UNCONFIRMED_MS } from '#model/confirmation.js';
 import type { Endpoint } from '#model/network.js';
 import type { Attachment, Service } from '#model/stack.js';
 import type { Task } from '#model/task.js';
@@ -31,8 +32,6 @@ export interface EditResult {
   againMs?: number;
 }
 
-/** An endpoint goes after this, in milliseconds more than its drain, although a node that is heard has not taken it out. */
-const MOST_UNCONFIRMED_MS = 10_000;
 /** Between looks whether all nodes have taken it out, in milliseconds. */
 const LOOK_AGAIN_MS = 100;
 

@@ -6,6 +6,7 @@ import type { Clock } from '#base/clock.js';
 import type { Stop } from '#base/dispose.js';
 import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { MOST_UNCONFIRMED_MS } from '#model/confirmation.js';
 import { after, every } from '#base/timers.js';
 import type { Task, TaskState } from '#model/task.js';
 import type { ContainerInfo, Runtime, RuntimeEvent } from '#runtime/runtime.js';
@@ -33,8 +34,6 @@ import type { StatusBoard } from '../status-board.js';
 import type { TaskRunner } from '../task-runner.js';
 
 const FULL_PASS_MS = 10_000;
-/** A draining task gets its signal after this, in milliseconds, although a node that is heard has not taken it out. */
-const MOST_UNCONFIRMED_MS = 10_000;
 /** Before a removal that failed is tried again. */
 const HOLD_OFF_MS = 2_000;
 

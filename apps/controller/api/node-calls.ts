@@ -90,21 +90,24 @@ export class NodeCalls {
     return {};
   };
 
+  /** Tells as many as it can, and says who could not be told. @throws why, when nobody could */
   rotateKeys = async ({ nodes }: RotateNodeKeysRequest, peer: Peer): Promise<RotateNodeKeysResponse> => {
-    const { follower, hub } = this.#tools;
+    const { follower } = this.#tools;
     follower.requireCurrent();
-    const told =
-      nodes.length > 0
-        ? nodes.map((name) => this.#find(name))
-        : [...follower.model.nodes.values()].filter((n) => follower.model.sessions.has(n.id));
-    const calls = told.map(async (node) => {
-      const holder = this.#holderOf(node, peer);
-      if (!holder) hub.rotateKeys(node.id);
-      else await callUnary(holder.api, 'rotateNodeKeys', { nodes: [node.id] }, { target: holder.target });
-    });
-    await Promise.all(calls);
-    return { nodes: told.map((n) => n.name).sort() };
+    const wanted = nodes.length > 0 ? nodes.map((name) => this.#find(name)) : [...follower.model.nodes.values()];
+    const outcomes = await Promise.allSettled(wanted.map((node) => this.#rotate(node, peer)));
+    const failed = outcomes.filter((o) => o.status === 'rejected');
+    if (failed[0] && failed.length === outcomes.length) throw failed[0].reason;
+    const named = (status: 'fulfilled' | 'rejected') =>
+      wanted.flatMap((node, i) => (outcomes[i]?.status === status ? [node.name] : [])).sort();
+    return { nodes: named('fulfilled'), missed: named('rejected') };
   };
+
+  async #rotate(node: Node, peer: Peer): Promise<void> {
+    const holder = this.#holderOf(node, peer);
+    if (!holder) this.#tools.hub.rotateKeys(node.id);
+    else await callUnary(holder.api, 'rotateNodeKeys', { nodes: [node.id] }, { target: holder.target });
+  }
 
   /** Another controller that holds the stream of the node's agent. What one passes on is not passed on again. */
   #holderOf(node: Node, peer: Peer): { api: ApiClient; target: string } | undefined {

@@ -116,6 +116,9 @@ function rotateKeysCommand(shell: Shell): Command {
     await withApi(shell, flagsOf<CommonFlags>(command).context, async ({ api, target }) => {
       const told = await callUnary(api, 'rotateNodeKeys', { nodes }, { target });
       say(shell, `new keys are being made by ${told.nodes.join(', ')}`);
+      if (told.missed.length === 0) return;
+      say(shell, `warning: not told, because their agents are not attached: ${told.missed.join(', ')}; try again when they are`);
+      shell.setExitCode(1);
     });
   });
 }

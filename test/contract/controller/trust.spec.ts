@@ -133,6 +133,19 @@ describe('who may do what', () => {
     await watchUntil(api, 's', (s) => !s.exists);
   });
 
+  it('new keys: who cannot be told is named, and the others are told', async () => {
+    const [n1, n2] = agents as [FakeAgent, FakeAgent];
+    const rotate = (...nodes: string[]) => callUnary(api, 'rotateNodeKeys', { nodes });
+    n2.detach();
+    const isKnown = async () => (await rotate()).missed.length > 0;
+    await eventually(isKnown, 'it is known that n2 has gone');
+    expect(await rotate()).toEqual({ nodes: ['n1'], missed: ['n2'] });
+    await expect(rotate('n2')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await eventually(() => n1.received.some((m) => m.message?.$case === 'rotateKeys'), 'n1 was told');
+    n2.attach(controller);
+    await eventually(async () => (await rotate()).missed.length === 0, 'n2 is told, too');
+  });
+
   it('a removed node cannot come back with its old certificate, and its tasks are placed anew', async () => {
     await up(api, makeStack('b', { web: 2 }));
     await watchUntil(api, 'b', isUp);
