@@ -161,15 +161,14 @@ export class TestCluster {
     return sh('nsenter', `--net=/run/netns/${this.taskNetns(taskId)}`, '--', ...argv);
   }
 
-  /** The main process of a task's container, found by its cgroup. */
+  /** The main process of a task's container: the oldest in its cgroup. (Numbers of processes begin again at 2 some time.) */
   pidOf(taskId: string): number {
-    const pid = readdirSync('/proc')
-      .filter((n) => /^\d+$/.test(n))
-      .map(Number)
-      .sort((x, y) => x - y)
-      .find((n) => readQuietly(`/proc/${n}/cgroup`).includes(`/${taskId}`));
-    if (pid === undefined) throw new Error(`task ${taskId} has no process`);
-    return pid;
+    const [oldest] = readdirSync('/proc')
+      .filter((n) => /^\d+$/.test(n) && readQuietly(`/proc/${n}/cgroup`).includes(`/${taskId}`))
+      .map((n) => ({ pid: Number(n), startedAt: startTicks(n) }))
+      .sort((x, y) => x.startedAt - y.startedAt);
+    if (!oldest) throw new Error(`task ${taskId} has no process`);
+    return oldest.pid;
   }
 
   /** Pids of this cluster's processes whose command line holds all of `parts`. */
@@ -194,6 +193,12 @@ export class TestCluster {
 export function sh(command: string, ...args: string[]): Outcome {
   const r = spawnSync(command, args, { encoding: 'utf8', timeout: 60_000 });
   return { code: r.status ?? 137, stdout: r.stdout, stderr: r.stderr };
+}
+
+/** When a process started, in clock ticks since the boot (proc_pid_stat(5), field 22); Infinity where it has ended. */
+function startTicks(pid: string): number {
+  const ticks = readQuietly(`/proc/${pid}/stat`).split(') ').at(-1)?.split(' ')[19];
+  return ticks === undefined ? Infinity : Number(ticks);
 }
 
 export function readQuietly(file: string): string {
