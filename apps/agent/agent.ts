@@ -4,18 +4,14 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Clock } from '#base/clock.js';
 import { StopStack } from '#base/dispose.js';
-import { messageOf, WeftError } from '#base/errors.js';
+import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
-import type { LogKeeperVerbs } from '#logs/keeper-client.js';
-import { run as runHere, type Run } from '#linux/runner.js';
-import type { SeenTunnel } from '#linux/wireguard.js';
-import type { ListeningPort } from '#model/node.js';
+import { run as runHere } from '#linux/runner.js';
 import type { Task } from '#model/task.js';
 import { WIREGUARD_FEATURE } from '#model/tunnel.js';
-import type { NameConfig } from '#dns/name-config.js';
 import type { Runtime } from '#runtime/runtime.js';
+import type { AgentBase, AgentParts } from './agent-parts.js';
 import { Believer } from './believer.js';
 import { contentFetcher } from './contents/fetch-content.js';
 import { FileMounts } from './contents/file-mounts.js';
@@ -23,63 +19,30 @@ import { ensureMemoryDir } from './contents/memory-dir.js';
 import { TreeMounts } from './contents/tree-mounts.js';
 import { knownControllers } from './controller-choice.js';
 import { DesiredStore } from './desired-store.js';
-import type { Membership } from './join.js';
 import { ImagePeers } from './image-peers.js';
 import type { Layout } from './layout.js';
 import { Ledger } from './ledger.js';
 import { startCleaning } from './loops/cleaning.js';
 import { filesPlace } from './files-place.js';
 import { startDockerUserLoop } from './loops/docker-user.js';
-import { FactsLoop, type HostPart } from './loops/facts.js';
-import { dialAs, startHub, type Hub } from './loops/hub.js';
+import { FactsLoop } from './loops/facts.js';
+import { dialAs, startHub } from './loops/hub.js';
 import { startImagesLoop } from './loops/images.js';
-import { NamesLoop } from './loops/names.js';
-import { NetworkLoop, type KernelPort } from './loops/network.js';
+import { NetworkLoop } from './loops/network.js';
 import { TasksLoop } from './loops/tasks.js';
 import { TunnelLoop } from './loops/tunnels.js';
-import { namesConfig } from './names-config.js';
 import { startNodeServer } from './node-service/server.js';
 import type { AgentOptions } from './options.js';
-import { PortKeeper } from './port-keeper.js';
-import type { PortProxyLink } from './port-proxy/link.js';
 import { untilItWorks } from './retry.js';
-import type { RepairTimerOptions } from './repair-timer.js';
+import { startNames, startPorts } from './start-companions.js';
 import { StatusBoard } from './status-board.js';
 import { TaskRunner } from './task-runner.js';
-import type { NodeTunnelKeys } from './tunnel-keys.js';
 import { turns } from './turns.js';
-import { followUpstreams } from './upstreams.js';
 
 /** Containers made, started or removed at once. */
 const AT_ONCE = 16;
 /** What must be known of the containers before the network is touched may keep it waiting no longer than this. */
 const LOOK_FIRST_MS = 5_000;
-
-export interface AgentParts {
-  membership: Membership;
-  /** Connects to the container runtime; called again until it works. */
-  openRuntime: () => Promise<Runtime>;
-  kernel: KernelPort;
-  /** Runs commands, for probes; without it there are none. */
-  run?: Run;
-  /** News of what others do to the kernel. */
-  kernelEvents?: RepairTimerOptions['events'];
-  /** `onUp` is called each time the name server is up. */
-  openNameServer: (onUp: () => void) => Promise<{ set(config: NameConfig): Promise<void>; stop(): Promise<void> }>;
-  /** Left out where localhost is not to be served. `onUp` is called each time the port proxy is up. */
-  openPortProxy?: (onUp: () => void) => Promise<PortProxyLink>;
-  /** libs/linux `listeningPorts`: who has a port that cannot be held. */
-  listening?: () => Promise<ListeningPort[]>;
-  openLogKeeper: () => Promise<Pick<LogKeeperVerbs, 'open' | 'close' | 'flush'> & { stop(): Promise<void> }>;
-  readHost: () => Promise<HostPart>;
-  /** Left out where nothing is to be encrypted. */
-  tunnelKeys?: NodeTunnelKeys;
-  /** libs/linux `keepDockerUser`. */
-  keepDockerUser?: () => Promise<string[]>;
-  seeTunnel?: (dev: string) => Promise<SeenTunnel | undefined>;
-  clock: Clock;
-  log: Log;
-}
 
 export interface Agent {
   /** Where controllers reach it. */
@@ -102,21 +65,6 @@ export async function startAgent(options: AgentOptions, layout: Layout, parts: A
 
 async function stopAll(stops: StopStack, log: Log): Promise<void> {
   for (const { name, error } of await stops.stopAll()) log.warn({ part: name, error: messageOf(error) }, 'a part did not end in order');
-}
-
-/** What all parts share, once it is there. */
-interface Base {
-  options: AgentOptions;
-  layout: Layout;
-  parts: AgentParts;
-  stops: StopStack;
-  nodeId: string;
-  store: DesiredStore;
-  ledger: Ledger;
-  board: StatusBoard;
-  believer: Believer;
-  /** Parts that come up later than those that speak to them. */
-  late: { network?: NetworkLoop; ports?: PortKeeper; tunnels?: TunnelLoop; tasks?: TasksLoop; hub?: Hub; facts?: FactsLoop };
 }
 
 async function compose(options: AgentOptions, layout: Layout, parts: AgentParts, stops: StopStack, signal: AbortSignal): Promise<number> {
@@ -152,7 +100,7 @@ async function compose(options: AgentOptions, layout: Layout, parts: AgentParts,
   return port;
 }
 
-async function openBase(options: AgentOptions, layout: Layout, parts: AgentParts, stops: StopStack): Promise<Base> {
+async function openBase(options: AgentOptions, layout: Layout, parts: AgentParts, stops: StopStack): Promise<AgentBase> {
   const { clock, log, membership } = parts;
   const nodeId = membership.identity.id;
   const dirs = [layout.dataDir, layout.runDir, layout.tasks, dirname(layout.stdio('x').stdout)];
@@ -160,7 +108,7 @@ async function openBase(options: AgentOptions, layout: Layout, parts: AgentParts
   const store = await DesiredStore.open(layout.dataDir, log);
   const ledger = await Ledger.open(layout.dataDir, log);
   stops.push('files', async () => void (await Promise.all([store.flush(), ledger.flush()])));
-  const late: Base['late'] = {};
+  const late: AgentBase['late'] = {};
   const onQuarantine = () => {
     late.hub?.factsChanged();
     late.tasks?.kick();
@@ -169,7 +117,7 @@ async function openBase(options: AgentOptions, layout: Layout, parts: AgentParts
   return { options, layout, parts, stops, nodeId, store, ledger, board: new StatusBoard(nodeId, clock), believer, late };
 }
 
-function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, believer, late }: Base): NetworkLoop {
+function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, believer, late }: AgentBase): NetworkLoop {
   const unknown = (id: string) => !store.hasTask(id);
   const network = new NetworkLoop({
     kernel: parts.kernel,
@@ -199,7 +147,7 @@ function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, bel
   return network;
 }
 
-function makeFacts({ parts, stops, nodeId, believer, late }: Base, network: NetworkLoop): FactsLoop {
+function makeFacts({ parts, stops, nodeId, believer, late }: AgentBase, network: NetworkLoop): FactsLoop {
   const facts = new FactsLoop({
     nodeId,
     readHost: parts.readHost,
@@ -219,7 +167,7 @@ function makeFacts({ parts, stops, nodeId, believer, late }: Base, network: Netw
   return facts;
 }
 
-function makeTunnels({ options, parts, store, stops, nodeId, late }: Base, network: NetworkLoop): void {
+function makeTunnels({ options, parts, store, stops, nodeId, late }: AgentBase, network: NetworkLoop): void {
   if (!parts.tunnelKeys) return;
   const tunnels = new TunnelLoop({
     keys: parts.tunnelKeys,
@@ -238,7 +186,7 @@ function makeTunnels({ options, parts, store, stops, nodeId, late }: Base, netwo
   stops.push('tunnels', () => tunnels.stop());
 }
 
-function attach({ options, parts, store, board, believer, late }: Base, facts: FactsLoop): void {
+function attach({ options, parts, store, board, believer, late }: AgentBase, facts: FactsLoop): void {
   const { identity, controllers } = parts.membership;
   const { clock, log } = parts;
   late.hub ??= startHub({
@@ -264,7 +212,7 @@ interface Machine {
 const mountsVolume = ({ container }: Task, name: string): boolean => container.mounts.some((m) => m.type === 'volume' && m.source === name);
 
 /** What tasks mount that comes from the controllers. */
-function mountsOf({ layout, parts }: Base): { fileMounts: FileMounts; treeMounts: TreeMounts } {
+function mountsOf({ layout, parts }: AgentBase): { fileMounts: FileMounts; treeMounts: TreeMounts } {
   const { identity, controllers } = parts.membership;
   const fetch = contentFetcher(() => controllers, identity);
   const run = parts.run ?? runHere;
@@ -276,7 +224,7 @@ function mountsOf({ layout, parts }: Base): { fileMounts: FileMounts; treeMounts
 }
 
 async function startTasks(
-  base: Base,
+  base: AgentBase,
   { network, keeper, runtime }: Machine & { network: NetworkLoop },
   signal: AbortSignal,
 ): Promise<TasksLoop> {
@@ -310,12 +258,12 @@ async function startTasks(
   return loop;
 }
 
-function imagePeers({ parts }: Base, runtime: Runtime): ImagePeers {
+function imagePeers({ parts }: AgentBase, runtime: Runtime): ImagePeers {
   const { identity, controllers } = parts.membership;
   return new ImagePeers({ runtime, identity, controllers: () => controllers });
 }
 
-async function startServer(base: Base, { loop, keeper, runtime }: Machine & { loop: TasksLoop }): Promise<number> {
+async function startServer(base: AgentBase, { loop, keeper, runtime }: Machine & { loop: TasksLoop }): Promise<number> {
   const { options, layout, parts, stops, nodeId, store, ledger } = base;
   const { address, name } = options;
   const { identity, controllers } = parts.membership;
@@ -341,83 +289,4 @@ async function startServer(base: Base, { loop, keeper, runtime }: Machine & { lo
   stops.push('node service', () => server.stop());
   parts.log.info({ node: nodeId, name, address, port: server.port, controllers }, 'the agent is up');
   return server.port;
-}
-
-/** Follows the host's name servers and the view; speaks to the name server as soon as there is one. */
-async function startNames({ options, parts, stops, nodeId, store }: Base): Promise<void> {
-  const { clock, log } = parts;
-  let upstreams: string[] = [];
-  let set: ((config: NameConfig) => Promise<void>) | undefined;
-  const names = new NamesLoop<NameConfig>({
-    store,
-    configOf: () => namesConfig(store.byKind, nodeId, upstreams),
-    set: async (config) => {
-      if (!set) throw new WeftError('UNAVAILABLE', 'the name server is not up yet');
-      await set(config);
-    },
-    // A node that knows nothing tells nothing: the name server keeps what it had.
-    isKnown: () => store.isKnown,
-    log,
-  });
-  const follow = (servers: string[]) => {
-    upstreams = servers;
-    names.kick();
-  };
-  stops.push('upstreams', await followUpstreams(options.resolvConf, follow));
-  const stopping = new AbortController();
-  stops.push('names', () => {
-    stopping.abort();
-    names.stop();
-  });
-  const opening = untilItWorks('the name server', () => parts.openNameServer(() => names.cameUp()), {
-    clock,
-    log,
-    signal: stopping.signal,
-  });
-  const opened = opening.then(
-    async (server) => {
-      set = (config) => server.set(config);
-      stops.push('name server', () => server.stop());
-      if (stopping.signal.aborted) await server.stop();
-      else names.start();
-    },
-    () => undefined,
-  );
-  opened.catch((error: unknown) => log.warn({ error: messageOf(error) }, 'the name server could not be let go'));
-}
-
-/** Published ports wait for the port proxy a moment, and are opened without it if it does not come. */
-function startPorts({ parts, stops, nodeId, late }: Base, signal: AbortSignal): void {
-  const { openPortProxy, listening = () => Promise.resolve([]), clock, log } = parts;
-  if (!openPortProxy) return;
-  const keeper = new PortKeeper({
-    nodeId,
-    listening,
-    onChange: () => late.network?.kick(),
-    onFindings: () => late.hub?.factsChanged(),
-    log,
-  });
-  late.ports = keeper;
-  const stopping = new AbortController();
-  let isUp = false;
-  let link: PortProxyLink | undefined;
-  const use = () => link && isUp && keeper.use((doors) => link?.set(doors) ?? Promise.resolve([]));
-  const onUp = () => {
-    isUp = true;
-    use();
-  };
-  stops.push('ports', async () => {
-    stopping.abort();
-    keeper.stop();
-    await link?.stop();
-  });
-  const context = { clock, log, signal: AbortSignal.any([signal, stopping.signal]) };
-  void untilItWorks('the port proxy', () => openPortProxy(onUp), context).then(
-    async (opened) => {
-      link = opened;
-      if (stopping.signal.aborted) await link.stop();
-      else use();
-    },
-    () => undefined,
-  );
 }

@@ -1,6 +1,7 @@
 /** Addresses that services declare as their own, against the networks of the file and against one another. */
 import { addressToNumber, familyOf, isEdge, parseSubnet, subnetHas } from '#base/ip.js';
-import type { NetworkWish, Service, SubnetWish } from '#model/stack.js';
+import type { Service } from '#model/stack.js';
+import type { NetworkWish, SubnetWish } from '#model/network-wish.js';
 import { report, type Context } from './context.js';
 import { formatPlace } from './issue.js';
 import type { ProjectDraft, StaticAddress } from './draft.js';

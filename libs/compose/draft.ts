@@ -7,12 +7,12 @@ import type {
   Link,
   MountWish,
   NetworkMode,
-  NetworkWish,
   Port,
   RestartPolicy,
   Service,
   VolumeWish,
 } from '#model/stack.js';
+import type { NetworkWish } from '#model/network-wish.js';
 import type { Position } from './issue.js';
 import type { ReadFile } from './loading.js';
 import type { BuildWish, PullPolicy, WatchRule } from './build-wish.js';

@@ -1,6 +1,6 @@
 /** `driver_opts` of a network: Docker's names and short ones, checked, and only those that the driver has. */
 import { WeftError } from '#base/errors.js';
-import type { NetworkDriver, NetworkOptions } from '#model/stack.js';
+import type { NetworkDriver, NetworkOptions } from '#model/network-wish.js';
 import {
   entriesOf,
   newContext,

@@ -1,7 +1,7 @@
 /** `ipam` of a network: its subnets of both families, each fault at its own place in the file. */
 import { WeftError, messageOf } from '#base/errors.js';
 import { canonicalAddress, canonicalSubnet, familyOf, parseSubnet, subnetsOverlap } from '#base/ip.js';
-import type { SubnetWish } from '#model/stack.js';
+import type { SubnetWish } from '#model/network-wish.js';
 import { subnetFaults, type SubnetFault } from '#model/subnet-rules.js';
 import { entriesOf, itemsOf, readString, reject, report, type Context, type Field } from './context.js';
 import { quote, type Position } from './issue.js';

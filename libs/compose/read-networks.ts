@@ -2,7 +2,8 @@
 import { isMac } from '#base/address.js';
 import { familyOf } from '#base/ip.js';
 import { GLOBAL_NAME_PATTERN, HOSTNAME_PATTERN, SERVICE_PATTERN } from '#model/names.js';
-import type { Attachment, NetworkWish, VolumeWish } from '#model/stack.js';
+import type { Attachment, VolumeWish } from '#model/stack.js';
+import type { NetworkWish } from '#model/network-wish.js';
 import {
   defined,
   entriesOf,

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { MAX_TTL_SECONDS } from './name-ttl.js';
 import { idSchema } from './names.js';
-import { cidrSchema, ipv4Schema } from './stack.js';
+import { cidrSchema, ipv4Schema } from './addresses.js';
 
 export const clusterSchema = z.object({
   id: idSchema,

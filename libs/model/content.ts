@@ -6,7 +6,8 @@
  */
 import { z } from 'zod';
 import { globalNameSchema, idSchema } from './names.js';
-import { contentIdSchema, labelsSchema } from './stack.js';
+import { contentIdSchema } from './stack.js';
+import { labelsSchema } from './labels.js';
 
 /** Largest config or secret, as in Docker Swarm. */
 export const MAX_FILE_BYTES = 500_000;

@@ -1,19 +1,10 @@
 /** A network of the cluster, and the records that say who owns an address of it. Written by the API (network) and the leader (leases, VIPs). */
 import { z } from 'zod';
 import { globalNameSchema, hostnameSchema, idSchema, serviceNameSchema } from './names.js';
-import {
-  attachmentSchema,
-  cidr6Schema,
-  cidrSchema,
-  deviceNameSchema,
-  ipSchema,
-  ipv4Schema,
-  ipv6Schema,
-  labelsSchema,
-  macSchema,
-  networkDriverSchema,
-  networkOptionsSchema,
-} from './stack.js';
+import { attachmentSchema, deviceNameSchema } from './stack.js';
+import { networkDriverSchema, networkOptionsSchema } from './network-wish.js';
+import { labelsSchema } from './labels.js';
+import { cidr6Schema, cidrSchema, ipSchema, ipv4Schema, ipv6Schema, macSchema } from './addresses.js';
 
 /** VXLAN network identifier: 24 bits (RFC 7348 §5). Also numbers the devices of `bridge` networks. */
 export const vniSchema = z.number().int().min(1).max(0xff_ff_ff);

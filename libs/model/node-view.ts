@@ -7,18 +7,9 @@ import { z } from 'zod';
 import { MAX_TTL_SECONDS } from './name-ttl.js';
 import { hostnameSchema, idSchema, serviceNameSchema } from './names.js';
 import { subnet4Schema, subnet6Schema, vniSchema } from './network.js';
-import {
-  cidrSchema,
-  exposedPortSchema,
-  ipSchema,
-  ipv4Schema,
-  ipv6Schema,
-  macSchema,
-  networkDriverSchema,
-  networkOptionsSchema,
-  portNameSchema,
-  portNumberSchema,
-} from './stack.js';
+import { exposedPortSchema, portNameSchema, portNumberSchema } from './stack.js';
+import { networkDriverSchema, networkOptionsSchema } from './network-wish.js';
+import { cidrSchema, ipSchema, ipv4Schema, ipv6Schema, macSchema } from './addresses.js';
 import { WIREGUARD_PORT } from './ports.js';
 import { taskSchema, tombstoneSchema } from './task.js';
 import { wireguardKeysSchema } from './tunnel.js';

@@ -1,7 +1,8 @@
 /** A node: one host with an agent. The record is written when it joins; facts by its agent; the state by the leader. */
 import { z } from 'zod';
 import { hostnameSchema, idSchema } from './names.js';
-import { ipv4Schema, labelsSchema } from './stack.js';
+import { labelsSchema } from './labels.js';
+import { ipv4Schema } from './addresses.js';
 import { wireguardKeysSchema } from './tunnel.js';
 
 export const nodeSchema = z.object({

@@ -3,35 +3,14 @@
  * (through the API), and by the leader where an update that failed is rolled back, as the user wished.
  */
 import { z } from 'zod';
-import { isIpv4, isMac, parseCidr } from '#base/address.js';
-import { isIpv6, parseCidr6 } from '#base/address6.js';
+import { ipSchema, ipv4Schema, ipv6Schema, macSchema } from './addresses.js';
 import { absolutePathSchema, hookSchema, loggingSchema, runtimeKeysSchema } from './container-keys.js';
+import { labelsSchema } from './labels.js';
 import { MAX_TTL_SECONDS } from './name-ttl.js';
 import { globalNameSchema, hostnameSchema, nameSchema, serviceNameSchema } from './names.js';
+import { networkWishSchema } from './network-wish.js';
 
 const environmentSchema = z.record(z.string().regex(/^[^=\0\n\r]+$/), z.string().regex(/^[^\0]*$/));
-export const labelsSchema = z.record(z.string().min(1).max(256), z.string().max(65_536));
-export const cidrSchema = z.string().refine((text) => {
-  try {
-    parseCidr(text);
-    return true;
-  } catch {
-    return false;
-  }
-}, 'not an IPv4 subnet');
-export const ipv4Schema = z.string().refine(isIpv4, 'not an IPv4 address');
-/** IPv6 in the canonical text of RFC 5952. */
-export const ipv6Schema = z.string().refine(isIpv6, 'not an IPv6 address in canonical form');
-export const ipSchema = z.union([ipv4Schema, ipv6Schema]);
-export const cidr6Schema = z.string().refine((text) => {
-  try {
-    parseCidr6(text);
-    return true;
-  } catch {
-    return false;
-  }
-}, 'not an IPv6 subnet');
-export const macSchema = z.string().refine(isMac, 'not a MAC address');
 /** A device name of Linux, as strict as we need it (15 characters: IFNAMSIZ less NUL). */
 export const deviceNameSchema = z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9._-]{0,14}$/);
 export const portNumberSchema = z.number().int().min(1).max(65_535);
@@ -309,57 +288,6 @@ export const serviceSchema = z.object({
   onPartition: z.enum(['keep', 'stop']).optional(),
 });
 
-export const networkDriverSchema = z.enum(['overlay', 'bridge', 'macvlan', 'ipvlan']);
-
-/** Compose Specification, `networks.<key>.ipam.config[]`: of either family. */
-export const subnetWishSchema = z.object({
-  subnet: z.union([cidrSchema, cidr6Schema]),
-  /** Tasks get addresses from here only. */
-  ipRange: z.union([cidrSchema, cidr6Schema]).optional(),
-  gateway: ipSchema.optional(),
-  /** Name → address that nobody gets. */
-  auxAddresses: z.record(z.string(), ipSchema).optional(),
-});
-
-/** Driver options, checked. What does not belong to the driver is refused where the file is read. */
-export const networkOptionsSchema = z.object({
-  /** Bytes, for every device of the network; the underlay's less the encapsulation if left out. */
-  mtu: z.number().int().min(576).max(65_535).optional(),
-  /** overlay: WireGuard between the nodes; nothing of it travels in clear. */
-  encrypted: z.boolean().optional(),
-  /** overlay: multicast frames are replicated to every node of the network. */
-  multicast: z.boolean().optional(),
-  /** macvlan, ipvlan: the node's device, or `<device>.<VLAN id>`, made on demand (IEEE 802.1Q). */
-  parent: z
-    .string()
-    .regex(/^[a-zA-Z0-9][a-zA-Z0-9_-]{0,14}(\.([1-9][0-9]{0,3}))?$/)
-    .optional(),
-  macvlanMode: z.enum(['bridge', 'private', 'vepa', 'passthru']).optional(),
-  ipvlanMode: z.enum(['l2', 'l3', 'l3s']).optional(),
-  /** IPv6 of the network is routed to the nodes by the site: no NAT66. */
-  ipv6Routed: z.boolean().optional(),
-});
-
-export const networkWishSchema = z.object({
-  /** Key in the Compose file. */
-  key: serviceNameSchema,
-  /** Name in the cluster. */
-  name: globalNameSchema,
-  driver: networkDriverSchema.default('overlay'),
-  internal: z.boolean().default(false),
-  /** It must be there already: made by another stack or by `ctl network create`. Nothing else of the wish counts then. */
-  external: z.boolean().optional(),
-  /** Other stacks, and `ctl network connect`, may use it. */
-  attachable: z.boolean().optional(),
-  /** Chosen by the API if left out. The first; more make the network larger. */
-  subnet: cidrSchema.optional(),
-  ipam: z.array(subnetWishSchema).optional(),
-  /** Dual stack. */
-  ipv6: z.boolean().optional(),
-  options: networkOptionsSchema.optional(),
-  labels: labelsSchema.default({}),
-});
-
 export const volumeWishSchema = z.object({
   key: serviceNameSchema,
   name: globalNameSchema,
@@ -435,12 +363,8 @@ export type FileWish = z.infer<typeof fileWishSchema>;
 export type ContainerWish = z.infer<typeof containerWishSchema>;
 export type Attachment = z.infer<typeof attachmentSchema>;
 export type Service = z.infer<typeof serviceSchema>;
-export type NetworkWish = z.infer<typeof networkWishSchema>;
-export type NetworkDriver = z.infer<typeof networkDriverSchema>;
 export type NetworkMode = z.infer<typeof networkModeSchema>;
 export type Link = z.infer<typeof linkSchema>;
-export type NetworkOptions = z.infer<typeof networkOptionsSchema>;
-export type SubnetWish = z.infer<typeof subnetWishSchema>;
 export type VolumeWish = z.infer<typeof volumeWishSchema>;
 export type Stack = z.infer<typeof stackSchema>;
 export type Restarts = z.infer<typeof restartsSchema>;

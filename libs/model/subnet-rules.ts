@@ -3,7 +3,7 @@
  * where it is planned, since a wish may also come from `ctl network create`.
  */
 import { addressToNumber, isEdge, parseSubnet, subnetHas, subnetsOverlap, type Subnet } from '#base/ip.js';
-import type { SubnetWish } from './stack.js';
+import type { SubnetWish } from './network-wish.js';
 
 /** The smallest IPv4 subnet that holds a gateway, a node's address, a VIP and a task. */
 export const MAX_PREFIX_V4 = 29;

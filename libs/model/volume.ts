@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { globalNameSchema, idSchema } from './names.js';
-import { labelsSchema } from './stack.js';
+import { labelsSchema } from './labels.js';
 
 export const volumeRecordSchema = z.object({
   name: globalNameSchema,

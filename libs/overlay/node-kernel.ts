@@ -6,12 +6,13 @@
  * O(endpoints of this node's networks) rows, O(tasks of this node) namespaces.
  */
 import { macOfIp, macOfNode } from '#base/address.js';
-import type { EndpointView, NetworkView, VipView } from '#model/node-view.js';
+import type { EndpointView, NetworkView } from '#model/node-view.js';
 import { ownsNamespace, type Task } from '#model/task.js';
 import type { ViewByKind } from '#model/view-state.js';
 import { isChildNetwork, parentDevice, vlanLinks, wireAddresses, wireLinks, wireRoutes, type WiredTask } from './child-network.js';
 import type { Address, FdbRow, KernelState, Link, NamespaceState, Neighbour, Route } from './kernel-state.js';
 import { addressKey, emptyNamespace, fdbKey, keyed, neighbourKey, NODE_NAMESPACE, peerKey, routeKey, ruleKey } from './kernel-state.js';
+import type { HostInput } from './host-input.js';
 import type { Mesh } from './mesh.js';
 import { meshOf, meshTable } from './mesh.js';
 import {
@@ -35,28 +36,10 @@ import { enteredAt, nodePorts } from './node-ports.js';
 import type { PublishedPort } from './published-ports.js';
 import { exitOf, taskInterfaces, type TaskInterface } from './task-interfaces.js';
 import { taskNamespaceState } from './task-namespace.js';
-import type { Tunnel, TunnelKeys } from './tunnels.js';
+import type { Tunnel } from './tunnels.js';
 import { isEncrypted, tunnelOf } from './tunnels.js';
-import type { VipRecord } from './vip-table.js';
-import { valueOf, vipChains, vipSets } from './vip-table.js';
-
-export interface HostInput {
-  nodeId: string;
-  /** Underlay address: the VTEP. */
-  address: string;
-  /** Ids of tasks that may be reached at ports of mode `host`; every task of this node with `desired: run` if left out. */
-  runningTasks?: ReadonlySet<string>;
-  /** Names of the host's own network devices. */
-  devices?: ReadonlySet<string>;
-  /** Left out where the node cannot encrypt: then encrypted networks carry nothing here. */
-  tunnel?: TunnelKeys;
-  /** false: the node's firewall is left alone, and nothing is guarded, published or translated. */
-  firewall?: boolean;
-  /** The host's own network devices that listen to router advertisements. */
-  advertised?: readonly string[];
-  /** Keys (node-ports.ts) of published ports that somebody else on this node has: not opened. */
-  refusedPorts?: ReadonlySet<string>;
-}
+import { indexView, mergeSorted, type ViewIndex } from './view-index.js';
+import { vipChains, vipSets } from './vip-table.js';
 
 /** The whole kernel state that `view` calls for on this node. */
 export function nodeKernel(whole: ViewByKind, host: HostInput): KernelState {
@@ -98,72 +81,6 @@ function withoutNetworks(view: ViewByKind, isOut: (n: NetworkView) => boolean): 
   return { ...view, networks: networks.filter((n) => !out.has(n.id)), endpoints: endpoints.filter(stays), vips: vips.filter(stays) };
 }
 
-/** The view, looked up by network. */
-interface Index {
-  networks: Map<string, NetworkView>;
-  endpoints: Map<string, EndpointView[]>;
-  /** Virtual addresses of some networks together; the same object for the same networks. */
-  vips: (networkIds: readonly string[]) => VipRecord;
-  vips6: (networkIds: readonly string[]) => VipRecord;
-  /** Addresses of tasks on nodes that live, sorted. */
-  flows: Map<string, string[]>;
-}
-
-function indexView(view: ViewByKind, host: HostInput): Index {
-  const networks = new Map([...view.networks].sort((a, b) => compare(a.key, b.key) || compare(a.id, b.id)).map((n) => [n.id, n]));
-  const endpoints = groupBy(view.endpoints, (e) => e.networkId);
-  const vips = groupBy(view.vips, (v) => v.networkId);
-  const flows = new Map<string, string[]>();
-  for (const [id, list] of endpoints)
-    flows.set(
-      id,
-      list
-        .filter((e) => e.taskId !== undefined && !e.lost)
-        .flatMap((e) => [e.ipv4, ...(e.ipv6 === undefined ? [] : [e.ipv6])])
-        .sort(),
-    );
-  // A `bridge` network ends at the node: of its services, only the tasks here can be reached.
-  const reachable = (backends: string[], id: string) => {
-    if (networks.get(id)?.driver !== 'bridge') return backends;
-    const here = new Set((endpoints.get(id) ?? []).filter((e) => e.nodeId === host.nodeId).flatMap((e) => [e.ipv4, e.ipv6]));
-    return backends.filter((b) => here.has(b));
-  };
-  return {
-    networks,
-    endpoints,
-    flows,
-    vips: sharedRecords((id) =>
-      (vips.get(id) ?? []).map((v) => {
-        const backends = reachable(v.backends, id);
-        return [v.ipv4, backends === v.backends ? rememberedValue(v) : valueOf({ ...v, backends })];
-      }),
-    ),
-    vips6: sharedRecords((id) =>
-      (vips.get(id) ?? []).flatMap(({ ipv6, backends6 = [], affinity }) =>
-        ipv6 === undefined ? [] : [[ipv6, valueOf({ backends: reachable(backends6, id), affinity })]],
-      ),
-    ),
-  };
-}
-
-/** Views share what has not changed: of thousands of virtual addresses, the text of one is made anew. */
-const values = new WeakMap<VipView, string>();
-function rememberedValue(v: VipView): string {
-  const value = values.get(v) ?? valueOf(v);
-  values.set(v, value);
-  return value;
-}
-
-function sharedRecords(vipsOf: (networkId: string) => [address: string, value: string][]): (networkIds: readonly string[]) => VipRecord {
-  const known = new Map<string, VipRecord>();
-  return (networkIds) => {
-    const key = networkIds.join();
-    const record = known.get(key) ?? Object.fromEntries(networkIds.flatMap(vipsOf));
-    known.set(key, record);
-    return record;
-  };
-}
-
 /** Those with an interface that is no port of a bridge. */
 function wiredTasks(tasks: readonly PlacedTask[]): WiredTask[] {
   return tasks.flatMap(({ task, interfaces }) => {
@@ -175,7 +92,7 @@ function wiredTasks(tasks: readonly PlacedTask[]): WiredTask[] {
 interface Scene {
   view: ViewByKind;
   host: HostInput;
-  index: Index;
+  index: ViewIndex;
   tunnel: Tunnel | undefined;
 }
 
@@ -230,7 +147,7 @@ function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceSta
   };
 }
 
-function nodeVips(networks: readonly NetworkView[], index: Index): NamespaceState['vips'] {
+function nodeVips(networks: readonly NetworkView[], index: ViewIndex): NamespaceState['vips'] {
   const ids = [...index.networks.keys()];
   return { [NODE_VIP_TABLE]: index.vips(ids), ...(networks.some(ipv6Of) ? { [NODE_VIP_TABLE6]: index.vips6(ids) } : {}) };
 }
@@ -398,18 +315,3 @@ function hostModeTasks(tasks: readonly PlacedTask[], host: HostInput): HostModeT
 
 const isReachable = (task: Task, host: HostInput): boolean =>
   host.runningTasks === undefined ? task.desired === 'run' : host.runningTasks.has(task.id);
-
-const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
-
-function groupBy<T>(items: readonly T[], keyOf: (item: T) => string): Map<string, T[]> {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const group = groups.get(keyOf(item));
-    if (group) group.push(item);
-    else groups.set(keyOf(item), [item]);
-  }
-  return groups;
-}
-
-const mergeSorted = (lists: readonly (readonly string[])[]): readonly string[] =>
-  lists.length === 1 ? (lists[0] ?? []) : [...new Set(lists.flat())].sort();

@@ -1,7 +1,7 @@
 /** A network that is there, against what its file says now: what changes in place, and what only a new network can be. */
 import { WeftError } from '#base/errors.js';
 import type { Network } from '#model/network.js';
-import type { NetworkOptions, NetworkWish, SubnetWish } from '#model/stack.js';
+import type { NetworkOptions, NetworkWish, SubnetWish } from '#model/network-wish.js';
 import { holderOf } from './allocate.js';
 import { keptAddresses, settled, subnets4Of, subnetsOf, wishedSubnets, type NetworkSubnet } from './network-subnets.js';
 import { checkSubnets, declared, subnet6, use, type Materials } from './new-network.js';

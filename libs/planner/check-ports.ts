@@ -1,7 +1,8 @@
 /** Published ports of a stack that is brought up: those the file left open are chosen, and none may be somebody else's. */
 import { WeftError } from '#base/errors.js';
 import { SCTP_FEATURE } from '#model/ports.js';
-import type { NetworkWish, Port, Service, Stack } from '#model/stack.js';
+import type { Port, Service, Stack } from '#model/stack.js';
+import type { NetworkWish } from '#model/network-wish.js';
 import type { ClusterState } from './cluster-state.js';
 import { holderOf } from './port-holders.js';
 import { excludes } from './port-overlap.js';

@@ -4,7 +4,8 @@
  */
 import { WeftError } from '#base/errors.js';
 import type { Network } from '#model/network.js';
-import type { NetworkWish, Stack } from '#model/stack.js';
+import type { Stack } from '#model/stack.js';
+import type { NetworkWish } from '#model/network-wish.js';
 import type { ClusterState } from './cluster-state.js';
 
 export const DEFAULT_BRIDGE = 'bridge';

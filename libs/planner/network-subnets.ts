@@ -1,7 +1,8 @@
 /** The subnets of a network of either family, what was wished of them, and the addresses in them that are spoken for. */
 import { addressToNumber, familyOf, numberToAddress, parseSubnet, type Family, type Subnet } from '#base/ip.js';
 import type { Network } from '#model/network.js';
-import type { Attachment, NetworkWish, Stack, SubnetWish } from '#model/stack.js';
+import type { Attachment, Stack } from '#model/stack.js';
+import type { NetworkWish, SubnetWish } from '#model/network-wish.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { connectionsOf } from './connections.js';
 

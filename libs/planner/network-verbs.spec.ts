@@ -1,6 +1,6 @@
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
-import { networkWishSchema } from '#model/stack.js';
+import { networkWishSchema } from '#model/network-wish.js';
 import { checkLeases } from './check-leases.js';
 import { planCleanup } from './plan-cleanup.js';
 import { findNetwork, planNetworkCreation, planNetworkGrowth, planNetworkRemoval, type NetworkVerbPlan } from './network-verbs.js';

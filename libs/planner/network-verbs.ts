@@ -4,7 +4,7 @@ import { WeftError } from '#base/errors.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { Network } from '#model/network.js';
-import type { NetworkWish } from '#model/stack.js';
+import type { NetworkWish } from '#model/network-wish.js';
 import { usedRanges } from './choose-subnet.js';
 import type { ClusterState } from './cluster-state.js';
 import { checkMtu } from './network-mtu.js';

@@ -2,7 +2,7 @@
 import { parseSubnet } from '#base/ip.js';
 import { WeftError } from '#base/errors.js';
 import type { Network } from '#model/network.js';
-import type { NetworkWish, SubnetWish } from '#model/stack.js';
+import type { NetworkWish, SubnetWish } from '#model/network-wish.js';
 import { overlapAmong, subnetFaults } from '#model/subnet-rules.js';
 import { checkSubnet, chooseSubnet, chooseSubnet6, uniqueLocalPrefix, type UsedRange } from './choose-subnet.js';
 import type { ClusterState } from './cluster-state.js';

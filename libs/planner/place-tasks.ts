@@ -11,25 +11,23 @@ import type { Task } from '#model/task.js';
 import { addressesOf, restingLease } from './allocate.js';
 import { attach, bookOf, ensureNodeAddress, ensureVip, grant, isWhole, type Draft } from './attach.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
-import { isBoundToNode, isDead, orphanUnit } from './dead-nodes.js';
+import { homeOf, placeFor } from './choose-node.js';
+import { isDead, orphanUnit } from './dead-nodes.js';
 import { drainOf } from './drain.js';
 import { HostPorts } from './host-ports.js';
 import type { TaskEdit } from './edit-task.js';
 import { nameInterfaces } from './interface-names.js';
 import { declaredAddresses } from './network-subnets.js';
-import { demandsOf, fullness, mismatchOf, preferred, refusalFor, sift } from './node-filters.js';
-import { isChildDriver } from './child-drivers.js';
 import { fitting } from './node-fits.js';
 import { isGone, networkIdsOf, stacksOf, type ServicesPlan, type SlotWish } from './reconcile-services.js';
-import { refusalOf, Spread } from './schedule.js';
-import { isGlobal, nodeOfSlot } from './service-slots.js';
-import { sharedNamespace, sharesNamespace, type SharedNamespace } from './shared-namespace.js';
+import { Spread } from './schedule.js';
+import { sharedNamespace, sharesNamespace } from './shared-namespace.js';
 import { remember } from './slot-history.js';
-import { graceOf, returnsTo } from './stopped-services.js';
+import { graceOf } from './stopped-services.js';
 import type { Unit } from './transaction.js';
 import { updateUnits } from './update-units.js';
 import { taskName } from './task-name.js';
-import { VolumeHomes, volumesOf } from './volumes.js';
+import { VolumeHomes } from './volumes.js';
 import { hasVips } from './wanted-networks.js';
 
 export interface Placing {
@@ -324,101 +322,6 @@ function createUnit(draft: Draft, wish: SlotWish): Unit | string {
   draft.hostPorts.add(node.id, task.id, task.ports);
   for (const [key, addresses] of draft.pending) draft.made.set(key, addresses);
   return unit;
-}
-
-/** A service that no node can take is refused for all its slots at once: within a plan nodes get fuller. */
-function placeFor(draft: Draft, wish: SlotWish, shared: SharedNamespace | undefined): Node | string {
-  const service = serviceKey(wish.stack, wish.service.name);
-  const known = wish.replaces || wish.beside || isGlobal(wish.service) || shared ? undefined : draft.refused.get(service);
-  if (known !== undefined) return known;
-  const quick = isPlain(wish, shared) ? quickPlace(draft, wish) : undefined;
-  if (quick) return quick;
-  const able = placesFor(draft, wish, shared);
-  const node = typeof able === 'string' ? able : chooseNode(draft, wish, able);
-  if (typeof node === 'string') draft.refused.set(service, node);
-  return node;
-}
-
-/** Nothing binds it to a node or a group of nodes: the one with the fewest tasks of those that fit is the right one. */
-const isPlain = ({ service, replaces, beside, endpoints }: SlotWish, shared: SharedNamespace | undefined): boolean =>
-  shared === undefined &&
-  !isGlobal(service) &&
-  (service.networkMode?.kind ?? 'networks') === 'networks' &&
-  !((replaces ?? beside) && isBoundToNode(service)) &&
-  (service.placement?.spread ?? []).length === 0 &&
-  service.ports.every((p) => p.mode !== 'host') &&
-  volumesOf({ container: service.container }).length === 0 &&
-  !endpoints.some(({ network }) => isChildDriver(network));
-
-const quickPlace = ({ state, spread }: Draft, wish: SlotWish): Node | undefined =>
-  spread.best(
-    { stack: wish.stack, service: wish.service.name, kind: demandsOf(wish.service) },
-    (node) => mismatchOf(state, node, wish.service) === undefined,
-    (node) => fullness(state, spread, node, wish) === undefined,
-  );
-
-/** The nodes that may have it: of a global service one; the node of whom it shares with, or is linked to by a node's own bridge. */
-function placesFor(draft: Draft, wish: SlotWish, shared: SharedNamespace | undefined): readonly Node[] | string {
-  const { state } = draft;
-  const waited = linkAwaited(state, wish);
-  if (waited !== undefined) return `it waits for service ${waited}, to be on its node: a link on the default bridge ends there`;
-  const only = isGlobal(wish.service) ? nodeOfSlot(state, wish.slot)?.id : (shared?.nodeId ?? linkedNode(state, wish));
-  const nodes = only === undefined ? state.nodes.values() : [state.nodes.get(only)].filter((n) => n !== undefined);
-  const { able, explanation } = sift(nodes, (node) => refusalFor(state, draft.spread, node, wish));
-  if (able.length > 0) return fitting(state, able, wish.endpoints);
-  if (homeOf(draft, wish)) return able;
-  if (only !== undefined) return `it has to be on node ${state.nodes.get(only)?.name ?? only}, which takes none now`;
-  return `no node can take it (${explanation})`;
-}
-
-/** A service to be linked to that has no task yet, and will have one. Two that are linked to each other do not wait. */
-function linkAwaited(state: ClusterState, { stack, service }: SlotWish): string | undefined {
-  if (service.networkMode?.kind !== 'bridge' || linkedNode(state, { stack, service }) !== undefined) return undefined;
-  const services = state.stacks.get(stack)?.spec.services ?? {};
-  const seen = new Set<string>();
-  const collect = (name: string): void => {
-    if (seen.has(name)) return;
-    seen.add(name);
-    for (const link of services[name]?.links ?? []) if (link.service !== undefined) collect(link.service);
-  };
-  const next = (service.links ?? []).flatMap((l) => l.service ?? []).find((name) => (services[name]?.replicas ?? 0) > 0);
-  if (next === undefined) return undefined;
-  collect(next);
-  return seen.has(service.name) ? undefined : next;
-}
-
-/** On Docker's default bridge a link reaches the tasks of the same node only. */
-function linkedNode(state: ClusterState, { stack, service }: Pick<SlotWish, 'stack' | 'service'>): string | undefined {
-  if (service.networkMode?.kind !== 'bridge') return undefined;
-  const targets = (service.links ?? []).flatMap((l) => (l.service === undefined ? [] : state.tasksOfService(stack, l.service)));
-  return targets.find((t) => t.desired === 'run')?.nodeId;
-}
-
-/** Volumes live on a node: a service that has one stays where its data is. @returns why no node can take it */
-function chooseNode(draft: Draft, wish: SlotWish, able: readonly Node[]): Node | string {
-  const { state, hostPorts, spread } = draft;
-  const home = homeOf(draft, wish);
-  if (typeof home === 'string') return home;
-  const near = home ? able.filter((n) => n.id === home.id) : able;
-  if (home && near.length === 0) return `its data is on node ${home.name}, which ${whyNot(state, home)}`;
-  const free = hostPorts.allow(near, wish.service, wish.replaces?.id);
-  if (near.length > 0 && free.length === 0) return 'every node that could take it has another task on its host port';
-  const back = returnsTo(wish.replaces, free);
-  if (back) return back;
-  return spread.choose(preferred(state, spread, free, wish), wish.stack, wish.service.name) ?? 'no node can take it';
-}
-
-function whyNot(state: ClusterState, node: Node): string {
-  const refusal = refusalOf(state, node);
-  return refusal === undefined ? 'cannot take it' : `is ${refusal}`;
-}
-
-/** The node that has its data: its volumes, or the directories of the host that the task before it had. A text: why there is none. */
-function homeOf({ state, volumes }: Draft, { replaces, beside, service }: SlotWish): Node | string | undefined {
-  const before = replaces ?? beside;
-  const home = volumes.homeOf(service, before);
-  if (home !== undefined) return home;
-  return before && isBoundToNode(service) && isBoundToNode(before) ? state.nodes.get(before.nodeId) : undefined;
 }
 
 function newTask(wish: SlotWish, node: Node, made: Pick<Task, 'id' | 'endpoints' | 'shares'>, now: number): Task {

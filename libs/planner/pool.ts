@@ -1,6 +1,6 @@
 /** The counters behind the `pool` key: numbers that are given out once and never again. */
 import { z } from 'zod';
-import { cidr6Schema } from '#model/stack.js';
+import { cidr6Schema } from '#model/addresses.js';
 
 /** Low VNIs are the ones other tools pick (1 by flannel, 4096 up by Docker Swarm). */
 export const FIRST_VNI = 70_001;

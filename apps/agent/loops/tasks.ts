@@ -8,7 +8,7 @@ import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { MOST_UNCONFIRMED_MS } from '#model/confirmation.js';
 import { after, every } from '#base/timers.js';
-import type { Task, TaskState } from '#model/task.js';
+import type { Task } from '#model/task.js';
 import type { ContainerInfo, Runtime, RuntimeEvent } from '#runtime/runtime.js';
 import type { DesiredStore } from '../desired-store.js';
 import type { HealthProbe } from '#model/healthcheck.js';
@@ -16,21 +16,9 @@ import { HealthWatch } from '../health-watch.js';
 import { healthMessage, type Health } from '../judge-health.js';
 import type { Ledger } from '../ledger.js';
 import { Observed } from '../observed.js';
-import {
-  afterEnd,
-  afterFailure,
-  afterStart,
-  howItEnded,
-  inSeconds,
-  NAME_LABEL,
-  newMemory,
-  notAgain,
-  planTasks,
-  TASK_LABEL,
-  type Operation,
-  type TaskMemory,
-} from '../plan-tasks.js';
+import { afterEnd, afterFailure, afterStart, inSeconds, NAME_LABEL, planTasks, TASK_LABEL, type Operation } from '../plan-tasks.js';
 import type { StatusBoard } from '../status-board.js';
+import { TaskBook } from '../task-book.js';
 import type { TaskRunner } from '../task-runner.js';
 
 const FULL_PASS_MS = 10_000;
@@ -52,15 +40,13 @@ export interface TasksLoopOptions {
 export class TasksLoop {
   readonly #o: TasksLoopOptions;
   readonly #observed = new Observed();
-  readonly #memory = new Map<string, TaskMemory>();
+  readonly #book: TaskBook;
   readonly #busy = new Map<string, Promise<void>>();
   readonly #stops: Stop[] = [];
   /** Removals that failed → when to try again, ms since the epoch. */
   readonly #holdOff = new Map<string, number>();
   /** When the present container was made: exits before that are of its predecessor. */
   readonly #createdAt = new Map<string, number>();
-  /** Present containers in which the kernel killed something because their memory was used up. */
-  readonly #outOfMemory = new Set<string>();
   readonly #ending = new AbortController();
   readonly #health: HealthWatch;
   #stopped = false;
@@ -70,6 +56,7 @@ export class TasksLoop {
   constructor(options: TasksLoopOptions) {
     this.#o = options;
     const { runtime, clock, log } = options;
+    this.#book = new TaskBook(options);
     this.#health = new HealthWatch({ runtime, clock, log, onChange: (id, health) => this.#healthChanged(id, health) });
   }
 
@@ -163,7 +150,7 @@ export class TasksLoop {
   }
 
   #ranOutOfMemory({ id, labels }: ContainerInfo): void {
-    this.#outOfMemory.add(id);
+    this.#book.ranOutOfMemory(id, true);
     this.#o.log.warn({ task: labels[NAME_LABEL] }, 'ran out of memory');
   }
 
@@ -171,12 +158,12 @@ export class TasksLoop {
     const { store, isConfirmed, clock } = this.#o;
     const desired = store.byKind.tasks;
     this.#forgetGone(desired);
-    for (const task of desired) if (!this.#memory.has(task.id)) this.#meet(task);
+    for (const task of desired) this.#book.meet(task);
     const plan = planTasks({
       desired,
       believed: store.isKnown && isConfirmed(),
       containers: this.#observed.all(),
-      memory: this.#memory,
+      memory: this.#book.memory,
       busy: new Set(this.#busy.keys()),
       holdOff: this.#holdOff,
       now: clock.now(),
@@ -196,22 +183,14 @@ export class TasksLoop {
     }
   }
 
-  #meet(task: Task): void {
-    this.#memory.set(task.id, newMemory(this.#o.ledger.get(task.id)));
-    if (this.#recall(task.id).phase === 'done') this.#sayDone(task);
-    else if (task.desired === 'run') this.#say(task, 'pending', '');
-  }
-
   /** The record is gone: nothing is left to say about it. What its container leaves behind is swept by cleaning. */
   #forgetGone(desired: readonly Task[]): void {
     const wanted = new Set(desired.map((t) => t.id));
-    for (const id of this.#memory.keys()) {
+    for (const id of this.#book.memory.keys()) {
       if (wanted.has(id) || this.#busy.has(id)) continue;
-      this.#memory.delete(id);
       this.#createdAt.delete(id);
-      this.#outOfMemory.delete(id);
       this.#health.end(id);
-      this.#o.board.forget(id);
+      this.#book.forget(id);
     }
   }
 
@@ -243,35 +222,35 @@ export class TasksLoop {
 
   async #run(task: Task, again: boolean): Promise<void> {
     const { runner, clock, log } = this.#o;
-    this.#remember(task, { ...this.#recall(task.id), hooksPending: task.container.postStart !== undefined });
-    const isFirstTry = this.#recall(task.id).attempts === 0;
+    this.#book.remember(task, { ...this.#book.recall(task.id), hooksPending: task.container.postStart !== undefined });
+    const isFirstTry = this.#book.recall(task.id).attempts === 0;
     // A try that failed may have left anything.
     const isFirst = isFirstTry && this.#observed.get(task.id) === undefined;
     const probe = await runner.run(task, isFirst, (step, message) => {
       if (step === 'created') this.#created(task);
       // Later tries leave what went wrong to be read, until it is right, or until there is something to wait for.
-      else if (isFirstTry || message) this.#say(task, step, message ?? '');
+      else if (isFirstTry || message) this.#book.say(task, step, message ?? '');
     });
-    this.#remember(task, { ...afterStart(this.#recall(task.id), clock.now(), again), health: probe && 'starting' });
+    this.#book.remember(task, { ...afterStart(this.#book.recall(task.id), clock.now(), again), health: probe && 'starting' });
     if (probe) this.#health.begin(task.id, probe, clock.now());
     // Its exit may have been heard already: the next pass sees it.
     if (this.#observed.get(task.id)?.state === 'created') this.#observed.put(infoOf(task, 'running'));
-    this.#say(task, 'running', '');
+    this.#book.say(task, 'running', '');
     log.info({ task: task.name, id: task.id }, again ? 'restarted' : 'started');
   }
 
   #created(task: Task): void {
     this.#createdAt.set(task.id, this.#o.clock.now());
-    this.#outOfMemory.delete(task.id);
+    this.#book.ranOutOfMemory(task.id, false);
     this.#observed.put(infoOf(task, 'created'));
   }
 
   async #adopt(task: Task): Promise<void> {
     const { runner, ledger, clock, log } = this.#o;
     const startedAt = ledger.get(task.id)?.startedAt ?? clock.now();
-    this.#remember(task, { ...this.#recall(task.id), phase: 'running', startedAt });
+    this.#book.remember(task, { ...this.#book.recall(task.id), phase: 'running', startedAt });
     // With the health it had: a restart of the agent is no reason to send nobody there.
-    this.#say(task, 'running', '');
+    this.#book.say(task, 'running', '');
     log.info({ task: task.name, id: task.id }, 'adopted: it runs already');
     await runner
       .adopt(task)
@@ -285,72 +264,65 @@ export class TasksLoop {
     const { runner } = this.#o;
     const image = this.#observed.get(task.id)?.image ?? task.container.image;
     const probe: HealthProbe | undefined = await runner.probeOf(task, image);
-    const memory = this.#recall(task.id);
+    const memory = this.#book.recall(task.id);
     if (this.#stopped || memory.phase !== 'running') return;
     if (probe) this.#health.begin(task.id, probe, startedAt, memory.health);
     const health = probe && (memory.health ?? 'starting');
     if (health === memory.health) return;
-    this.#remember(task, { ...memory, health });
-    this.#say(task, 'running', '');
+    this.#book.remember(task, { ...memory, health });
+    this.#book.say(task, 'running', '');
   }
 
   #healthChanged(taskId: string, health: Health): void {
     const task = this.#o.store.byKind.tasks.find((t) => t.id === taskId);
-    const memory = this.#recall(taskId);
+    const memory = this.#book.recall(taskId);
     if (!task || task.desired !== 'run' || memory.phase !== 'running') return;
-    this.#remember(task, { ...memory, health: health.state });
-    this.#say(task, 'running', healthMessage(health));
+    this.#book.remember(task, { ...memory, health: health.state });
+    this.#book.say(task, 'running', healthMessage(health));
   }
 
   async #ended(task: Task, end: { exitCode?: number; exitedAt: number }): Promise<void> {
     const { clock, log } = this.#o;
     const now = clock.now();
     this.#health.end(task.id);
-    const memory = afterEnd(this.#recall(task.id), end, now, task.restart);
-    this.#remember(task, memory);
+    const memory = afterEnd(this.#book.recall(task.id), end, now, task.restart);
+    this.#book.remember(task, memory);
     if (memory.phase === 'done') {
       log.info({ task: task.name, id: task.id, exitCode: memory.exitCode, restarts: memory.restarts }, 'ended, and stays so');
-      return this.#sayDone(task);
+      return this.#book.sayDone(task);
     }
-    const message = `${howItEnded(end.exitCode, this.#outOfMemory.has(task.id))}; restarting in ${inSeconds(memory.notBefore - now)}`;
-    this.#say(task, 'restarting', message);
+    const message = `${this.#book.endOf(task.id, end.exitCode)}; restarting in ${inSeconds(memory.notBefore - now)}`;
+    this.#book.say(task, 'restarting', message);
     log.warn({ task: task.name, id: task.id, restarts: memory.restarts }, message);
-  }
-
-  #sayDone(task: Task): void {
-    const memory = this.#recall(task.id);
-    const ended = howItEnded(memory.exitCode, this.#outOfMemory.has(task.id));
-    if (memory.exitCode === 0) this.#say(task, 'complete', '');
-    else this.#say(task, 'failed', `${ended}; ${notAgain(task.restart, memory)}`);
   }
 
   async #stop(task: Task, exists: boolean): Promise<void> {
     const { runner, store, ledger, log } = this.#o;
     this.#health.end(task.id);
-    let exitCode = this.#recall(task.id).exitCode;
+    let exitCode = this.#book.recall(task.id).exitCode;
     if (exists) {
       await this.#drain(task);
       exitCode = (await runner.stop(task, this.#observed.get(task.id)?.state === 'running')) ?? exitCode;
     }
     this.#observed.delete(task.id);
-    this.#remember(task, { ...this.#recall(task.id), phase: 'gone', exitCode });
-    this.#markRemoved(task.id, task.name);
+    this.#book.remember(task, { ...this.#book.recall(task.id), phase: 'gone', exitCode });
+    this.#book.markRemoved(task.id, task.name);
     // Once it is said, its slot and address may go to another: after a crash this node must not believe an older view.
     await Promise.all([store.flush(), ledger.flush()]);
-    this.#say(task, 'stopped', task.stopReason ?? '');
+    this.#book.say(task, 'stopped', task.stopReason ?? '');
     log.info({ task: task.name, id: task.id, exitCode, reason: task.stopReason }, 'stopped and removed');
   }
 
   /** Every node was told at the same time that nothing new is to be sent to it: what it began may end, and what is on its way arrive. */
   async #drain(task: Task): Promise<void> {
     if (!task.drainMs || this.#observed.get(task.id)?.state !== 'running') return;
-    this.#say(task, 'running', 'draining');
+    this.#book.say(task, 'running', 'draining');
     const { clock, store } = this.#o;
     // Gone from the view: nothing will be said about it any more.
     const isDrained = () => store.task(task.id)?.drained ?? !store.hasTask(task.id);
     await this.#until(isDrained, task.drainMs);
     if (!isDrained() && !this.#ending.signal.aborted) {
-      this.#say(task, 'running', 'draining; not every node has taken it out yet');
+      this.#book.say(task, 'running', 'draining; not every node has taken it out yet');
       await this.#until(isDrained, MOST_UNCONFIRMED_MS);
     }
     // From here on nothing new comes, and the last that came has its time.
@@ -371,7 +343,7 @@ export class TasksLoop {
   async #removeLeftover(containerId: string, name: string): Promise<void> {
     await this.#o.runner.removeLeftover(containerId);
     this.#observed.delete(containerId);
-    this.#markRemoved(containerId, name);
+    this.#book.markRemoved(containerId, name);
     this.#o.log.info({ task: name, id: containerId }, 'removed a container that does not belong here any more');
   }
 
@@ -383,54 +355,11 @@ export class TasksLoop {
     if (operation.type === 'remove-leftover')
       return log.error({ id: operation.containerId, error: message }, 'could not remove a leftover container');
     const { task } = operation;
-    const memory = afterFailure(this.#recall(task.id), clock.now());
-    this.#remember(task, memory);
+    const memory = afterFailure(this.#book.recall(task.id), clock.now());
+    this.#book.remember(task, memory);
     void this.#lookAgain();
-    this.#say(task, 'failed', `${message}; trying again in ${inSeconds(memory.notBefore - clock.now())}`);
+    this.#book.say(task, 'failed', `${message}; trying again in ${inSeconds(memory.notBefore - clock.now())}`);
     log.error({ task: task.name, id: task.id, error: message, operation: operation.type }, 'failed; trying again');
-  }
-
-  #recall(taskId: string): TaskMemory {
-    return this.#memory.get(taskId) ?? newMemory();
-  }
-
-  #remember(task: Task, memory: TaskMemory): void {
-    this.#memory.set(task.id, memory);
-    this.#note(task);
-  }
-
-  #note(task: Task): void {
-    const { restarts, startedAt, exitCode, tries, health, phase, hooksPending } = this.#recall(task.id);
-    const done = phase === 'done' ? { done: true } : {};
-    this.#o.ledger.note(task.id, {
-      name: task.name,
-      restarts,
-      startedAt,
-      exitCode,
-      tries,
-      health,
-      ...(hooksPending ? { hooksPending } : {}),
-      ...done,
-    });
-  }
-
-  #markRemoved(taskId: string, name: string): void {
-    const { ledger, clock } = this.#o;
-    ledger.note(taskId, { restarts: 0, ...ledger.get(taskId), name, removedAt: clock.now() });
-  }
-
-  #say(task: Task, state: TaskState, message: string): void {
-    const { restarts, exitCode, startedAt, health, phase, notBefore } = this.#recall(task.id);
-    this.#o.board.set({
-      taskId: task.id,
-      state,
-      health: state === 'running' ? health : undefined,
-      message,
-      restarts,
-      exitCode,
-      startedAt,
-      nextTryAt: phase === 'waiting' && (state === 'failed' || state === 'restarting') ? notBefore : undefined,
-    });
   }
 }
 

@@ -1,6 +1,7 @@
 /** What the agent tells the port proxy, and hears of it. One JSON object a line over the control socket. */
 import { z } from 'zod';
-import { ipSchema, portNumberSchema } from '#model/stack.js';
+import { portNumberSchema } from '#model/stack.js';
+import { ipSchema } from '#model/addresses.js';
 
 /** A published port that the proxy holds open, and the tasks behind it. */
 export const doorSchema = z.object({

@@ -4,7 +4,7 @@ import { WeftError } from '#base/errors.js';
 import { canonicalAddress, canonicalSubnet, familyOf, parseSubnet, subnetHas } from '#base/ip.js';
 import { networkOptionsOf } from '#compose/read-driver-opts.js';
 import { checkName, GLOBAL_NAME_PATTERN } from '#model/names.js';
-import type { NetworkDriver, NetworkWish, SubnetWish } from '#model/stack.js';
+import type { NetworkDriver, NetworkWish, SubnetWish } from '#model/network-wish.js';
 import { callUnary } from '#rpc/client.js';
 import { networkWishToWire } from '#rpc/wire.js';
 import { withApi } from '../connection.js';
