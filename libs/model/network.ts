@@ -76,6 +76,8 @@ export const endpointSchema = z.object({
   priority: z.number().int().optional(),
   /** It is being taken away: out of names and virtual addresses since then (ms since the epoch), its wire goes when that is known everywhere. */
   leavingSince: z.number().optional(),
+  /** While it leaves: every node has taken it out since then (ms since the epoch), or was waited for long enough. It drains from then on. */
+  outSince: z.number().optional(),
 });
 
 /**

@@ -69,7 +69,7 @@ describe('a draining task', () => {
 });
 
 describe('an endpoint that leaves', () => {
-  it('keeps its wire until every node has taken it out, 10 s at most', () => {
+  it('keeps its wire until every node has taken it out, 10 s at most, and the drain time more', () => {
     const { world, task, networkId } = leaving();
     const hasIt = () => world.model.tasks.get(task)?.endpoints.some((e) => e.networkId === networkId);
     const plan = () => world.apply(planServices(world.model, world.newId, world.now).units);
@@ -77,6 +77,11 @@ describe('an endpoint that leaves', () => {
     expect(plan()).toBe(0);
     expect(hasIt()).toBe(true);
     confirm(world, 'k1', { '1': world.revision });
+    expect(plan()).toBe(1);
+    expect(hasIt()).toBe(true);
+    world.now += DEFAULT_DRAIN_MS - 1;
+    expect(plan()).toBe(0);
+    world.now += 1;
     expect(plan()).toBe(1);
     expect(hasIt()).toBe(false);
     const deaf = leaving();

@@ -1,6 +1,7 @@
 /**
  * What changes in the record of a task that goes on running: ports, links, aliases, and the networks it is on. An endpoint
- * that is not wanted any more leaves names, virtual addresses and publications first; its wire goes when all nodes have heard.
+ * that is not wanted any more leaves names, virtual addresses and publications first; its wire goes when all nodes have taken it
+ * out, and the drain time more is over.
  */
 import { macOfIp } from '#base/address.js';
 import { MOST_UNCONFIRMED_MS } from '#model/confirmation.js';
@@ -41,16 +42,15 @@ const LOOK_AGAIN_MS = 100;
  */
 export function editOf(task: Task, service: Service, wanted: readonly WantedEndpoint[], isConfirmed: boolean, now: number): EditResult {
   const drainMs = service.drainMs ?? DEFAULT_DRAIN_MS;
-  const leastMs = isConfirmed ? drainMs : drainMs + MOST_UNCONFIRMED_MS;
   const fits = new Map(wanted.map((w) => [w.network.id, w]));
   const leaving: Endpoint[] = [];
   const gone: Endpoint[] = [];
   for (const e of task.endpoints) {
     const wish = fits.get(e.networkId);
     if (wish && hasAddresses(e, wish.attachment)) continue;
-    const since = e.leavingSince ?? now;
-    if (now - since >= leastMs) gone.push(e);
-    else leaving.push({ ...e, leavingSince: since });
+    const later = onItsWay(e, isConfirmed, now);
+    if (drainEnd(later, drainMs) <= now) gone.push(e);
+    else leaving.push(later);
   }
   const staying = wanted.flatMap((wish) => {
     const before = task.endpoints.find(
@@ -70,20 +70,31 @@ export function editOf(task: Task, service: Service, wanted: readonly WantedEndp
   );
   const rest = { ports: service.ports, links: service.links };
   const isSame = sameValue(endpoints, task.endpoints) && sameValue(rest, { ports: task.ports, links: task.links });
-  const againMs = leaving.length === 0 ? undefined : Math.min(...leaving.map((e) => lookAfter((e.leavingSince ?? now) + drainMs - now)));
+  const againMs = leaving.length === 0 ? undefined : Math.min(...leaving.map((e) => Math.min(LOOK_AGAIN_MS, drainEnd(e, drainMs) - now)));
   return {
     ...(isSame && come.length === 0 ? {} : { edit: { task, service, endpoints, gone, isChanged: !isSame, come } }),
     ...(againMs === undefined ? {} : { againMs }),
   };
 }
 
-const lookAfter = (drainsMs: number): number => (drainsMs > 0 ? drainsMs : LOOK_AGAIN_MS);
+/** An endpoint that leaves, with what is known by now: since when it leaves, and since when nobody is led to it. */
+function onItsWay(e: Endpoint, isConfirmed: boolean, now: number): Endpoint {
+  const leavingSince = e.leavingSince ?? now;
+  // Its record says for the first time that it leaves: no node can have heard of it.
+  const isOut = e.leavingSince !== undefined && isConfirmed;
+  const mostAt = leavingSince + MOST_UNCONFIRMED_MS;
+  const outSince = e.outSince ?? (isOut ? Math.min(now, mostAt) : now >= mostAt ? mostAt : undefined);
+  return withoutUndefined({ ...e, leavingSince, outSince });
+}
+
+/** When its wire may go (ms since the epoch); Infinity while nodes are waited for. */
+const drainEnd = ({ outSince }: Endpoint, drainMs: number): number => (outSince === undefined ? Infinity : outSince + drainMs);
 
 const hasAddresses = (e: Endpoint, { ipv4, ipv6 }: Attachment): boolean =>
   (ipv4 === undefined || ipv4 === e.ipv4) && (ipv6 === undefined || ipv6 === e.ipv6);
 
 /** The endpoint with what the attachment says of it; its addresses stay. */
-export function asWished({ leavingSince: _, ...e }: Endpoint, a: Attachment): Endpoint {
+export function asWished({ leavingSince: _, outSince: __, ...e }: Endpoint, a: Attachment): Endpoint {
   const { aliases, gwPriority, priority } = a;
   return withoutUndefined({ ...e, mac: a.mac ?? macOfIp(e.ipv4), aliases, gwPriority, priority });
 }
