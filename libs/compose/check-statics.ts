@@ -1,5 +1,6 @@
 /** Addresses that services declare as their own, against the networks of the file and against one another. */
 import { addressToNumber, familyOf, isEdge, parseSubnet, subnetHas } from '#base/ip.js';
+import { isGlobal } from '#model/service-mode.js';
 import type { Service } from '#model/stack.js';
 import type { NetworkWish, SubnetWish } from '#model/network-wish.js';
 import { report, type Context } from './context.js';
@@ -24,7 +25,7 @@ export function checkStatics(c: Context, project: ProjectDraft): void {
 }
 
 function manyOf(service: Service): string | undefined {
-  if (service.mode === 'global' || service.mode === 'global-job') return 'the service is global';
+  if (isGlobal(service)) return 'the service is global';
   if (service.replicas > 1) return `the service has ${service.replicas} replicas`;
   return service.update?.order === 'start-first' ? 'with the update order start-first old and new run together' : undefined;
 }

@@ -254,7 +254,6 @@ describe('invalid service keys', () => {
     ['scale: -1', '4:12', 'a whole number, not negative'],
     ['scale: 1.5', '4:12', 'a whole number, not negative'],
     ['deploy: { replicas: many }', '4:25', 'a whole number, not negative'],
-    ['deploy: { mode: global-job }', '4:21', 'Weft does not support the mode global-job yet'],
     ['deploy: { replica: 3 }', '4:15', '"replica" is not a key of deploy'],
     ['deploy: { resources: { limits: { cpus: 0 } } }', '4:44', 'a number of CPUs'],
     ['deploy: { resources: { limits: { memory: 64x } } }', '4:46', 'a size like 64m'],

@@ -90,11 +90,14 @@ describe('deploy', () => {
       restart: { condition: 'on-failure' },
     });
     expect(parse('deploy: { mode: replicated-job, restart_policy: { condition: none } }').restart).toEqual({ condition: 'none' });
+    expect(parse('deploy: { mode: global-job }')).toMatchObject({ mode: 'global-job', restart: { condition: 'on-failure' } });
     expect(parse('deploy: { mode: replicated }')).not.toHaveProperty('mode');
   });
 
   it.each([
     ['deploy: { mode: replicated-job, restart_policy: { condition: any } }', /cannot be "any"/],
+    ['deploy: { mode: global-job, restart_policy: { condition: any } }', /cannot be "any"/],
+    ['deploy: { mode: global-job, replicas: 3 }', /whatever the replicas/],
     ['deploy: { rollback_config: { failure_action: rollback } }', /cannot be rolled back/],
     ['deploy: { update_config: { order: sideways } }', /order/],
     ['deploy: { update_config: { max_failure_ratio: 2 } }', /max_failure_ratio/],

@@ -1,4 +1,5 @@
 /** How a service's containers are checked, restarted, ordered, updated: healthcheck, restart, depends_on, parts of deploy. */
+import { isJob } from '#model/service-mode.js';
 import type { Dependency, Healthcheck, RestartPolicy, UpdatePolicy } from '#model/stack.js';
 import {
   entriesOf,
@@ -165,19 +166,18 @@ export const readRollbackConfig = reader('rollback_config', (service, policy) =>
 
 export function readMode(c: Context, field: Field, service: ServiceDraft): void {
   const mode = readChoice(c, field, ['replicated', 'global', 'replicated-job', 'global-job']);
-  if (mode === 'global-job') return reject(c, field, `Weft does not support the mode ${mode} yet`);
-  if (mode === 'replicated-job' || mode === 'global') service.mode = mode;
+  if (mode !== undefined && mode !== 'replicated') service.mode = mode;
 }
 
 /** A job runs to its end: what ended well is never started again. */
 export function checkJob(c: Context, field: Field, service: ServiceDraft): void {
-  if (service.mode === 'replicated-job' && service.restartPolicy?.condition === 'any')
+  if (isJob(service) && service.restartPolicy?.condition === 'any')
     reject(c, field, 'a job is not started again when it ended well: its restart policy cannot be "any"', 'use on-failure or none');
 }
 
 /** What the file says of restarts. Jobs are tried again until they end well, unless it says no. */
 export function restartOf(service: ServiceDraft): RestartPolicy | undefined {
   const policy = service.restartPolicy ?? service.restart;
-  if (service.mode !== 'replicated-job') return policy;
+  if (!isJob(service)) return policy;
   return policy === undefined || policy.condition === 'any' ? { ...policy, condition: 'on-failure' } : policy;
 }

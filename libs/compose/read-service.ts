@@ -1,5 +1,6 @@
 /** A service, by its table of keys. */
 import { HOSTNAME_PATTERN } from '#model/names.js';
+import { isGlobal } from '#model/service-mode.js';
 import type { Service } from '#model/stack.js';
 import { CAPABILITIES } from './capabilities.js';
 import {
@@ -267,9 +268,9 @@ export function readService(c: Context, entry: Field & { key: string }, project:
   checkContainer(c, entry, draft);
   placeServiceMac(c, draft);
   const nameField = (entriesOf(c, entry) ?? []).find(({ key }) => key === 'container_name');
-  if (draft.mode === 'global' && nameField)
+  if (isGlobal(draft) && nameField)
     report(c, nameField.at, nameField.path, 'the tasks of a global service cannot have one name', 'leave "container_name" out');
-  if (draft.mode === 'global' && draft.replicas)
+  if (isGlobal(draft) && draft.replicas)
     report(
       c,
       draft.replicas.at,

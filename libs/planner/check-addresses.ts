@@ -2,6 +2,7 @@
 import { addressToNumber, familyOf, isEdge, parseSubnet, subnetHas } from '#base/ip.js';
 import { WeftError } from '#base/errors.js';
 import type { Network } from '#model/network.js';
+import { isGlobal } from '#model/service-mode.js';
 import type { Attachment, Service, Stack } from '#model/stack.js';
 import { holderOf } from './allocate.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
@@ -63,8 +64,7 @@ export function checkFixed(state: ClusterState, { stack, service, slot }: FixedT
 /** An address has one owner: a service that may have two tasks at a time cannot declare one. */
 function checkAlone(service: Service, what: string): void {
   const hint = 'Let Weft choose the addresses, or run one task, stopped before its successor starts.';
-  if (service.mode === 'global' || service.mode === 'global-job')
-    throw refuse(service.name, what, 'it is global: every node would have it', hint);
+  if (isGlobal(service)) throw refuse(service.name, what, 'it is global: every node would have it', hint);
   if (service.replicas > 1) throw refuse(service.name, what, `it has ${service.replicas} replicas`, hint);
   if (service.update?.order === 'start-first')
     throw refuse(service.name, what, 'its update order is start-first: old and new task would both have it', hint);

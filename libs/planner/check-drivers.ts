@@ -1,6 +1,7 @@
 /** What an `up` asks of network drivers that the cluster cannot give: refused before anything is stored. */
 import { WeftError } from '#base/errors.js';
 import type { Network } from '#model/network.js';
+import { isGlobal } from '#model/service-mode.js';
 import type { Service, Stack } from '#model/stack.js';
 import type { ClusterState } from './cluster-state.js';
 import { lackOf } from './node-fits.js';
@@ -80,7 +81,7 @@ function pinOf(service: Service): string | undefined {
 
 /** A `bridge` network ends at its node: tasks on two nodes would each find an empty one. */
 function checkMeeting(state: ClusterState, network: Network, users: readonly Service[]): void {
-  const tasks = users.reduce((n, s) => n + (s.mode === 'global' ? state.nodes.size : s.replicas), 0);
+  const tasks = users.reduce((n, s) => n + (isGlobal(s) ? state.nodes.size : s.replicas), 0);
   if (tasks < 2 || state.nodes.size < 2) return;
   const pins = new Set(users.map(pinOf));
   if (pins.size === 1 && !pins.has(undefined)) return;

@@ -8,7 +8,8 @@ import { demandsOf, fullness, mismatchOf, preferred, refusalFor, sift } from './
 import { fitting } from './node-fits.js';
 import type { SlotWish } from './reconcile-services.js';
 import { refusalOf } from './schedule.js';
-import { isGlobal, nodeOfSlot } from './service-slots.js';
+import { nodeOfSlot } from './service-slots.js';
+import { isGlobal } from '#model/service-mode.js';
 import type { SharedNamespace } from './shared-namespace.js';
 import { returnsTo } from './stopped-services.js';
 import { volumesOf } from './volumes.js';

@@ -8,7 +8,7 @@ import { keys } from '#model/keys.js';
 import type { Service } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
-import { isGlobal } from './service-slots.js';
+import { isGlobal } from '#model/service-mode.js';
 import type { Unit } from './transaction.js';
 
 export const isDead = (state: ClusterState, nodeId: string): boolean =>

@@ -3,12 +3,13 @@
  * has to be, on whatever node; a stack is taken down in reverse.
  */
 import { WeftError } from '#base/errors.js';
+import { isGlobal } from '#model/service-mode.js';
 import type { Dependency, Service, Stack, StackRecord } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
 import { isLost } from './serving.js';
 import { isUp } from './standing-of-task.js';
-import { wantedTasks } from './service-slots.js';
+import { expectedSlots } from './service-slots.js';
 
 interface Finding {
   /** failed: it will not come by waiting; with `required: false` that does. */
@@ -30,11 +31,12 @@ export function unmetDependency(state: ClusterState, record: StackRecord, servic
 function look(state: ClusterState, stack: string, other: Service, condition: Dependency['condition'], isStopped: boolean): Finding {
   const tasks = state.tasksOfService(stack, other.name).filter((t) => t.desired === 'run');
   const waits = `waits for ${other.name} to ${WORDS[condition]}`;
-  const wanted = wantedTasks(state, other);
+  const expected = expectedSlots(state, stack, other);
   if (isStopped) return { is: 'waiting', reason: `${waits}: it is stopped` };
-  if (wanted === 0) return condition === 'service_started' ? MET : { is: 'failed', reason: `${waits}: it has no replicas` };
-  const good = tasks.filter((t) => GOOD[condition](state, t));
-  if (new Set(good.map((t) => t.slot)).size >= wanted) return MET;
+  if (expected.length === 0)
+    return condition === 'service_started' ? MET : { is: 'failed', reason: `${waits}: it has no ${isGlobal(other) ? 'node' : 'replicas'}` };
+  const good = new Set(tasks.filter((t) => GOOD[condition](state, t)).map((t) => t.slot));
+  if (expected.every((slot) => good.has(slot))) return MET;
   const trouble = tasks.map((t) => troubleOf(state, t, condition)).find((found) => found !== undefined);
   return trouble ? { is: 'failed', reason: `${waits}: ${trouble}` } : { is: 'waiting', reason: waits };
 }

@@ -9,7 +9,7 @@ import { serviceKey, type ClusterState } from './cluster-state.js';
 import { checkNodes, type StackPlan } from './plan-stack.js';
 import type { PlanStep } from './plan-step.js';
 import { networkIdsOf } from './reconcile-services.js';
-import { isGlobal } from './service-slots.js';
+import { isGlobal } from '#model/service-mode.js';
 
 export type OperationPlan = Pick<StackPlan, 'steps' | 'generation' | 'compares' | 'writes'>;
 

@@ -31,14 +31,14 @@ export function waitingReason(state: ClusterState, record: StackRecord, name: st
   const stopped = stoppedReason(state, record, name);
   if (stopped !== undefined) return stopped;
   const service = record.spec.services[name];
-  const wanted = record.removing || !service ? 0 : wantedTasks(state, service);
+  const wanted = record.removing || !service ? 0 : wantedTasks(state, record.spec.name, service);
   const tasks = withoutOrphans(state.tasksOfService(record.spec.name, name));
   const good = tasks.filter((t) => isSatisfied(state, service ?? {}, t));
   const reasons = new Map<string, number>();
   const note = (reason: string) => reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   const trouble = troubles.get(serviceKey(record.spec.name, name));
   if (trouble) note(trouble);
-  if (good.length === wanted && tasks.length === wanted && !trouble) return '';
+  if (good.length >= wanted && good.length === tasks.length && !trouble) return '';
   for (const task of tasks) {
     if (!good.includes(task)) note(taskReason(state, task));
   }

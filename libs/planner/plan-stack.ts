@@ -19,7 +19,7 @@ import type { PlanStep } from './plan-step.js';
 import { mismatchOf, sift } from './node-filters.js';
 import { candidates } from './schedule.js';
 import { changesInPlace, changesThatRecreate } from './service-changes.js';
-import { isGlobal } from './service-slots.js';
+import { isGlobal } from '#model/service-mode.js';
 import { sameValue } from './spec-hash.js';
 import type { Compare, Write } from './transaction.js';
 import { checkVolumes } from './volumes.js';
@@ -255,7 +255,12 @@ function markDependents(stack: Stack, steps: PlanStep[]): void {
 
 function serviceStep(service: Service, before: Service | undefined, networks: Pick<NetworksPlan, 'recreated'>, again: boolean): PlanStep {
   const step = { kind: 'service' as const, name: service.name };
-  if (!before) return { ...step, action: 'create', details: [`${service.replicas} × ${service.container.image}`] };
+  if (!before)
+    return {
+      ...step,
+      action: 'create',
+      details: [`${isGlobal(service) ? 'on every node that fits:' : `${service.replicas} ×`} ${service.container.image}`],
+    };
   const deep = changesThatRecreate(before, service);
   const light = [
     ...changesInPlace(before, service),

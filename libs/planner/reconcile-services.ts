@@ -175,7 +175,7 @@ function reconcileService(scope: Scope, service: Service): void {
   const slots: Slots = { outdated: [], current: [], moving: 0 };
   const waits = unmetDependency(state, record, service);
   const wishes = new Map<number, SlotWish>();
-  for (const slot of slotsOf(state, service)) {
+  for (const slot of slotsOf(state, stack, service)) {
     const endpoints = wantedEndpoints(state, stack, service, slot, scope.networkIds);
     // A network that is not there (yet): its task could only be made wrong.
     if (typeof endpoints === 'string') continue;

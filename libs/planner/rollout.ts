@@ -11,7 +11,8 @@ import type { Service, UpdatePolicy } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import type { UpdateRecord } from '#model/update.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
-import { isFailing, isJob, isSatisfied, isUp } from './standing-of-task.js';
+import { isFailing, isSatisfied, isUp } from './standing-of-task.js';
+import { isJob } from '#model/service-mode.js';
 
 /** The slots of a service, sorted by what is with them. */
 export interface Slots {

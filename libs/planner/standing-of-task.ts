@@ -1,11 +1,9 @@
 /** How a task does, in the few words that deciding needs. */
+import { isJob } from '#model/service-mode.js';
 import type { Service } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
 import { isLost, servesIn } from './serving.js';
-
-/** Jobs run to their end, and are as wanted when they have ended well. */
-export const isJob = (service: Pick<Service, 'mode'>): boolean => service.mode === 'replicated-job' || service.mode === 'global-job';
 
 export const isComplete = (state: ClusterState, task: Task): boolean =>
   task.desired === 'run' && state.statuses.get(task.id)?.state === 'complete';

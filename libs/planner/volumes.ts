@@ -11,7 +11,7 @@ import type { Task } from '#model/task.js';
 import type { VolumeRecord } from '#model/volume.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { standingOf } from './schedule.js';
-import { isGlobal } from './service-slots.js';
+import { isGlobal } from '#model/service-mode.js';
 import type { Unit } from './transaction.js';
 
 /** Of the volumes that a container mounts. */

@@ -114,6 +114,41 @@ services:
   expect((await rows('order')).map((r) => r.id).sort()).toEqual(found.map((r) => r.id).sort());
 }, 120_000);
 
+it('runs a global job once on every node, also on one that comes later, and whoever depends on it waits for all', async () => {
+  cluster.write(
+    'fleet.yaml',
+    `
+name: fleet
+services:
+  app: { image: weft-demo, stop_grace_period: 0s, depends_on: { prepare: { condition: service_completed_successfully } } }
+  prepare:
+    image: weft-demo
+    command: ["sh", "-c", "case $$(hostname) in *-1) exit 0;; esac; sleep 2"]
+    deploy: { mode: global-job }
+`,
+  );
+  const jobs = async () => (await rows('fleet')).filter((r) => r.service === 'prepare');
+  await cluster.ctl('node', 'drain', 'node3');
+  const { code, stderr } = await cluster.tryCtl(['up', '-f', 'fleet.yaml']);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining('prepare 2/2 complete') });
+  const first = await jobs();
+  expect(first).toMatchObject([
+    { node: 'node1', state: 'complete', exitCode: 0 },
+    { node: 'node2', state: 'complete', exitCode: 0 },
+  ]);
+  const app = (await rows('fleet')).find((r) => r.service === 'app');
+  expect((app?.startedAt ?? 0) - (first[1]?.startedAt ?? 0)).toBeGreaterThanOrEqual(2_000);
+  await cluster.ctl('node', 'activate', 'node3');
+  await eventually(30_000, async () => expect((await jobs())[2]).toMatchObject({ node: 'node3', state: 'complete', exitCode: 0 }));
+  expect((await jobs()).slice(0, 2).map((r) => r.id)).toEqual(first.map((r) => r.id));
+  // The work is done, and a drained node keeps no more of it than that.
+  await cluster.ctl('node', 'drain', 'node3');
+  await cluster.ctl('up', '-f', 'fleet.yaml');
+  await cluster.ctl('node', 'activate', 'node3');
+  expect((await jobs()).map((r) => r.state)).toEqual(['complete', 'complete', 'complete']);
+  await cluster.ctl('down', '-p', 'fleet');
+}, 120_000);
+
 it('replaces a task that becomes unhealthy, and remembers it', async () => {
   const before = (await rows('order')).find((r) => r.service === 'db');
   await cluster.ctl('exec', '-T', '-p', 'order', 'db', 'rm', '/tmp/ready');

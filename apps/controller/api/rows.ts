@@ -72,7 +72,7 @@ export function stackSummaries(state: ClusterState): StackSummary[] {
 
 /** What was stopped wants none. */
 const wantedOf = (state: ClusterState, record: StackRecord, service: Service): number =>
-  record.removing || record.stopped?.[service.name] ? 0 : wantedTasks(state, service);
+  record.removing || record.stopped?.[service.name] ? 0 : wantedTasks(state, record.spec.name, service);
 
 function serviceStates(state: ClusterState, record: StackRecord, now: number): ServiceState[] {
   const troubles = placementTroubles(state, now, record.spec.name);
