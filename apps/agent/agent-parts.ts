@@ -15,6 +15,7 @@ import type { Layout } from './layout.js';
 import type { Ledger } from './ledger.js';
 import type { FactsLoop, HostPart } from './loops/facts.js';
 import type { Hub } from './loops/hub.js';
+import type { NamesLoop } from './loops/names.js';
 import type { KernelPort, NetworkLoop } from './loops/network.js';
 import type { TasksLoop } from './loops/tasks.js';
 import type { TunnelLoop } from './loops/tunnels.js';
@@ -23,6 +24,7 @@ import type { PortKeeper } from './port-keeper.js';
 import type { PortProxyLink } from './port-proxy/link.js';
 import type { RepairTimerOptions } from './repair-timer.js';
 import type { StatusBoard } from './status-board.js';
+import type { TakenOut } from './taken-out.js';
 import type { NodeTunnelKeys } from './tunnel-keys.js';
 
 export interface AgentParts {
@@ -62,6 +64,15 @@ export interface AgentBase {
   ledger: Ledger;
   board: StatusBoard;
   believer: Believer;
+  takenOut: TakenOut;
   /** Parts that come up later than those that speak to them. */
-  late: { network?: NetworkLoop; ports?: PortKeeper; tunnels?: TunnelLoop; tasks?: TasksLoop; hub?: Hub; facts?: FactsLoop };
+  late: {
+    network?: NetworkLoop;
+    names?: Pick<NamesLoop<unknown>, 'toldRevision'>;
+    ports?: PortKeeper;
+    tunnels?: TunnelLoop;
+    tasks?: TasksLoop;
+    hub?: Hub;
+    facts?: FactsLoop;
+  };
 }

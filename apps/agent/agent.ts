@@ -36,6 +36,7 @@ import type { AgentOptions } from './options.js';
 import { untilItWorks } from './retry.js';
 import { startNames, startPorts } from './start-companions.js';
 import { StatusBoard } from './status-board.js';
+import { TakenOut } from './taken-out.js';
 import { TaskRunner } from './task-runner.js';
 import { turns } from './turns.js';
 
@@ -114,10 +115,11 @@ async function openBase(options: AgentOptions, layout: Layout, parts: AgentParts
     late.tasks?.kick();
   };
   const believer = new Believer(store, () => late.tasks?.containerIds() ?? [], onQuarantine, log);
-  return { options, layout, parts, stops, nodeId, store, ledger, board: new StatusBoard(nodeId, clock), believer, late };
+  const takenOut = new TakenOut([() => late.network?.programmedRevision ?? 0, () => late.names?.toldRevision ?? 0], () => late.hub?.beat());
+  return { options, layout, parts, stops, nodeId, store, ledger, board: new StatusBoard(nodeId, clock), believer, takenOut, late };
 }
 
-function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, believer, late }: AgentBase): NetworkLoop {
+function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, believer, takenOut, late }: AgentBase): NetworkLoop {
   const unknown = (id: string) => !store.hasTask(id);
   const network = new NetworkLoop({
     kernel: parts.kernel,
@@ -136,7 +138,8 @@ function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, bel
     onTasks: async (ids) => {
       for (const id of ids) await mkdir(layout.taskDir(id), { recursive: true, mode: 0o755 });
     },
-    onTakenOut: () => late.hub?.beat(),
+    onTakenOut: (revision) => takenOut.lost(revision),
+    onProgrammed: () => takenOut.advanced(),
     onDrift: () => late.hub?.factsChanged(),
     events: parts.kernelEvents,
     clock: parts.clock,
@@ -186,7 +189,7 @@ function makeTunnels({ options, parts, store, stops, nodeId, late }: AgentBase, 
   stops.push('tunnels', () => tunnels.stop());
 }
 
-function attach({ options, parts, store, board, believer, late }: AgentBase, facts: FactsLoop): void {
+function attach({ options, parts, store, board, believer, takenOut, late }: AgentBase, facts: FactsLoop): void {
   const { identity, controllers } = parts.membership;
   const { clock, log } = parts;
   late.hub ??= startHub({
@@ -196,7 +199,7 @@ function attach({ options, parts, store, board, believer, late }: AgentBase, fac
     store,
     believer,
     board,
-    programmed: () => late.network?.programmedRevision ?? 0,
+    programmed: () => takenOut.revision,
     facts: () => facts.current(),
     rotateKeys: () => late.tunnels?.rotate(),
     clock,

@@ -93,6 +93,7 @@ describe('the names loop', () => {
     withTempDir(async (dir) => {
       const store = await DesiredStore.open(dir, silentLog);
       const told: number[] = [];
+      const reached: number[] = [];
       let failures = 1;
       const names = new NamesLoop<{ revision: number }>({
         store,
@@ -102,19 +103,24 @@ describe('the names loop', () => {
           told.push(revision);
         },
         isKnown: () => store.isKnown,
+        onTold: () => void reached.push(names.toldRevision),
         log: silentLog,
       });
+      expect(names.toldRevision).toBe(0);
       names.start();
       store.set(applySnapshot(makeSnapshot(3, [])));
       await until(() => told.length === 1);
       names.kick();
       await new Promise((resolve) => setTimeout(resolve, 40));
       names.cameUp();
+      expect(names.toldRevision).toBe(0);
       await until(() => told.length === 2);
       store.set(applySnapshot(makeSnapshot(4, [])));
       await until(() => told.length === 3);
       names.stop();
       expect(told).toEqual([3, 3, 4]);
+      // The kick between them had nothing to tell: what was told holds.
+      expect(reached).toEqual([3, 3, 3, 4]);
       await store.flush();
     }));
 });

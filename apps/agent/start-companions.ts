@@ -10,7 +10,7 @@ import { untilItWorks } from './retry.js';
 import { followUpstreams } from './upstreams.js';
 
 /** Follows the host's name servers and the view; speaks to the name server as soon as there is one. */
-export async function startNames({ options, parts, stops, nodeId, store }: AgentBase): Promise<void> {
+export async function startNames({ options, parts, stops, nodeId, store, late, takenOut }: AgentBase): Promise<void> {
   const { clock, log } = parts;
   let upstreams: string[] = [];
   let set: ((config: NameConfig) => Promise<void>) | undefined;
@@ -23,8 +23,10 @@ export async function startNames({ options, parts, stops, nodeId, store }: Agent
     },
     // A node that knows nothing tells nothing: the name server keeps what it had.
     isKnown: () => store.isKnown,
+    onTold: () => takenOut.advanced(),
     log,
   });
+  late.names = names;
   const follow = (servers: string[]) => {
     upstreams = servers;
     names.kick();

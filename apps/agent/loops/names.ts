@@ -15,6 +15,8 @@ export interface NamesLoopOptions<Config> {
   set: (config: Config) => Promise<void>;
   /** false while there is nothing to tell. */
   isKnown: () => boolean;
+  /** Called when the name server answers by a later view than before. */
+  onTold?: () => void;
   log: Log;
 }
 
@@ -23,6 +25,7 @@ export class NamesLoop<Config> {
   readonly #stops: Stop[] = [];
   /** What the name server has, as text. */
   #told: string | undefined;
+  #toldRevision = 0;
   /** Counts the name server's lives: what was told to an earlier one does not count. */
   #life = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -33,6 +36,11 @@ export class NamesLoop<Config> {
 
   constructor(options: NamesLoopOptions<Config>) {
     this.#o = options;
+  }
+
+  /** Revision of the view that the name server answers by; 0 for none that this agent knows of. */
+  get toldRevision(): number {
+    return this.#toldRevision;
   }
 
   /** From now on there is a name server to tell. */
@@ -51,6 +59,7 @@ export class NamesLoop<Config> {
   /** The name server began anew and knows nothing. */
   cameUp(): void {
     this.#told = undefined;
+    this.#toldRevision = 0;
     this.#life++;
     this.kick();
   }
@@ -69,14 +78,18 @@ export class NamesLoop<Config> {
       return;
     }
     if (!this.#o.isKnown()) return;
+    const { revision } = this.#o.store.view;
     const config = this.#o.configOf(this.#o.store);
     const text = JSON.stringify(config);
-    if (text === this.#told) return;
+    if (text === this.#told) return this.#isAt(revision);
     this.#running = true;
     const life = this.#life;
     try {
       await this.#o.set(config);
-      if (life === this.#life) this.#told = text;
+      if (life === this.#life) {
+        this.#told = text;
+        this.#isAt(revision);
+      }
       this.#failures = 0;
     } catch (error) {
       this.#o.log.warn({ error: messageOf(error) }, 'the name server could not be told the names; trying again');
@@ -86,5 +99,10 @@ export class NamesLoop<Config> {
       if (this.#again) this.kick();
       this.#again = false;
     }
+  }
+
+  #isAt(revision: number): void {
+    this.#toldRevision = revision;
+    this.#o.onTold?.();
   }
 }

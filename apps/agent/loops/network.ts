@@ -58,8 +58,10 @@ export interface NetworkLoopOptions {
   refusedPorts?: (view: ViewByKind) => Promise<ReadonlyMap<string, string>>;
   /** Called before namespaces are made, with the tasks they are for: what is made is on record first. */
   onTasks: (taskIds: readonly string[]) => Promise<void>;
-  /** Called when the kernel leads nobody any more to backends that left the view. */
-  onTakenOut?: () => void;
+  /** Called when the kernel leads nobody any more to backends that left the view, with its revision. */
+  onTakenOut?: (revision: number) => void;
+  /** Called when the kernel is as a later view says. */
+  onProgrammed?: () => void;
   /** Called after drift was found. */
   onDrift: () => void;
   /** News of the kernel; left out where it tells none. */
@@ -284,7 +286,8 @@ export class NetworkLoop implements TaskNetwork {
         this.#failures = 0;
         this.#lastError = undefined;
         this.#programmed = revision;
-        if (losesBackend(before, this.#backends)) this.#o.onTakenOut?.();
+        if (losesBackend(before, this.#backends)) this.#o.onTakenOut?.(revision);
+        this.#o.onProgrammed?.();
         return;
       }
       this.#lastError = failed
