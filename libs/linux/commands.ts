@@ -6,7 +6,7 @@ import { WeftError } from '#base/errors.js';
 import { isRule6 } from '#overlay/kernel-state.js';
 import type { ChildLink, FdbRow, Link, Route, Rule, VxlanLink } from '#overlay/kernel-state.js';
 import { isChild, isForEverybody, NODE_NAMESPACE } from '#overlay/kernel-state.js';
-import { ROUTE_PROTOCOL } from '#overlay/names.js';
+import { childBirthName, ROUTE_PROTOCOL } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
 
 /** What runs an operation: one process a tool and namespace takes any number of them. */
@@ -84,7 +84,7 @@ function rawLines(o: Operation): Line[] {
     case 'addLink':
       return isChild(o.link) ? childLines(o.ns, o.name, o.link) : addLines(o.name, o.link);
     case 'setLink':
-      return setLines(o.name, o.link);
+      return [...(isChild(o.link) ? [christen(o.ns, o.name)] : []), ...setLines(o.name, o.link)];
     case 'removeLink':
       return [{ text: `link del dev ${o.name}` }];
     case 'putAddress':
@@ -167,12 +167,19 @@ function addLines(name: string, link: Link): Line[] {
   }
 }
 
-/** Made where its parent is and born where it belongs: so it never has a name that is taken, nor is seen by the node. */
+/**
+ * Made where its parent is and born where it belongs: so the node, and whatever configures devices there, never sees it. It is
+ * born under another name and gets its own with the first setting: kernels as of Debian 12 (6.1) refuse a new device whose name
+ * there is in the namespace of who makes it, wherever it is to be born, and most hosts have an eth0.
+ */
 function childLines(ns: string, name: string, link: ChildLink): Line[] {
   const mac = link.kind === 'macvlan' ? ` address ${link.mac}` : '';
   const type = `type ${link.kind} mode ${link.mode}`;
-  return [{ text: `link add link ${link.parent} name ${name}${mac} mtu ${link.mtu} netns ${ns} ${type}` }];
+  return [{ text: `link add link ${link.parent} name ${childBirthName(ns, name)}${mac} mtu ${link.mtu} netns ${ns} ${type}` }];
 }
+
+/** Optional: it has its name already, unless it was only just made. */
+const christen = (ns: string, name: string): Line => ({ text: `link set dev ${childBirthName(ns, name)} name ${name}`, optional: true });
 
 const bound = (under: string | undefined): string => (under === undefined ? '' : ` dev ${under}`);
 

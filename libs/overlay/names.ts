@@ -55,6 +55,8 @@ export const vlanName = (parent: string, id: number): string => `wfl${hashed(`${
 export const serviceWireName = (taskId: string): string => `wfs${hashed(taskId)}`;
 /** The task's end of that wire. */
 export const SERVICE_DEVICE = 'weft0';
+/** What a part of a device of the node (macvlan, ipvlan) is called in a task's namespace until it has its own name. */
+export const childBirthName = (namespace: string, name: string): string => `wfc${hashed(`${namespace}/${name}`)}`;
 
 /** The network namespace of a task, below /run/netns. */
 export const taskNamespace = (taskId: string): string => `weft-${taskId.slice(0, 12)}`;

@@ -15,7 +15,7 @@ import { isChildDriver } from './child-drivers.js';
 export function checkDrivers(state: ClusterState, stack: Stack, networks: ReadonlyMap<string, Network>): void {
   for (const [key, network] of networks) {
     const users = Object.values(stack.services).filter((s) => s.networks[key] !== undefined && s.replicas > 0);
-    if (isChildDriver(network)) checkParent(state, network, users);
+    if (isChildDriver(network)) checkParent(state, network, users, [...networks.values()]);
     if (network.driver === 'bridge') checkMeeting(state, network, users);
   }
   for (const service of Object.values(stack.services)) checkDoor(service, networks);
@@ -41,9 +41,9 @@ function usersNow(state: ClusterState, network: Network): Service[] {
   return [...new Set(users.filter((s) => s !== undefined))];
 }
 
-/** Some node must be able to; which ones are is the scheduler's to know. */
-function checkParent(state: ClusterState, network: Network, users: readonly Service[]): void {
-  checkSharedParent(state, network);
+/** Some node must be able to; which ones are is the scheduler's to know. @param beside networks that are made with it */
+function checkParent(state: ClusterState, network: Network, users: readonly Service[], beside: readonly Network[] = []): void {
+  checkSharedParent(network, [...beside, ...state.networks.values()]);
   if (users.length === 0) return;
   const ready = [...state.nodes.values()].filter((n) => standingOf(state, n.id) === 'ready');
   const lacks = ready.map((node) => lackOf(state, node, network));
@@ -58,18 +58,26 @@ function checkParent(state: ClusterState, network: Network, users: readonly Serv
   });
 }
 
-/** The kernel lets a device be the parent of one kind only (EBUSY). */
-function checkSharedParent(state: ClusterState, network: Network): void {
-  for (const other of state.networks.values()) {
-    if (other.name === network.name || !isChildDriver(other) || other.options?.parent !== network.options?.parent) continue;
-    if (other.driver === network.driver) continue;
-    throw new WeftError('BAD_VALUE', {
-      what: `network ${network.name} cannot have the parent ${network.options?.parent}`,
-      why: `network ${other.name} has it for ${other.driver}, and a device is the parent of macvlan or of ipvlan interfaces, not of both`,
-      hint: 'Give one of them a VLAN of the device, or another device.',
-    });
+/**
+ * The kernel lets a device be the parent of one kind only (EBUSY); and all ipvlan interfaces of a device are in one mode, that of the
+ * last one made, whatever the others were made with (ip-link(8); drivers/net/ipvlan/ipvlan_main.c, `ipvlan_set_port_mode`).
+ */
+function checkSharedParent(network: Network, others: readonly Network[]): void {
+  const parent = network.options?.parent;
+  const refuse = (why: string) => {
+    const hint = 'Give one of them a VLAN of the device, or another device.';
+    throw new WeftError('BAD_VALUE', { what: `network ${network.name} cannot have the parent ${parent}`, why, hint });
+  };
+  for (const other of others) {
+    if (other.name === network.name || !isChildDriver(other) || other.options?.parent !== parent) continue;
+    const has = `network ${other.name} has it for ${other.driver}`;
+    if (other.driver !== network.driver) refuse(`${has}, and a device is the parent of macvlan or of ipvlan interfaces, not of both`);
+    if (network.driver === 'ipvlan' && ipvlanMode(other) !== ipvlanMode(network))
+      refuse(`${has} in mode ${ipvlanMode(other)}, and all ipvlan interfaces of a device are in one mode`);
   }
 }
+
+const ipvlanMode = ({ options }: Network): string => options?.ipvlanMode ?? 'l2';
 
 const PIN = /^\s*node\.(id|hostname|name)\s*==\s*(\S+)\s*$/;
 

@@ -168,6 +168,32 @@ describe('drivers', () => {
     expect(() => world.up(stackOf('s', web(), lan('macvlan', 'eth9')))).toThrow(/node a has no device eth9/);
   });
 
+  it('refuses what a device cannot be the parent of at once, also where both networks are new', () => {
+    const world = new World();
+    world.addNode('a', { features: ['macvlan', 'ipvlan', 'vlan'], devices: ['eth0'] });
+    const lans = (one: Record<string, unknown>, other: Record<string, unknown>, otherParent = 'eth0') => ({
+      networks: {
+        ...network('lan', { subnet: '10.7.0.0/24', ...one, options: { parent: 'eth0', ...(one['options'] as object) } }),
+        ...network('lan2', { subnet: '10.8.0.0/24', ...other, options: { parent: otherParent, ...(other['options'] as object) } }),
+      },
+    });
+    const up = (nets: ReturnType<typeof lans>) => world.up(stackOf('s', { web: { replicas: 1, networks: on('lan') } }, nets));
+    const l3 = { driver: 'ipvlan', options: { ipvlanMode: 'l3' } };
+    expect(() => up(lans({ driver: 'ipvlan' }, { driver: 'macvlan' }))).toThrow(/macvlan or of ipvlan interfaces, not of both/);
+    expect(() => up(lans({ driver: 'ipvlan' }, l3))).toThrow(/in mode l3, and all ipvlan interfaces of a device are in one mode/);
+    up(lans({ driver: 'ipvlan' }, l3, 'eth0.50'));
+    const later = (name: string, subnet: string, options: object) =>
+      world.up(
+        stackOf(
+          name,
+          { web: { replicas: 1, networks: on('lan') } },
+          { networks: { lan: { key: 'lan', name: `${name}_lan`, driver: 'ipvlan', subnet, options: { parent: 'eth0', ...options } } } },
+        ),
+      );
+    expect(() => later('t', '10.9.0.0/24', l3.options)).toThrow(/network s_lan has it for ipvlan in mode l2/);
+    later('u', '10.10.0.0/24', {});
+  });
+
   it('bridge: refused where tasks could not meet, and not where they are bound to one node', () => {
     const world = new World(['a', 'b']);
     const nets = { networks: network('lan', { driver: 'bridge' }) };

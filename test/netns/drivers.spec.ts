@@ -24,7 +24,8 @@ const PEER = '192.168.77.100';
 
 /** Whether this kernel makes devices of a kind. */
 function kernelHas(kind: string, ...more: string[]): boolean {
-  const lines = ['link add a type veth peer name b', `link add link a name c type ${[kind, ...more].join(' ')}`];
+  // Not `a`: to iproute2 that is the beginning of `address`.
+  const lines = ['link add name v0 type veth peer name v1', `link add link v0 name v2 type ${[kind, ...more].join(' ')}`];
   return spawnSync('unshare', ['--net', 'ip', '-batch', '-'], { input: `${lines.join('\n')}\n` }).status === 0;
 }
 const hasIpvlan = kernelHas('ipvlan');
