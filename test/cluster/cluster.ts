@@ -182,6 +182,14 @@ export class TestCluster {
       .map(Number);
   }
 
+  /** What agents and controllers warned of since `since` (ms since the epoch): for the message of an assertion that fails. */
+  warnings(since: number): string[] {
+    const logs = join(this.libDir, 'logs');
+    return readdirSync(logs)
+      .flatMap((file) => readQuietly(join(logs, file)).split('\n'))
+      .filter((line) => /^\{"level":"(warn|error|fatal)"/.test(line) && Date.parse(/"time":"([^"]+)"/.exec(line)?.[1] ?? '') >= since);
+  }
+
   kill(...parts: string[]): number[] {
     const pids = this.pids(...parts);
     if (pids.length === 0) throw new Error(`no process of the cluster matches ${parts.join(' ')}`);
