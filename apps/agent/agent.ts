@@ -7,16 +7,11 @@ import { dirname } from 'node:path';
 import { StopStack } from '#base/dispose.js';
 import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
-import { run as runHere } from '#linux/runner.js';
 import type { Task } from '#model/task.js';
 import { WIREGUARD_FEATURE } from '#model/tunnel.js';
 import type { Runtime } from '#runtime/runtime.js';
 import type { AgentBase, AgentParts } from './agent-parts.js';
 import { Believer } from './believer.js';
-import { contentFetcher } from './contents/fetch-content.js';
-import { FileMounts } from './contents/file-mounts.js';
-import { ensureMemoryDir } from './contents/memory-dir.js';
-import { TreeMounts } from './contents/tree-mounts.js';
 import { knownControllers } from './controller-choice.js';
 import { DesiredStore } from './desired-store.js';
 import { ImagePeers } from './image-peers.js';
@@ -33,6 +28,7 @@ import { TasksLoop } from './loops/tasks.js';
 import { TunnelLoop } from './loops/tunnels.js';
 import { startNodeServer } from './node-service/server.js';
 import type { AgentOptions } from './options.js';
+import { openMounts } from './open-mounts.js';
 import { untilItWorks } from './retry.js';
 import { startNames, startPorts } from './start-companions.js';
 import { StatusBoard } from './status-board.js';
@@ -214,18 +210,6 @@ interface Machine {
 
 const mountsVolume = ({ container }: Task, name: string): boolean => container.mounts.some((m) => m.type === 'volume' && m.source === name);
 
-/** What tasks mount that comes from the controllers. */
-function mountsOf({ layout, parts }: AgentBase): { fileMounts: FileMounts; treeMounts: TreeMounts } {
-  const { identity, controllers } = parts.membership;
-  const fetch = contentFetcher(() => controllers, identity);
-  const run = parts.run ?? runHere;
-  const { configsDir, secrets: secretsDir, trees: treesDir, seedsDir } = layout;
-  return {
-    fileMounts: new FileMounts({ fetch, configsDir, secretsDir, openSecrets: (path) => ensureMemoryDir(path, run) }),
-    treeMounts: new TreeMounts({ fetch, treesDir, seedsDir, run, clock: parts.clock }),
-  };
-}
-
 async function startTasks(
   base: AgentBase,
   { network, keeper, runtime }: Machine & { network: NetworkLoop },
@@ -233,12 +217,13 @@ async function startTasks(
 ): Promise<TasksLoop> {
   const { options, layout, parts, stops, store, ledger, board, believer } = base;
   const { clock, log } = parts;
-  const { fileMounts, treeMounts } = mountsOf(base);
+  const { fileMounts, treeMounts, volumeMounts } = openMounts({ nodeName: options.name, layout, ...parts });
   const runner = new TaskRunner({
     runtime,
     peers: imagePeers(base, runtime),
     fileMounts,
     treeMounts,
+    volumeMounts,
     keeper,
     network,
     // Of this process: a container runtime may run in another namespace than its node (as on a simulated one).
@@ -257,7 +242,7 @@ async function startTasks(
   stops.push('images', startImagesLoop({ runtime, store, usesFile: layout.imageUsesFile, root: options.containerdRoot, clock, log }));
   const isAlive = (id: string) => store.hasTask(id) || loop.container(id) !== undefined || loop.isBusy(id);
   const desired = () => store.byKind.tasks;
-  stops.push('cleaning', startCleaning({ ledger, layout, keeper, fileMounts, treeMounts, desired, isAlive, clock, log }));
+  stops.push('cleaning', startCleaning({ ledger, layout, keeper, fileMounts, treeMounts, volumeMounts, desired, isAlive, clock, log }));
   return loop;
 }
 

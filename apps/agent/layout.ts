@@ -9,6 +9,8 @@ export interface Layout {
   controllersFile: string;
   imageUsesFile: string;
   volumes: string;
+  /** Mount points of volumes that are mounts of something else, while a task needs them. */
+  volumeMounts: string;
   /** Keys of encrypted networks: closed to everybody else. */
   keys: string;
   tasks: string;
@@ -45,6 +47,7 @@ export function layout(dataDir: string, runDir: string): Layout {
     controllersFile: data('controllers.json'),
     imageUsesFile: data('image-uses.json'),
     volumes: data('volumes'),
+    volumeMounts: run('volumes'),
     keys: data('keys'),
     tasks: data('tasks'),
     nameServerState: data('name-server'),

@@ -14,6 +14,7 @@ import type { ImagePeers } from './image-peers.js';
 import type { Layout } from './layout.js';
 import { logSource, stdioOf } from './log-source.js';
 import { runPostStart, runPreStop } from './run-hooks.js';
+import type { VolumeMounts } from './volume-mounts.js';
 import { prepareMounts } from './volumes.js';
 
 /** How long a task's network may take to be made before that counts as a failure (and is tried again). */
@@ -45,6 +46,7 @@ export interface RunnerDeps {
   placeOf: (task: Task) => Promise<FilesPlace>;
   fileMounts: Pick<FileMounts, 'prepare' | 'forget'>;
   treeMounts: Pick<TreeMounts, 'prepare'>;
+  volumeMounts: Pick<VolumeMounts, 'hold' | 'adopt' | 'release'>;
   layout: Layout;
   nodeName: string;
   /** Runs the part that costs CPU and disk when its turn has come. */
@@ -144,9 +146,10 @@ export class TaskRunner {
     return healthProbe(task.container.healthcheck, (await this.#d.runtime.resolveImage(image)) ?? {});
   }
 
-  /** Puts the log keeper right for a container that runs already. */
+  /** Puts the log keeper and what is mounted right for a container that runs already. */
   async adopt(task: Task): Promise<void> {
-    const { keeper, layout } = this.#d;
+    const { keeper, layout, volumeMounts } = this.#d;
+    volumeMounts.adopt(task);
     await keeper.open(logSource(task, layout));
   }
 
@@ -162,19 +165,22 @@ export class TaskRunner {
   }
 
   async #mounts(task: Task, place: FilesPlace) {
-    const { layout, nodeName, fileMounts, treeMounts } = this.#d;
+    const { layout, nodeName, fileMounts, treeMounts, volumeMounts } = this.#d;
     const files = await this.#writeFiles(task, place);
-    const volumes = await prepareMounts(task.container.mounts, layout.volumes, nodeName);
+    const volumes = await prepareMounts(task.container.mounts, layout.volumes, nodeName, {
+      hold: (name, options) => volumeMounts.hold(task.id, name, options),
+    });
     return [...files, ...volumes, ...(await treeMounts.prepare(task)), ...(await fileMounts.prepare(task))];
   }
 
   async #end(containerId: string, how: { signal?: string; graceMs: number }): Promise<number | undefined> {
-    const { runtime, keeper, fileMounts, inTurn, log } = this.#d;
+    const { runtime, keeper, fileMounts, volumeMounts, inTurn, log } = this.#d;
     // Waiting for a process to obey costs nothing: no turn is needed for it.
     const exitCode = await runtime.stop(containerId, how);
     await inTurn(() => runtime.remove(containerId));
     this.#written.delete(containerId);
     await fileMounts.forget(containerId);
+    await volumeMounts.release(containerId);
     await keeper.close(containerId).catch((error: unknown) => log.warn({ containerId, error: String(error) }, 'could not close the log'));
     return exitCode;
   }

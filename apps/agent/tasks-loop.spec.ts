@@ -32,6 +32,12 @@ class FakeKeeper {
 
 /** For tasks without configs and secrets. */
 const NO_FILES = { prepare: () => Promise.resolve([]), forget: () => Promise.resolve(), sweep: () => Promise.resolve() };
+const NO_VOLUMES = {
+  hold: () => Promise.reject(new Error('no volume')),
+  adopt: () => undefined,
+  release: () => Promise.resolve(),
+  sweep: () => Promise.resolve(),
+};
 
 interface Rig {
   runtime: FakeRuntime;
@@ -77,6 +83,7 @@ async function makeRig(dir: string, runtime: FakeRuntime): Promise<Rig> {
   const runner = new TaskRunner({
     fileMounts: NO_FILES,
     treeMounts: NO_FILES,
+    volumeMounts: NO_VOLUMES,
     runtime,
     keeper,
     network: { made: async (id) => `/run/netns/${id}`, ready: (id) => network.ready(id) },
@@ -328,6 +335,7 @@ describe('sweeping', () => {
           keeper,
           fileMounts: NO_FILES,
           treeMounts: NO_FILES,
+          volumeMounts: NO_VOLUMES,
           desired: () => [],
           isAlive: (id) => id === b.id,
           clock,

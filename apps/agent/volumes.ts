@@ -7,31 +7,80 @@ import { join } from 'node:path';
 import { messageOf, WeftError } from '#base/errors.js';
 import { checkName, GLOBAL_NAME_PATTERN } from '#model/names.js';
 import type { MountWish } from '#model/stack.js';
+import { isReadOnly, type VolumeOptions } from '#model/volume-options.js';
 import type { Mount } from '#runtime/runtime.js';
 import { errnoOf } from './atomic-file.js';
 
-/** @throws NOT_FOUND naming node and path when a bind source does not exist; BAD_NAME */
-export async function prepareMounts(wishes: readonly MountWish[], volumesDir: string, nodeName: string): Promise<Mount[]> {
+/** What has to be mounted on the node first, for one task. */
+export interface HeldMounts {
+  /** @returns where the volume is mounted */
+  hold: (name: string, options: VolumeOptions) => Promise<string>;
+}
+
+/** @throws NOT_FOUND naming node and path when a bind source does not exist; UNAVAILABLE naming a volume that cannot be mounted; BAD_NAME */
+export async function prepareMounts(
+  wishes: readonly MountWish[],
+  volumesDir: string,
+  nodeName: string,
+  held: HeldMounts = NOTHING_HELD,
+): Promise<Mount[]> {
   const mounts: Mount[] = [];
-  for (const wish of wishes) if (wish.type !== 'tree') mounts.push(await prepareMount({ ...wish, type: wish.type }, volumesDir, nodeName));
+  for (const { type, ...wish } of wishes)
+    if (type !== 'tree') mounts.push(await prepareMount({ ...wish, type }, { volumesDir, nodeName, held }));
   return mounts;
 }
 
-async function prepareMount(
-  wish: MountWish & { type: Exclude<MountWish['type'], 'tree'> },
-  volumesDir: string,
-  nodeName: string,
-): Promise<Mount> {
+const NOTHING_HELD: HeldMounts = {
+  hold: () => Promise.reject(new WeftError('INTERNAL', 'nothing can be mounted here')),
+};
+
+interface MountPlace {
+  volumesDir: string;
+  nodeName: string;
+  held: HeldMounts;
+}
+
+async function prepareMount(wish: MountWish & { type: Exclude<MountWish['type'], 'tree'> }, place: MountPlace): Promise<Mount> {
   const { type, source = '', target, readOnly } = wish;
+  const { nodeName } = place;
   switch (type) {
     case 'tmpfs':
       return { type, target, readOnly, sizeBytes: wish.sizeBytes, mode: wish.mode };
     case 'volume':
-      return { type: 'bind', source: await volumeDir(volumesDir, source), target, readOnly, seed: !wish.nocopy };
+      return prepareVolume(wish, place);
     case 'bind':
       await requireBindSource(source, nodeName);
       return { type, source, target, readOnly, ...(wish.propagation ? { propagation: wish.propagation } : {}) };
   }
+}
+
+async function prepareVolume(wish: MountWish, { volumesDir, nodeName, held }: MountPlace): Promise<Mount> {
+  const { source = '', target, volumeOptions: options } = wish;
+  if (!options) return { type: 'bind', source: await volumeDir(volumesDir, source), target, readOnly: wish.readOnly, seed: !wish.nocopy };
+  const readOnly = wish.readOnly || isReadOnly(options);
+  // What cannot be written cannot be filled from the image either.
+  const mount = { type: 'bind', target, readOnly, seed: !wish.nocopy && !isReadOnly(options) } as const;
+  if (options.type !== 'none') return { ...mount, source: await held.hold(source, options) };
+  await requireDevice(source, options.device, nodeName);
+  const flags = RESTRICTIONS.filter((flag) => options.options.includes(flag));
+  return {
+    ...mount,
+    source: options.device,
+    ...(flags.length > 0 ? { flags } : {}),
+    ...(options.options.includes('rbind') ? {} : { recursive: 'disabled' }),
+  };
+}
+
+const RESTRICTIONS = ['nosuid', 'nodev', 'noexec'] as const;
+
+async function requireDevice(volume: string, path: string, nodeName: string): Promise<void> {
+  const found = await stat(path).catch((error: unknown) => messageOf(error));
+  if (typeof found !== 'string' && found.isDirectory()) return;
+  throw new WeftError('NOT_FOUND', {
+    what: `node ${nodeName} has no directory ${path}, which volume ${volume} is`,
+    why: typeof found === 'string' ? found : 'it is something else',
+    hint: 'Make it on that node.',
+  });
 }
 
 /** Deletes a volume and its data; without a word where there is none. @throws BAD_NAME */

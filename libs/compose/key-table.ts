@@ -13,7 +13,6 @@ import {
   boolean,
   differs,
   honoured,
-  later,
   laxText,
   list,
   map,
@@ -63,8 +62,13 @@ export const VOLUME = object(
   'a volume',
   {
     name: [string, honoured],
-    driver: [string, honoured],
-    driver_opts: [OPTIONS, later],
+    driver: [string, differs('local alone: there are no plugins')],
+    driver_opts: [
+      OPTIONS,
+      differs(
+        'type, o and device of nfs, nfs4, tmpfs and of directories of the node (o: bind), with the mount options that Weft knows; other types are refused',
+      ),
+    ],
     external: [boolean, honoured],
     labels: [PAIRS, honoured],
   },

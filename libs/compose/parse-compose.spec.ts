@@ -326,7 +326,7 @@ describe('names and the top level', () => {
     ],
     [`${service()}networks:\n  a: { name: n }\n  b: { name: n }`, '6:3', 'is already that of networks.a'],
     [`${service()}volumes:\n  a: { driver: nfs }`, '5:16', 'expected "local", found "nfs"'],
-    [`${service()}volumes:\n  a: { driver_opts: {} }`, '5:8', 'does not support this key'],
+    [`${service()}volumes:\n  a: { driver_opts: { type: ext4, device: /dev/sda1 } }`, '5:29', 'Weft mounts no ext4'],
     [`${service()}servces: {}`, '4:1', '"servces" is not a key of a compose file'],
     [
       'services:\n  a: { image: x, ports: ["80:1"] }\n  b: { image: x, ports: ["80:2"] }',

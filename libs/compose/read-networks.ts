@@ -1,8 +1,8 @@
-/** Networks and volumes: declared at the top level, named by services. */
+/** Networks: declared at the top level, named by services. */
 import { isMac } from '#base/address.js';
 import { familyOf } from '#base/ip.js';
 import { GLOBAL_NAME_PATTERN, HOSTNAME_PATTERN, SERVICE_PATTERN } from '#model/names.js';
-import type { Attachment, VolumeWish } from '#model/stack.js';
+import type { Attachment } from '#model/stack.js';
 import type { NetworkWish } from '#model/network-wish.js';
 import {
   defined,
@@ -20,7 +20,7 @@ import {
 } from './context.js';
 import type { ProjectDraft, ServiceDraft, StaticAddress } from './draft.js';
 import { formatPlace, quote, type Position } from './issue.js';
-import { NETWORK, objectAt, VOLUME } from './key-table.js';
+import { NETWORK, objectAt } from './key-table.js';
 import { SERVICE } from './key-table-service.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
 import { readDriverOptions } from './read-driver-opts.js';
@@ -28,7 +28,7 @@ import { overlaps, readAddress, readIpam, type PlacedSubnet } from './read-ipam.
 import { readLabels, readUniqueList } from './read-pairs.js';
 
 const KEY_RULE = 'letters, digits, "-" and "_", beginning with a letter or digit, 63 characters at most';
-const GLOBAL_NAME_RULE = 'letters, digits, "-", "_" and ".", beginning with a letter or digit, 128 characters at most';
+export const GLOBAL_NAME_RULE = 'letters, digits, "-", "_" and ".", beginning with a letter or digit, 128 characters at most';
 
 const MAX_PRIORITY = 1_000_000;
 const INTERFACE_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_-]{0,14}$/;
@@ -69,16 +69,6 @@ const NETWORK_KEYS: KeyTable<NetworkDraft> = {
         reject(c, field, 'every network has IPv4', 'leave it out; services may use IPv6 alone all the same');
     }),
     enable_ipv6: making((c, field, { given }) => void (given.ipv6 = readBoolean(c, field) || undefined)),
-  },
-};
-
-const VOLUME_KEYS: KeyTable<Partial<VolumeWish>> = {
-  shape: VOLUME,
-  keys: {
-    name: (c, field, volume) => void (volume.name = readMatching(c, field, GLOBAL_NAME_PATTERN, GLOBAL_NAME_RULE)),
-    driver: (c, field) => void readChoice(c, field, ['local'], 'Weft does not support other drivers yet'),
-    external: (c, field, volume) => void (volume.external = readBoolean(c, field) || undefined),
-    labels: (c, field, volume) => void (volume.labels = readLabels(c, field)),
   },
 };
 
@@ -150,7 +140,7 @@ function checkOverlap(c: Context, subnet: PlacedSubnet, project: ProjectDraft): 
   }
 }
 
-function checkGlobalName(
+export function checkGlobalName(
   c: Context,
   entry: Field,
   name: string,
@@ -160,16 +150,6 @@ function checkGlobalName(
   for (const [key, other] of others) {
     if (other.wish.name === name)
       report(c, entry.at, entry.path, `the ${what} name ${quote(name)} is already that of ${what}s.${key} at line ${other.at.line}`);
-  }
-}
-
-export function readVolumeWishes(c: Context, field: Field, project: ProjectDraft): void {
-  for (const entry of namedEntries(c, field, 'volume')) {
-    const draft: Partial<VolumeWish> = {};
-    if (!isNull(entry.value)) readByTable(c, entry, VOLUME_KEYS, draft);
-    const wish: VolumeWish = { key: entry.key, name: `${project.name}_${entry.key}`, labels: {}, ...defined(draft) };
-    checkGlobalName(c, entry, wish.name, 'volume', project.volumes);
-    project.volumes.set(entry.key, { wish, at: entry.at });
   }
 }
 

@@ -9,6 +9,7 @@ import { labelsSchema } from './labels.js';
 import { MAX_TTL_SECONDS } from './name-ttl.js';
 import { globalNameSchema, hostnameSchema, nameSchema, serviceNameSchema } from './names.js';
 import { networkWishSchema } from './network-wish.js';
+import { volumeOptionsSchema } from './volume-options.js';
 
 const environmentSchema = z.record(z.string().regex(/^[^=\0\n\r]+$/), z.string().regex(/^[^\0]*$/));
 /** A device name of Linux, as strict as we need it (15 characters: IFNAMSIZ less NUL). */
@@ -61,6 +62,8 @@ export const mountSchema = z.object({
   readOnly: z.boolean().default(false),
   /** bind: which mounts made later are seen on the other side (mount_namespaces(7)); rprivate if left out. */
   propagation: propagationSchema.optional(),
+  /** volume: what it is a mount of. Filled in by the API, from the volume: a task always has it. */
+  volumeOptions: volumeOptionsSchema.optional(),
   /** volume: begins empty, whatever the image has there. */
   nocopy: z.boolean().optional(),
   /** tmpfs: bytes. */
@@ -293,6 +296,8 @@ export const volumeWishSchema = z.object({
   name: globalNameSchema,
   /** It must be there already: of another stack, or made by `ctl volume create`. */
   external: z.boolean().optional(),
+  /** What it is a mount of; a directory of its node if left out. */
+  options: volumeOptionsSchema.optional(),
   labels: labelsSchema.default({}),
 });
 

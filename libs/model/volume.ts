@@ -6,13 +6,16 @@
 import { z } from 'zod';
 import { globalNameSchema, idSchema } from './names.js';
 import { labelsSchema } from './labels.js';
+import { volumeOptionsSchema } from './volume-options.js';
 
 export const volumeRecordSchema = z.object({
   name: globalNameSchema,
   /** '' for one of no stack. */
   stack: z.string(),
-  /** None until a task that mounts it was placed. */
+  /** None until a task that mounts it was placed; never one of a volume that is the same on every node (nfs). */
   nodeId: idSchema.optional(),
+  /** What it is a mount of; a directory of its node if left out. Never changed. */
+  options: volumeOptionsSchema.optional(),
   labels: labelsSchema.default({}),
   createdAt: z.number(),
 });

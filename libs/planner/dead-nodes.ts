@@ -10,13 +10,13 @@ import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
 import { isGlobal } from '#model/service-mode.js';
 import type { Unit } from './transaction.js';
+import { isLocalMount } from './volumes.js';
 
 export const isDead = (state: ClusterState, nodeId: string): boolean =>
   state.nodes.has(nodeId) && state.nodeStates.get(nodeId)?.state === 'down';
 
 /** Whether its data is on its node and nowhere else: named volumes, directories of the host. */
-export const isBoundToNode = ({ container }: Pick<Task, 'container'>): boolean =>
-  container.mounts.some((m) => m.type === 'bind' || (m.type === 'volume' && m.source !== undefined && m.source !== ''));
+export const isBoundToNode = ({ container }: Pick<Task, 'container'>): boolean => container.mounts.some(isLocalMount);
 
 /** Whether another task may have its slot: its node is dead, it has not done its work, and needs nothing that is only there. */
 export const isAbandoned = (state: ClusterState, service: Pick<Service, 'mode'>, task: Task): boolean =>

@@ -22,7 +22,7 @@ import { changesInPlace, changesThatRecreate } from './service-changes.js';
 import { isGlobal } from '#model/service-mode.js';
 import { sameValue } from './spec-hash.js';
 import type { Compare, Write } from './transaction.js';
-import { checkVolumes } from './volumes.js';
+import { resolveVolumes } from './volumes.js';
 
 export interface StackPlan {
   steps: PlanStep[];
@@ -57,10 +57,9 @@ export function planStack(state: ClusterState, asked: Stack, newId: () => string
   const record = state.stacks.get(wanted.name);
   const stackKey = keys.stack(wanted.name);
   if (!record && state.revisionOf(stackKey) > 0) throw new WeftError('CORRUPT', `stack ${wanted.name} is stored, but cannot be read`);
-  const stack = resolveFiles(state, choosePorts(state, keepDigests(wanted, record)));
+  const stack = resolveVolumes(state, resolveFiles(state, choosePorts(state, keepDigests(wanted, record))));
   checkReferences(stack);
   checkDependencies(stack);
-  checkVolumes(state, stack);
   checkNodes(state, stack);
   checkContainerNames(state, stack);
   checkPorts(state, stack);

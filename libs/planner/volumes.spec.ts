@@ -101,4 +101,56 @@ describe('named volumes', () => {
     world.settle();
     expect(world.model.volumes.get('kept')).toMatchObject({ stack: '', labels: { a: 'b' }, createdAt: 1, nodeId: nodesOf(world)[0] });
   });
+
+  describe('with options', () => {
+    const NFS = { type: 'nfs', device: ':/export', options: ['addr=10.0.0.1'] };
+    const BIND = { type: 'none', device: '/srv', options: ['bind'] };
+    const withOptions = (options: object | undefined, parts: object = {}): Stack =>
+      stackOf('s', { db: service(['v'], parts) }, { volumes: { v: { key: 'v', name: 'v', options } } });
+
+    it('reach the tasks, and are on record; what is the same on every node is on none', () => {
+      const world = world3();
+      world.up(withOptions(NFS, { replicas: 3 }));
+      world.settle();
+      expect(nodesOf(world)).toHaveLength(3);
+      expect([...world.model.tasks.values()].map((t) => t.container.mounts[0]?.volumeOptions)).toEqual([NFS, NFS, NFS]);
+      expect(world.model.volumes.get('v')).toMatchObject({ options: NFS });
+      expect(world.model.volumes.get('v')).not.toHaveProperty('nodeId');
+      expect(world.up(withOptions(NFS, { replicas: 3 })).writes).toEqual([]);
+    });
+
+    it('keep a service on its node where they mean what only that has', () => {
+      const world = world3();
+      world.up(withOptions(BIND, { replicas: 3 }));
+      world.settle();
+      expect(nodesOf(world)).toHaveLength(1);
+      expect(world.model.volumes.get('v')).toMatchObject({ options: BIND, nodeId: nodesOf(world)[0] });
+    });
+
+    it('let go of a dead node where the data is elsewhere', () => {
+      const world = world3();
+      world.up(withOptions(NFS));
+      world.settle();
+      const dead = nodesOf(world)[0];
+      world.setNodeState([...world.model.nodes.values()].find((n) => n.id === dead)?.name ?? '', 'down');
+      world.settle();
+      expect([...world.model.tasks.values()].filter((t) => !t.orphan).map((t) => t.nodeId === dead)).toEqual([false]);
+    });
+
+    it('of an external volume are those that it was made with', () => {
+      const world = world3();
+      world.write({ put: keys.volume('v'), value: encode({ name: 'v', stack: '', createdAt: 1, options: NFS }) });
+      world.up(stackOf('s', { db: service(['v']) }, { volumes: { v: { key: 'v', name: 'v', external: true } } }));
+      world.settle();
+      expect([...world.model.tasks.values()].map((t) => t.container.mounts[0]?.volumeOptions)).toEqual([NFS]);
+    });
+
+    it('that are others than those of the volume that is there are refused', () => {
+      const world = world3();
+      world.up(withOptions(NFS));
+      world.settle();
+      expect(() => world.up(withOptions(undefined))).toThrow('there is a volume v already, and it is another one than stack s says');
+      expect(() => world.up(withOptions({ ...NFS, options: ['addr=10.0.0.2'] }))).toThrow('another one');
+    });
+  });
 });

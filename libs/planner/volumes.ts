@@ -1,34 +1,74 @@
 /**
  * Named volumes are on one node, and whoever mounts them is there, too: two services, or two replicas, that mount one volume
- * see the same files, as on a single host. Where it is, is on record: a task does not begin elsewhere with an empty one.
+ * see the same files, as on a single host. Where it is, is on record: a task does not begin elsewhere with an empty one. A volume
+ * that is the same wherever it is mounted (nfs) is on no node.
  */
 import { WeftError } from '#base/errors.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { Node } from '#model/node.js';
-import type { Service, Stack, StackRecord } from '#model/stack.js';
+import type { MountWish, Service, Stack, StackRecord, VolumeWish } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import type { VolumeRecord } from '#model/volume.js';
+import { describeVolumeOptions, isShared, type VolumeOptions } from '#model/volume-options.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { standingOf } from './schedule.js';
 import { isGlobal } from '#model/service-mode.js';
+import { sameValue } from './spec-hash.js';
 import type { Unit } from './transaction.js';
 
-/** Of the volumes that a container mounts. */
+const isVolume = (mount: MountWish): mount is MountWish & { source: string } => mount.type === 'volume' && !!mount.source;
+
+/** Names of the volumes that a container mounts. */
 export const volumesOf = ({ container }: Pick<Task, 'container'>): string[] => [
-  ...new Set(container.mounts.flatMap((m) => (m.type === 'volume' && m.source ? [m.source] : []))),
+  ...new Set(container.mounts.filter(isVolume).map((m) => m.source)),
 ];
 
-/** @throws NOT_FOUND for an external volume that is not there */
-export function checkVolumes(state: ClusterState, stack: Stack): void {
-  for (const { name, external } of Object.values(stack.volumes)) {
-    if (external && !state.volumes.has(name))
-      throw new WeftError('NOT_FOUND', {
-        what: `there is no volume ${name}, which stack ${stack.name} calls external`,
-        hint: `Make it with \`ctl volume create ${name}\`.`,
-      });
-  }
+/** Of those that are on one node. */
+const localVolumesOf = ({ container }: Pick<Task, 'container'>): string[] => [
+  ...new Set(container.mounts.flatMap((m) => (isVolume(m) && !isShared(m.volumeOptions) ? [m.source] : []))),
+];
+
+/** Whether a mount of a task leads to what only its node has: a directory of the host, a named volume. */
+export const isLocalMount = (mount: MountWish): boolean => mount.type === 'bind' || (isVolume(mount) && !isShared(mount.volumeOptions));
+
+/**
+ * The stack, with what each mounted volume is a mount of: as the stack itself says, external ones as they are now.
+ * @throws NOT_FOUND for an external volume that is not there; CONFLICT for one that is there and is something else
+ */
+export function resolveVolumes(state: ClusterState, stack: Stack): Stack {
+  const options = new Map(Object.values(stack.volumes).map((wish) => [wish.name, optionsOf(state, stack, wish)]));
+  const resolve = (mount: MountWish): MountWish => {
+    // What a service that was kept from before mounts may be declared no more: it is what it was.
+    if (!isVolume(mount) || !options.has(mount.source)) return mount;
+    const { volumeOptions: _, ...rest } = mount;
+    const found = options.get(mount.source);
+    return found ? { ...rest, volumeOptions: found } : rest;
+  };
+  const services = Object.entries(stack.services).map(([name, service]): [string, Service] => {
+    if (!service.container.mounts.some(isVolume)) return [name, service];
+    return [name, { ...service, container: { ...service.container, mounts: service.container.mounts.map(resolve) } }];
+  });
+  return { ...stack, services: Object.fromEntries(services) };
 }
+
+function optionsOf(state: ClusterState, stack: Stack, { name, external, options }: VolumeWish): VolumeOptions | undefined {
+  const known = state.volumes.get(name);
+  if (external && !known)
+    throw new WeftError('NOT_FOUND', {
+      what: `there is no volume ${name}, which stack ${stack.name} calls external`,
+      hint: `Make it with \`ctl volume create ${name}\`.`,
+    });
+  if (external || !known || sameValue(known.options ?? null, options ?? null)) return external ? known?.options : options;
+  throw new WeftError('CONFLICT', {
+    what: `there is a volume ${name} already, and it is another one than stack ${stack.name} says`,
+    why: `it is ${describe(known.options)}, the file says ${describe(options)}`,
+    hint: `Give it another name, or remove it with its data: \`ctl down\`, then \`ctl volume rm ${name}\`.`,
+  });
+}
+
+const describe = (options: VolumeOptions | undefined): string =>
+  options ? describeVolumeOptions(options) : 'a directory of its node (no driver_opts)';
 
 export interface VolumeRow {
   name: string;
@@ -62,8 +102,8 @@ export const volumeRows = (state: ClusterState): VolumeRow[] =>
 /** Where volumes are, kept while a plan places more. */
 export class VolumeHomes {
   readonly #state: ClusterState;
-  /** Claimed by earlier units of this plan: volume → node id. */
-  readonly #claimed = new Map<string, string>();
+  /** Claimed by earlier units of this plan: volume → node id; undefined for one of no node. */
+  readonly #claimed = new Map<string, string | undefined>();
 
   constructor(state: ClusterState) {
     this.#state = state;
@@ -75,8 +115,8 @@ export class VolumeHomes {
    */
   homeOf(service: Service, before: Task | undefined): Node | string | undefined {
     if (isGlobal(service)) return undefined;
-    const names = volumesOf(service);
-    const last = before && volumesOf(before).some((name) => names.includes(name)) ? this.#state.nodes.get(before.nodeId) : undefined;
+    const names = localVolumesOf(service);
+    const last = before && localVolumesOf(before).some((name) => names.includes(name)) ? this.#state.nodes.get(before.nodeId) : undefined;
     if (last) return last;
     const homes = new Map<string, string>();
     for (const name of names) {
@@ -92,20 +132,28 @@ export class VolumeHomes {
     );
   }
 
-  /** Writes down that the volumes of a task are on its node, where nothing is on record. */
+  /** Writes down that the volumes of a task are on its node, where nothing is on record; of those of no node, that they are there. */
   claim(task: Task, service: Service, stack: StackRecord | undefined, now: number, unit: Unit): void {
     if (isGlobal(service)) return;
+    const local = new Set(localVolumesOf(task));
     for (const name of volumesOf(task)) {
       const key = keys.volume(name);
+      const known = this.#state.volumes.get(name);
+      const nodeId = local.has(name) ? task.nodeId : undefined;
       // What an earlier unit of this plan writes has to have been written.
       if (this.#claimed.has(name)) unit.compares.push({ key, exists: true });
-      if (this.#nodeOf(name) !== undefined) continue;
+      if (this.#claimed.has(name) || known?.nodeId !== undefined || (known && nodeId === undefined)) continue;
       const wish = Object.values(stack?.spec.volumes ?? {}).find((v) => v.name === name);
-      const known = this.#state.volumes.get(name);
-      const record: VolumeRecord = known ?? { name, stack: task.stack, labels: wish?.labels ?? {}, createdAt: now };
+      const record: VolumeRecord = known ?? {
+        name,
+        stack: task.stack,
+        labels: wish?.labels ?? {},
+        createdAt: now,
+        ...(wish?.options ? { options: wish.options } : {}),
+      };
       unit.compares.push({ key, modRevision: this.#state.revisionOf(key) });
-      unit.writes.push({ put: key, value: encode({ ...record, nodeId: task.nodeId }) });
-      this.#claimed.set(name, task.nodeId);
+      unit.writes.push({ put: key, value: encode({ ...record, ...(nodeId === undefined ? {} : { nodeId }) }) });
+      this.#claimed.set(name, nodeId);
     }
   }
 

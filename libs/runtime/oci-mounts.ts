@@ -73,7 +73,13 @@ function ociMount(mount: Mount): OciMount {
       destination,
       type: 'bind',
       source: absolute(mount.source ?? '', 'mount source'),
-      options: ['rbind', mount.propagation ?? 'rprivate', mount.readOnly ? 'ro' : 'rw'],
+      options: [
+        mount.recursive === 'disabled' ? 'bind' : 'rbind',
+        mount.propagation ?? 'rprivate',
+        mount.readOnly ? 'ro' : 'rw',
+        ...(mount.readOnly && mount.recursive === 'readonly' ? ['rro'] : []),
+        ...(mount.flags ?? []),
+      ],
     };
   }
   const options = ['nosuid', 'nodev', 'noexec', `mode=${(mount.mode ?? 0o1777).toString(8)}`];

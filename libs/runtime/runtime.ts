@@ -16,6 +16,13 @@ export interface Mount {
   seed?: boolean;
   /** bind only (mount_namespaces(7)); rprivate if left out. */
   propagation?: 'private' | 'rprivate' | 'shared' | 'rshared' | 'slave' | 'rslave';
+  /**
+   * bind only: what becomes of what is mounted below the source. disabled: it is not there; writable (if left out): it is there, and
+   * `readOnly` is not about it; readonly: `readOnly` is about all of it (mount_setattr(2): runc from 1.1).
+   */
+  recursive?: 'disabled' | 'writable' | 'readonly';
+  /** bind only. */
+  flags?: readonly ('nosuid' | 'nodev' | 'noexec')[];
   /** tmpfs only. */
   sizeBytes?: number;
   /** tmpfs only: permission bits, e.g. 0o1777. */

@@ -185,4 +185,59 @@ describe('files', () => {
     expect(sh('find', cluster.libDir, '-name', 'kept_data').stdout).toBe('');
     expect(await cluster.json('volume', 'ls')).toEqual([]);
   }, 120_000);
+
+  it('of volumes with driver_opts are where these say: in memory, in a directory of the node; a server that is not there is told', async () => {
+    mkdirSync(join(cluster.dir, 'device'));
+    cluster.write('device/file', 'of the node');
+    const text = (volumes: string): string =>
+      `name: opts\nservices:\n  db:\n    image: weft-demo\n    user: root\n    stop_grace_period: 0s\n    deploy: { replicas: 2 }\n    volumes: ['data:/cache']\nvolumes:\n  data: { driver_opts: { ${volumes} } }\n`;
+    const mounted = () =>
+      readFileSync('/proc/self/mountinfo', 'utf8')
+        .split('\n')
+        .filter((line) => line.includes(`${cluster.runDir}/`) && line.includes('opts_data@'));
+
+    cluster.write('opts.yaml', text("type: tmpfs, device: tmpfs, o: 'size=1m,mode=0750,uid=1000'"));
+    await cluster.ctl('up', '-f', 'opts.yaml');
+    expect(
+      await inside(
+        'opts',
+        'db',
+        'stat -c "%u %a" /cache; stat -f -c %T /cache; df -k /cache | tail -1 | tr -s " " | cut -d " " -f 2; echo one > /cache/x',
+      ),
+    ).toBe('1000 750\ntmpfs\n1024\n');
+    const [first, second] = await tasks('opts');
+    expect(second?.node).toBe(first?.node);
+    for (const { id } of await tasks('opts')) expect(readFileSync(`/proc/${cluster.pidOf(id)}/root/cache/x`, 'utf8')).toBe('one\n');
+    expect(mounted()).toHaveLength(1);
+    expect(await cluster.tryCtl(['up', '-f', 'opts.yaml'])).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining('nothing to change'),
+    });
+    process.kill(cluster.pidOf(first?.id ?? ''), 'SIGKILL');
+    await eventually(20_000, () => expect(readFileSync(`/proc/${cluster.pidOf(first?.id ?? '')}/root/cache/x`, 'utf8')).toBe('one\n'));
+
+    cluster.write('opts.yaml', text(`type: none, o: bind, device: ${cluster.dir}/device`));
+    const other = await cluster.tryCtl(['up', '-f', 'opts.yaml']);
+    expect(other).toMatchObject({ code: 1, stderr: expect.stringContaining('there is a volume opts_data already, and it is another one') });
+    await cluster.ctl('down', '-p', 'opts');
+    expect(mounted()).toEqual([]);
+    await cluster.ctl('volume', 'rm', 'opts_data');
+
+    await cluster.ctl('up', '-f', 'opts.yaml');
+    expect(await inside('opts', 'db', 'cat /cache/file; echo new > /cache/new')).toBe('of the node');
+    await cluster.ctl('down', '-p', 'opts');
+    await cluster.ctl('volume', 'rm', 'opts_data');
+    expect(readFileSync(join(cluster.dir, 'device/new'), 'utf8')).toBe('new\n');
+
+    // No server here, and mostly no nfs in the kernel either: what a mount asks for is in the unit specs, what people see is here.
+    cluster.write('opts.yaml', text("type: nfs, o: 'addr=127.0.0.1,nolock,soft,timeo=5,retrans=0', device: ':/export'"));
+    await cluster.ctl('up', '-f', 'opts.yaml', '--detach');
+    await eventually(60_000, async () => {
+      const [task] = await cluster.json<(TaskLine & { message: string })[]>('ps', '-p', 'opts');
+      expect(task?.message).toMatch(/^volume opts_data cannot be mounted on node node\d: nfs :\/export \(addr=127\.0\.0\.1, nolock/);
+    });
+    expect(await cluster.json('volume', 'ls')).toMatchObject([{ name: 'opts_data', node: '' }]);
+    await cluster.ctl('down', '-p', 'opts');
+    await cluster.ctl('volume', 'rm', 'opts_data');
+  }, 180_000);
 });

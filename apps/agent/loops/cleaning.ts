@@ -15,6 +15,7 @@ import type { FileMounts } from '../contents/file-mounts.js';
 import type { TreeMounts } from '../contents/tree-mounts.js';
 import type { Layout } from '../layout.js';
 import type { Ledger } from '../ledger.js';
+import type { VolumeMounts } from '../volume-mounts.js';
 
 const PASS_MS = 10_000;
 const KEEP_MS = 60_000;
@@ -25,6 +26,7 @@ export interface CleaningOptions {
   keeper: Pick<LogKeeperVerbs, 'close'>;
   fileMounts: Pick<FileMounts, 'sweep'>;
   treeMounts: Pick<TreeMounts, 'sweep'>;
+  volumeMounts: Pick<VolumeMounts, 'sweep'>;
   /** Those in the view. */
   desired: () => readonly Task[];
   /** Whether a task still has a place here: in the view, as a container, or being worked on. */
@@ -45,6 +47,7 @@ export async function sweep(options: CleaningOptions): Promise<string[]> {
   const { ledger, layout, keeper, isAlive, clock, log } = options;
   await options.fileMounts.sweep(isAlive);
   await options.treeMounts.sweep(options.desired());
+  await options.volumeMounts.sweep(options.desired(), isAlive);
   const swept: string[] = [];
   for (const id of ledger.ids()) {
     const entry = ledger.get(id);
