@@ -79,7 +79,10 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
         containerd = await runtime.version();
         return runtime;
       },
-      kernel: new KernelReconciler({ kernel: new LinuxKernel({ runner: helper.run, secrets: tunnelKeys, scratchDir: paths.runDir }), log }),
+      kernel: new KernelReconciler({
+        kernel: new LinuxKernel({ runner: helper.run, sessions: helper.sessions, secrets: tunnelKeys, scratchDir: paths.runDir }),
+        log,
+      }),
       run: helper.run,
       kernelEvents: (onEvent) => watchKernel({ helper, clock: systemClock, log }, onEvent),
       tunnelKeys,

@@ -6,11 +6,18 @@ export type StatusUpdate = Omit<TaskStatus, 'nodeId' | 'at'>;
 
 const AT_REST: ReadonlySet<TaskState> = new Set(['running', 'complete', 'stopped']);
 
+/** Nothing more will be said of it by itself. */
+const isAtRest = ({ state, nextTryAt }: TaskStatus): boolean => AT_REST.has(state) || (state === 'failed' && nextTryAt === undefined);
+
+/** Clients are led to it. */
+const serves = ({ state, health }: StatusUpdate): boolean => state === 'running' && (health === undefined || health === 'healthy');
+
 export class StatusBoard {
   readonly #nodeId: string;
   readonly #clock: Clock;
   readonly #statuses = new Map<string, TaskStatus>();
   readonly #unheard = new Set<string>();
+  #isUrgent = false;
   #listener: (() => void) | undefined;
 
   constructor(nodeId: string, clock: Clock) {
@@ -24,6 +31,7 @@ export class StatusBoard {
     if (before && saysSame(before, update)) return;
     this.#statuses.set(update.taskId, { ...update, nodeId: this.#nodeId, at: this.#clock.now() });
     this.#unheard.add(update.taskId);
+    if (before && serves(before) && !serves(update)) this.#isUrgent = true;
     this.#listener?.();
   }
 
@@ -43,7 +51,12 @@ export class StatusBoard {
 
   /** Whether no task is on its way to another state: what is to be said now is all there is for the moment. */
   get isSettled(): boolean {
-    return [...this.#statuses.values()].every(({ state }) => AT_REST.has(state));
+    return [...this.#statuses.values()].every(isAtRest);
+  }
+
+  /** Whether a task serves no more and nobody was told: until then clients everywhere are led to it. */
+  get isUrgent(): boolean {
+    return this.#isUrgent;
   }
 
   get unheard(): number {
@@ -54,12 +67,14 @@ export class StatusBoard {
   take(limit: number): TaskStatus[] {
     const ids = [...this.#unheard].slice(0, limit);
     for (const id of ids) this.#unheard.delete(id);
+    if (this.#unheard.size === 0) this.#isUrgent = false;
     return ids.flatMap((id) => this.#statuses.get(id) ?? []);
   }
 
   /** Everything was said at once (in a Hello). */
   allHeard(): void {
     this.#unheard.clear();
+    this.#isUrgent = false;
   }
 
   onChange(listener: (() => void) | undefined): void {

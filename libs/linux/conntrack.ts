@@ -2,9 +2,12 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { WeftError } from '#base/errors.js';
+import { addressToNumber, familyOf } from '#base/ip.js';
 import type { Operation } from '#overlay/operation.js';
 import { linesOf } from './commands.js';
 import type { Entry } from './enter.js';
+import type { FlowWord } from './sessions.js';
 
 /** There was nothing to forget. */
 const EXIT_NONE_FOUND = 1;
@@ -20,10 +23,24 @@ export class Conntrack {
     this.#scratchDir = scratchDir;
   }
 
-  /** Runs `operations` (all forgetFlows, forgetDoor or forgetDatagrams, of one namespace) with one `conntrack`. @throws COMMAND_FAILED */
+  /**
+   * Runs `operations` (all forgetFlows, forgetDoor or forgetDatagrams, of one namespace) with one `conntrack`, which
+   * goes through the flows of the whole host for each: what has no flows in the namespace is left out, where that can be read.
+   * @throws COMMAND_FAILED
+   */
   async forget(ns: string, operations: readonly Operation[]): Promise<void> {
-    const text = `${operations.flatMap((o) => linesOf(o).map((l) => l.text)).join('\n')}\n`;
+    const bound = await this.#withFlows(ns, operations);
+    if (bound.length === 0) return;
+    const text = `${bound.flatMap((o) => linesOf(o).map((l) => l.text)).join('\n')}\n`;
     await this.#withFile(text, (file) => this.#entry.exec(ns, ['conntrack', '--load-file', file], { accept: [EXIT_NONE_FOUND] }));
+  }
+
+  async #withFlows(ns: string, operations: readonly Operation[]): Promise<readonly Operation[]> {
+    const { session } = this.#entry;
+    if (!session) return operations;
+    const words = operations.map(flowWord);
+    const found = new Set((await session.flowsOf(ns, words)).map((w) => w.word));
+    return operations.filter((_, i) => found.has(words[i]?.word ?? ''));
   }
 
   /**
@@ -41,3 +58,21 @@ export class Conntrack {
     }
   }
 }
+
+/** What the flows that an operation forgets have among their words, as the kernel prints them. */
+export function flowWord(o: Operation): FlowWord {
+  switch (o.op) {
+    case 'forgetFlows':
+      return { word: `src=${printed(o.address)}` };
+    case 'forgetDatagrams':
+      return { word: `${o.to === 'vip' ? 'dst' : 'src'}=${printed(o.address)}`, udp: true };
+    case 'forgetDoor':
+      return { word: `dport=${o.port}`, udp: true };
+    default:
+      throw new WeftError('INTERNAL', `${o.op} forgets no flows`);
+  }
+}
+
+/** IPv6 in eight groups of four digits (%pI6). */
+const printed = (address: string): string =>
+  familyOf(address) === 4 ? address : (addressToNumber(address).toString(16).padStart(32, '0').match(/.{4}/g) ?? []).join(':');

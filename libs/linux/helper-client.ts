@@ -7,9 +7,10 @@ import type { ChildProcessByStdio } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
 import { WeftError } from '#base/errors.js';
-import type { HelperAnswer, HelperRequest, Monitor } from './helper-protocol.js';
+import type { HelperAnswer, HelperRequest, Monitor, SessionRequest } from './helper-protocol.js';
 import { Lines } from './helper-protocol.js';
 import type { KernelEvent } from './kernel-events.js';
+import type { Sessions } from './sessions.js';
 import type { Run, RunResult } from './runner.js';
 
 type Child = ChildProcessByStdio<Writable, Readable, null>;
@@ -18,7 +19,7 @@ interface Waiting {
   what: string;
   /** Of a monitor. */
   onEvent?: (event: KernelEvent) => void;
-  resolve: (result: RunResult) => void;
+  resolve: (answer: HelperAnswer) => void;
   reject: (error: WeftError) => void;
 }
 
@@ -38,14 +39,25 @@ export class CommandHelper {
   }
 
   /** As `run` of runner.ts. A helper that has died is started again by the next command. @throws COMMAND_FAILED */
-  readonly run: Run = (argv, options = {}) => this.#ask({ id: this.#next++, argv, options });
+  readonly run: Run = (argv, options = {}) => this.#ask({ id: this.#next++, argv, options }).then(resultOf);
+
+  /** As NftSessions, and with the helper they end. */
+  readonly sessions: Sessions = {
+    tell: async (argv, line) => (await this.#say(argv, { do: 'tell', line }))?.told === true,
+    flowsOf: async (argv, words) => (await this.#say(argv, { do: 'flowsOf', words }))?.words ?? [...words],
+    end: async (argv) => void (await this.#say(argv, { do: 'end' })),
+  };
 
   /** Follows what others do to our objects. Resolves or rejects when the monitor ended, which it does not by itself. */
   async watch(monitor: Monitor, onEvent: (event: KernelEvent) => void): Promise<void> {
     await this.#ask({ id: this.#next++, argv: [], options: {}, watch: monitor }, onEvent);
   }
 
-  #ask(request: HelperRequest, onEvent?: (event: KernelEvent) => void): Promise<RunResult> {
+  async #say(argv: readonly string[], session: SessionRequest): Promise<HelperAnswer['session']> {
+    return (await this.#ask({ id: this.#next++, argv, options: {}, session })).session;
+  }
+
+  #ask(request: HelperRequest, onEvent?: (event: KernelEvent) => void): Promise<HelperAnswer> {
     const child = (this.#child ??= this.#start());
     const what = request.watch ? `${request.watch} monitor` : request.argv.join(' ').slice(0, 200);
     return new Promise((resolve, reject) => {
@@ -72,12 +84,13 @@ export class CommandHelper {
     return child;
   }
 
-  #answered({ id, event, result, failure }: HelperAnswer): void {
+  #answered(answer: HelperAnswer): void {
+    const { id, event, failure } = answer;
     const waiting = this.#waiting.get(id);
     if (event) return waiting?.onEvent?.(event);
     this.#waiting.delete(id);
-    if (result) waiting?.resolve(result);
-    else waiting?.reject(new WeftError('COMMAND_FAILED', failure ?? { what: `"${waiting.what}" failed` }));
+    if (failure) waiting?.reject(new WeftError('COMMAND_FAILED', failure));
+    else waiting?.resolve(answer);
   }
 
   #ended(child: Child, why: string): void {
@@ -86,4 +99,9 @@ export class CommandHelper {
     this.#waiting.clear();
     for (const { what, reject } of all) reject(new WeftError('COMMAND_FAILED', { what: `"${what}" was not finished`, why }));
   }
+}
+
+function resultOf({ result }: HelperAnswer): RunResult {
+  if (!result) throw new WeftError('INTERNAL', 'the process that runs commands answered nothing');
+  return result;
 }

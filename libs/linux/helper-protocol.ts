@@ -1,9 +1,13 @@
 /** What an agent and its command helper say to one another: JSON, a line a message. Both are of one build. */
 import type { KernelEvent } from './kernel-events.js';
+import type { FlowWord } from './sessions.js';
 import type { RunOptions, RunResult } from './runner.js';
 
 /** What can be followed: `ip monitor`, `nft monitor`. */
 export type Monitor = 'ip' | 'nft';
+
+/** A word to a process that is kept, of `Sessions`. */
+export type SessionRequest = { do: 'tell'; line: string } | { do: 'flowsOf'; words: readonly FlowWord[] } | { do: 'end' };
 
 export interface HelperRequest {
   id: number;
@@ -11,6 +15,8 @@ export interface HelperRequest {
   options: RunOptions;
   /** The command is this monitor, and what it says is answered as it comes. */
   watch?: Monitor;
+  /** The command is one that is kept, and this is said to it. */
+  session?: SessionRequest;
 }
 
 export interface HelperAnswer {
@@ -18,6 +24,8 @@ export interface HelperAnswer {
   /** Of a monitor; more will follow. */
   event?: KernelEvent;
   result?: RunResult;
+  /** What a session answers: whether it had a place, and the words it found. */
+  session?: { told?: boolean; words?: FlowWord[] };
   /** Why there is no result: how the command ended, and what it said. */
   failure?: { what: string; why: string; hint?: string };
 }

@@ -1,5 +1,6 @@
 import { emptyNamespace, type KernelState } from '#overlay/kernel-state.js';
 import { ipEvent, isLossOf, NftEvents } from './kernel-events.js';
+import { isMiss } from './monitors.js';
 
 /** As iproute2 6.1 prints them. */
 describe('lines of ip monitor', () => {
@@ -50,6 +51,13 @@ describe('lines of nft monitor', () => {
   it('tells of others’ changes to our tables, once a transaction', () =>
     expect(events(change)).toEqual([expect.objectContaining({ kind: 'nft', isForeign: true, isLoss: true })]));
   it('is silent about our own', () => expect(events(change, [77])).toEqual([]));
+  it('tells when news was lost', () =>
+    expect(events(['# ERROR: We lost some netlink events!'])).toEqual([expect.objectContaining({ isForeign: true })]));
+  it('takes a complaint for a loss of news, and a warning for none', () => {
+    expect(isMiss('netlink receive error No buffer space available (105)')).toBe(true);
+    expect(isMiss('W: Received event for an unknown set.')).toBe(false);
+    expect(isMiss('')).toBe(false);
+  });
   it('is silent about tables of others', () =>
     expect(events(['add rule inet other a accept', '# new generation 7 by process 78 (nft)'])).toEqual([]));
 });

@@ -66,6 +66,8 @@ function neighbourEvent(rest: string, base: Base): KernelEvent | undefined {
 }
 
 const OBJECT = /^(?:add|delete|insert|replace|destroy) \S+ (\S+ \S+)/;
+/** What `nft monitor` prints when its socket ran over. */
+const LOST = '# ERROR: We lost some netlink events';
 const GENERATION = /^# new generation \d+ by process (\d+)/;
 
 /** Lines of `nft monitor` come in transactions, each closed by a line that names its maker. */
@@ -79,6 +81,7 @@ export class NftEvents {
   }
 
   take(line: string): KernelEvent | undefined {
+    if (line.startsWith(LOST)) return { isLoss: false, isForeign: true, isNode: true, kind: 'nft', words: [], line };
     const [, pid] = GENERATION.exec(line) ?? [];
     if (pid === undefined) {
       const table = OBJECT.exec(line)?.[1];

@@ -16,6 +16,7 @@ import type { TableOperation } from './nft.js';
 import { NftTables } from './nft.js';
 import type { Seen } from './observe.js';
 import { hasChildren, nodeLinks, rowsOf, see, seeFdb, seenIn, seeSysctls, seeTunnels, showLines, sysctlsIn, taskLinks } from './observe.js';
+import type { Sessions } from './sessions.js';
 import type { Run } from './runner.js';
 import { mapLimit } from './runner.js';
 import type { WireguardOperation, WireguardSecrets } from './wireguard.js';
@@ -25,6 +26,8 @@ export interface LinuxKernelOptions {
   /** Name of the node's namespace below /run/netns; the process's own if left out. */
   enter?: string;
   runner?: Run;
+  /** Keeps an nft in namespaces whose virtual addresses change. */
+  sessions?: Sessions;
   /** Keys for WireGuard; none if left out. */
   secrets?: WireguardSecrets;
   /** Directory for files that a command reads; nobody else may write there. The system's temporary one if left out. */
@@ -43,7 +46,7 @@ export class LinuxKernel implements Kernel {
   readonly #fresh = new Map<string, { seen?: Seen; sysctls?: string }>();
 
   constructor(options: LinuxKernelOptions = {}) {
-    this.#entry = entry(options.enter, options.runner);
+    this.#entry = entry(options.enter, options.runner, options.sessions);
     this.#nft = new NftTables(this.#entry);
     this.#secrets = options.secrets ?? noSecrets;
     this.#conntrack = new Conntrack(this.#entry, options.scratchDir);
@@ -51,7 +54,7 @@ export class LinuxKernel implements Kernel {
 
   async observe(like: KernelState, options: ObserveOptions = {}): Promise<KernelState> {
     const { only } = options;
-    const fresh = this.#takeFresh(only, like);
+    const fresh = only && this.#takeFresh(only, like);
     if (fresh) return { namespaces: fresh };
     const node = await see(this.#entry, NODE_NAMESPACE, hasRules6(like, NODE_NAMESPACE));
     const ours = [...node.taskNamespaces.values()].filter((ns) => only?.includes(ns) ?? true);
@@ -73,7 +76,11 @@ export class LinuxKernel implements Kernel {
 
   async apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }> {
     // A namespace of that name is another one from here on.
-    for (const o of operations) if (o.op === 'removeNamespace' || o.op === 'addNamespace') this.#nft.forget(o.ns);
+    for (const o of operations) {
+      if (o.op !== 'removeNamespace' && o.op !== 'addNamespace') continue;
+      this.#nft.forget(o.ns);
+      await this.#entry.session?.end(o.ns);
+    }
     this.#fresh.clear();
     for (const o of operations) if (o.op === 'addNamespace') this.#fresh.set(o.ns, {});
     const failed: Failure[] = [];
@@ -164,14 +171,14 @@ export class LinuxKernel implements Kernel {
   }
 
   /** The namespaces asked for, if the last plan made them and read them back. It holds once: later they may have changed. */
-  #takeFresh(only: readonly string[] | undefined, like: KernelState): Record<string, NamespaceState> | undefined {
+  #takeFresh(only: readonly string[], like: KernelState): Record<string, NamespaceState> | undefined {
     const fresh = new Map(this.#fresh);
     this.#fresh.clear();
-    const states = only?.flatMap((ns): [string, NamespaceState][] => {
+    const states = only.flatMap((ns): [string, NamespaceState][] => {
       const { seen, sysctls = '' } = fresh.get(ns) ?? {};
       return seen && !hasChildren(seen) && !hasRules6(like, ns) ? [[ns, this.#freshState(ns, seen, sysctls, like)]] : [];
     });
-    return states && states.length === only?.length ? Object.fromEntries(states) : undefined;
+    return states.length === only.length ? Object.fromEntries(states) : undefined;
   }
 
   #freshState(ns: string, seen: Seen, printed: string, like: KernelState): NamespaceState {

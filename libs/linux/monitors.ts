@@ -8,17 +8,29 @@ import { IP_MONITOR, ipEvent, NFT_MONITOR, NftEvents, type KernelEvent } from '.
 /** So many processes back, one of ours is known for ours. */
 const REMEMBERED = 256;
 
-/** Ids of the processes that were started last. */
+/** Ids of the processes that were started last, and of those that stay. */
 export class OwnProcesses {
   readonly #pids: number[] = [];
+  readonly #kept = new Set<number>();
 
   add(pid: number): void {
     this.#pids.push(pid);
     if (this.#pids.length > REMEMBERED) this.#pids.shift();
   }
 
+  /** One that stays. */
+  keep(pid: number): void {
+    this.#kept.add(pid);
+  }
+
+  /** It is gone; what it did last may still be told. */
+  drop(pid: number): void {
+    this.#kept.delete(pid);
+    this.add(pid);
+  }
+
   has(pid: number): boolean {
-    return this.#pids.includes(pid);
+    return this.#kept.has(pid) || this.#pids.includes(pid);
   }
 }
 
@@ -45,10 +57,12 @@ export class Monitors {
       }
     });
     let why = '';
-    // It complains when it could not keep up: something was missed.
+    const complaints = new Lines();
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => {
-      why = chunk.trim();
-      say({ id, event: missed(why) });
+      for (const line of complaints.take(chunk)) {
+        why = line.trim();
+        if (isMiss(line)) say({ id, event: missed(why) });
+      }
     });
     child.once('error', (error) => (why = error.message));
     child.once('close', (code, signal) => {
@@ -61,5 +75,11 @@ export class Monitors {
     for (const child of this.#children) child.kill('SIGKILL');
   }
 }
+
+/**
+ * Complaints say that the monitor could not keep up, and something was missed. But `nft monitor` also warns (`W: …`) of each element of a
+ * table that is younger than itself, ours as any; that it lost something it says among its news (NftEvents).
+ */
+export const isMiss = (line: string): boolean => line.trim() !== '' && !line.startsWith('W: ');
 
 const missed = (line: string): KernelEvent => ({ isLoss: false, isForeign: true, isNode: true, kind: 'link', words: [], line });

@@ -24,6 +24,16 @@ export function script(operations: readonly TableOperation[]): string {
     .join('');
 }
 
+/** A longer line is rather given to a process of its own. */
+const MOST_LINE_CHARS = 16_384;
+
+/** The same script for a process that takes a transaction a line; undefined if it is none for that. */
+export function scriptLine(operations: readonly TableOperation[]): string | undefined {
+  if (operations.some((o) => o.op !== 'setVips')) return undefined;
+  const line = script(operations).trim().replaceAll('\n', '; ');
+  return line.length <= MOST_LINE_CHARS ? line : undefined;
+}
+
 /** Name of the copy that is read. */
 const PROBE = 'weft_probe';
 
@@ -62,7 +72,9 @@ export class NftTables {
 
   /** Loads all of `operations`, which are of one namespace, in one transaction. @throws COMMAND_FAILED; then nothing changed */
   async load(ns: string, operations: readonly TableOperation[]): Promise<void> {
-    await this.#entry.exec(ns, ['nft', '-f', '-'], { input: script(operations) });
+    const line = this.#entry.session && scriptLine(operations);
+    if (line === undefined || !(await this.#entry.session?.tell(ns, line)))
+      await this.#entry.exec(ns, ['nft', '-f', '-'], { input: script(operations) });
     for (const o of operations) {
       const key = `${ns}|${o.table}`;
       if (o.op === 'removeTable') this.#loaded.delete(key);

@@ -37,13 +37,20 @@ export interface RepairResult {
   failed: Failure[];
 }
 
+/** A reading of the kernel that nothing waits for: wishes are set meanwhile, and what they did is noted here. */
+interface Look {
+  changed: Operation[];
+}
+
 export class KernelReconciler {
   readonly #kernel: Kernel;
   readonly #log: Log;
   #desired: KernelState | undefined;
   /** What the kernel holds as far as we know; undefined: read it first. */
   #known: KernelState | undefined;
-  /** One thing at a time. */
+  /** Readings under way. */
+  readonly #looks = new Set<Look>();
+  /** One change at a time. */
   #queue: Promise<unknown> = Promise.resolve();
 
   constructor({ kernel, log = silentLog }: KernelReconcilerOptions) {
@@ -56,25 +63,32 @@ export class KernelReconciler {
     return this.#enqueue(() => this.#set(desired));
   }
 
-  /** Reads everything, and puts right what is not as the last `set` said. Does nothing before the first `set`. */
+  /**
+   * Reads everything, and puts right what is not as the last `set` said. Does nothing before the first `set`. A `set` does not wait
+   * for the reading, only for what is put right.
+   */
   repair(): Promise<RepairResult> {
-    return this.#enqueue(() => this.#repair());
+    return this.#beside((desired, observed) => this.#repair(desired, observed), NOTHING_WRONG);
   }
 
-  /** Reads everything, and says what is not as the last `set` said. Changes nothing. */
+  /** Reads everything, and says what is not as the last `set` said. Changes nothing, and holds up no `set`. */
   faults(): Promise<Fault[]> {
-    return this.#enqueue(async () => (this.#desired ? faultsBetween(this.#desired, await this.#kernel.observe(this.#desired)) : []));
+    return this.#beside((desired, observed) => Promise.resolve(faultsBetween(desired, observed)), []);
   }
 
   /**
    * Which of these task namespaces have nft tables that are not as the last `set` said, for whose changes there is no news.
    * Changes nothing.
    */
-  glance(namespaces: readonly string[]): Promise<string[]> {
-    return this.#enqueue(async () => {
+  async glance(namespaces: readonly string[]): Promise<string[]> {
+    const look = await this.#beginLook();
+    try {
       const found = await Promise.all(namespaces.map(async (ns) => ((await this.#areTablesRight(ns)) ? [] : [ns])));
-      return found.flat();
-    });
+      // What was changed meanwhile is looked at the next time.
+      return found.flat().filter((ns) => !look.changed.some((o) => o.ns === ns));
+    } finally {
+      this.#looks.delete(look);
+    }
   }
 
   /** Removes everything of ours from the node's namespace, and the tasks' namespaces. Sysctls stay as they are. */
@@ -94,6 +108,45 @@ export class KernelReconciler {
     const result = this.#queue.then(work);
     this.#queue = result.catch(() => undefined);
     return result;
+  }
+
+  /** Begins between two changes: of what is changed from then on, all is noted. */
+  #beginLook(): Promise<Look> {
+    return this.#enqueue(() => {
+      const look: Look = { changed: [] };
+      this.#looks.add(look);
+      return Promise.resolve(look);
+    });
+  }
+
+  /**
+   * Reads everything, and has `judge` compare it with the wish while nothing changes. If something was set meanwhile, what that did
+   * explains what it touched; if anything else differs, all is read once more, and undisturbed.
+   */
+  async #beside<T>(judge: (desired: KernelState, observed: KernelState) => Promise<T>, nothing: T): Promise<T> {
+    const look = await this.#beginLook();
+    try {
+      const observed = this.#desired && (await this.#observeOrMissed(this.#desired, look));
+      return await this.#enqueue(async () => {
+        const desired = this.#desired;
+        if (!desired) return nothing;
+        if (look.changed.length > 0 && observed && isExplained(diff(desired, observed), look.changed)) return nothing;
+        const isWhole = observed && look.changed.length === 0;
+        return judge(desired, isWhole ? observed : await this.#kernel.observe(desired));
+      });
+    } finally {
+      this.#looks.delete(look);
+    }
+  }
+
+  /** undefined when it failed beside a change: a namespace that is being removed cannot be read. */
+  async #observeOrMissed(desired: KernelState, look: Look): Promise<KernelState | undefined> {
+    try {
+      return await this.#kernel.observe(desired);
+    } catch (error) {
+      if (look.changed.length > 0) return undefined;
+      throw error;
+    }
   }
 
   async #set(desired: KernelState): Promise<SetResult> {
@@ -131,31 +184,38 @@ export class KernelReconciler {
     return diff({ namespaces: { [ns]: desired } }, { namespaces: { [ns]: seen } }).length === 0;
   }
 
-  async #repair(): Promise<RepairResult> {
-    if (!this.#desired) return { repaired: [], failed: [] };
-    const observed = await this.#kernel.observe(this.#desired);
-    const operations = diff(this.#desired, observed);
+  async #repair(desired: KernelState, observed: KernelState): Promise<RepairResult> {
+    const operations = diff(desired, observed);
     if (operations.length === 0) {
-      this.#known = this.#desired;
-      return { repaired: [], failed: [] };
+      this.#known = desired;
+      return NOTHING_WRONG;
     }
-    const wrong = faultsBetween(this.#desired, observed).map((f) => describeFault(f));
+    const wrong = faultsBetween(desired, observed).map((f) => describeFault(f));
     const repaired = operations.map(describe);
     this.#log.warn(
       { wrong: wrong.slice(0, MOST_LOGGED), repaired: repaired.slice(0, MOST_LOGGED) },
       `somebody changed ${wrong.length} thing(s) in the kernel; put back`,
     );
     const failed = await this.#apply(operations);
-    this.#known = failed.length === 0 ? this.#desired : undefined;
+    this.#known = failed.length === 0 ? desired : undefined;
     return { repaired, wrong, failed };
   }
 
   async #apply(operations: readonly Operation[]): Promise<Failure[]> {
     if (operations.length === 0) return [];
+    for (const look of this.#looks) look.changed.push(...operations);
     const { failed } = await this.#kernel.apply(operations);
     for (const { operation, error } of failed) this.#log.warn({ error }, `could not ${describe(operation)}`);
     return failed;
   }
+}
+
+const NOTHING_WRONG: RepairResult = { repaired: [], failed: [] };
+
+/** Whether all of `operations` were just carried out: what was read before needs them, and the kernel does not any more. */
+function isExplained(operations: readonly Operation[], changed: readonly Operation[]): boolean {
+  const done = new Set(changed.map((o) => JSON.stringify(o)));
+  return operations.every((o) => done.has(JSON.stringify(o)));
 }
 
 function missingNamespace(ns: string): never {

@@ -40,6 +40,56 @@ describe('the command helper', () => {
     expect(results.every(({ stdout }, i) => stdout === texts[i])).toBe(true);
   });
 
+  it('keeps an nft: a transaction a line, what failed changes nothing, and it ends when it is told', async () => {
+    const ns = `wthelper${process.pid}`;
+    const nft = ['nsenter', `--net=/run/netns/${ns}`, '--', 'nft', '-i'];
+    const elements = async () => (await run(['nsenter', `--net=/run/netns/${ns}`, '--', 'nft', 'list', 'set', 'ip', 't', 's'])).stdout;
+    const inside = async () => (await run(['ip', 'netns', 'pids', ns])).stdout.trim();
+    await run(['ip', 'netns', 'add', ns]);
+    try {
+      const make = 'add table ip t; add set ip t s { type ipv4_addr; }; add element ip t s { 192.0.2.1 }';
+      expect(await helper.sessions.tell(nft, make)).toBe(true);
+      const pid = await inside();
+      const both = 'add element ip t s { 192.0.2.2 }; delete element ip t s { 192.0.2.9 }';
+      await expect(helper.sessions.tell(nft, both)).rejects.toMatchObject({ why: expect.stringContaining('No such file') });
+      await expect(helper.sessions.tell(nft, 'no such thing')).rejects.toMatchObject({ why: expect.stringContaining('syntax error') });
+      await Promise.all([3, 4, 5].map((n) => helper.sessions.tell(nft, `add element ip t s { 192.0.2.${n} }`)));
+      expect((await elements()).match(/192\.0\.2\.\d/g)?.sort()).toEqual(['192.0.2.1', '192.0.2.3', '192.0.2.4', '192.0.2.5']);
+      expect(await inside()).toBe(pid);
+      await helper.sessions.end(nft);
+      expect(await inside()).toBe('');
+    } finally {
+      await helper.sessions.end(nft);
+      await run(['ip', 'netns', 'del', ns]);
+    }
+  });
+
+  it('says of which flows the kernel knows none', async () => {
+    const ns = `wtflows${process.pid}`;
+    const nft = ['nsenter', `--net=/run/netns/${ns}`, '--', 'nft', '-i'];
+    const into = (argv: string[]) => run(['nsenter', `--net=/run/netns/${ns}`, '--', ...argv]);
+    await run(['ip', 'netns', 'add', ns]);
+    try {
+      await into(['ip', 'link', 'set', 'lo', 'up']);
+      await helper.sessions.tell(
+        nft,
+        'add table ip t; add chain ip t c { type filter hook output priority 0; }; add rule ip t c ct state new accept',
+      );
+      const words = [
+        { word: 'dst=127.0.0.9', udp: true } as const,
+        { word: 'dst=127.0.0.8' },
+        { word: 'dst=127.0.0.90', udp: true } as const,
+      ];
+      expect(await helper.sessions.flowsOf(nft, words)).toEqual([]);
+      const send = `require('node:dgram').createSocket('udp4').send('x', 9, '127.0.0.9', () => process.exit())`;
+      await into([process.execPath, '-e', send]);
+      expect(await helper.sessions.flowsOf(nft, words)).toEqual([words[0]]);
+    } finally {
+      await helper.sessions.end(nft);
+      await run(['ip', 'netns', 'del', ns]);
+    }
+  });
+
   it('is started again after its death; what was under way fails', async () => {
     const pid = await helperPid();
     const underWay = expect(helper.run(['sleep', '5'])).rejects.toMatchObject({ code: 'COMMAND_FAILED' });

@@ -4,6 +4,7 @@ import { silentLog } from '#base/log.js';
 import { FakeKernel } from '#linux/fake-kernel.js';
 import type { Kernel } from '#linux/kernel.js';
 import { LinuxKernel } from '#linux/linux-kernel.js';
+import { NftSessions } from '#linux/nft-sessions.js';
 import { KernelReconciler } from '#linux/reconciler.js';
 import type { Run } from '#linux/runner.js';
 import { run } from '#linux/runner.js';
@@ -47,18 +48,20 @@ function without(cluster: ClusterModel, ...names: string[]): ClusterModel {
   return less;
 }
 
-describe.each(['fake', 'linux'])('kernel contract: %s', (kind) => {
+describe.each(['fake', 'linux', 'linux with kept nft'])('kernel contract: %s', (kind) => {
   const lab = new NetnsLab();
   const cluster = makeCluster(kind === 'fake' ? 1000 : 1100);
+  const sessions = kind === 'linux with kept nft' ? new NftSessions() : undefined;
   let kernel: Kernel;
 
   beforeAll(async () => {
     await lab.start();
     const ns = await lab.host('n1', n1.address);
-    kernel = kind === 'fake' ? new FakeKernel() : new LinuxKernel({ enter: ns });
+    kernel = kind === 'fake' ? new FakeKernel() : new LinuxKernel({ enter: ns, ...(sessions ? { sessions } : {}) });
   });
   afterAll(async () => {
     await new KernelReconciler({ kernel, ...parts }).removeAll();
+    sessions?.stop();
     await lab.stop();
   });
 
@@ -146,6 +149,8 @@ describe('reconciling a real kernel', () => {
     spawned.push([...argv]);
     return run(argv, options);
   };
+  /** As in an agent: what is changed element by element starts no process. */
+  const kept = new NftSessions();
   let [h1, h2, out] = ['', '', ''];
   let r1: KernelReconciler;
   let r2: KernelReconciler;
@@ -153,7 +158,7 @@ describe('reconciling a real kernel', () => {
   beforeAll(async () => {
     await lab.start();
     [h1, h2, out] = [await lab.host('n1', n1.address), await lab.host('n2', n2.address), await lab.host('out', '192.168.77.100')];
-    r1 = new KernelReconciler({ kernel: new LinuxKernel({ enter: h1, runner: counting }), ...parts });
+    r1 = new KernelReconciler({ kernel: new LinuxKernel({ enter: h1, runner: counting, sessions: kept }), ...parts });
     r2 = new KernelReconciler({ kernel: new LinuxKernel({ enter: h2 }), ...parts });
     await foreignThings();
     expect((await r1.set(stateOf(cluster, n1))).failed).toEqual([]);
@@ -164,6 +169,7 @@ describe('reconciling a real kernel', () => {
   afterAll(async () => {
     await r1.removeAll();
     await r2.removeAll();
+    kept.stop();
     await lab.stop();
   });
 
@@ -312,6 +318,20 @@ describe('reconciling a real kernel', () => {
 
   const behind = (...tasks: string[]): ClusterModel =>
     Object.assign(new ClusterModel(), cluster, { vips: cluster.vips.map((v) => ({ ...v, tasks })) });
+
+  it('starts no process when a backend goes, and waits for no look', async () => {
+    expect((await r1.set(stateOf(behind('web'), n1))).failed).toEqual([]);
+    spawned.length = 0;
+    const looking = r1.repair();
+    const { operations, failed } = await r1.set(stateOf(behind('far'), n1));
+    const startedMeanwhile = spawned.filter((argv) => argv.includes('conntrack') || argv.join(' ').endsWith('nft -f -'));
+    expect(failed).toEqual([]);
+    expect(new Set(operations.map((o) => o.op))).toEqual(new Set(['setVips', 'forgetDatagrams']));
+    expect(startedMeanwhile).toEqual([]);
+    expect(await looking).toEqual({ repaired: [], failed: [] });
+    expect((await r1.repair()).repaired).toEqual([]);
+    await r1.set(stateOf(cluster, n1));
+  });
 
   it('moves the datagrams of a backend that serves no more, and leaves its connections alone', async () => {
     const datagrams = () => lab.exec(ns('side'), ['conntrack', '-L', '-p', 'udp', '--reply-src', '10.90.0.20']);

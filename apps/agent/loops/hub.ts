@@ -27,6 +27,8 @@ const HEARTBEAT_MS = 500;
 const COALESCE_MS = 100;
 const COALESCE_COUNT = 100;
 const SETTLED_MS = 10;
+/** For what is said together with the end of a task's service. */
+const URGENT_MS = 1;
 /** A controller that takes a stream owes a snapshot by then. After that, silence is normal and gRPC's keepalive watches. */
 const FIRST_SNAPSHOT_MS = 5_000;
 /** While quarantined, ask again with a new stream: the controller may have been put right. */
@@ -254,11 +256,14 @@ class Session {
     });
   }
 
-  /** Once no task is on its way, nothing is worth waiting for: somebody may be waiting for just this. */
+  /**
+   * Once no task is on its way, nothing is worth waiting for: somebody may be waiting for just this. A task that serves no more is
+   * said at once; if many end in a row, the controller gathers (its status writer).
+   */
   #statusChanged(): void {
     const { board } = this.#o;
     if (board.unheard >= COALESCE_COUNT) return this.#flushStatuses();
-    const delayMs = board.isSettled ? SETTLED_MS : COALESCE_MS;
+    const delayMs = board.isUrgent ? URGENT_MS : board.isSettled ? SETTLED_MS : COALESCE_MS;
     if (this.#coalescing && delayMs >= this.#coalescingMs) return;
     this.#forgetTimer(this.#coalescing);
     this.#coalescingMs = delayMs;

@@ -27,6 +27,8 @@ import type { TaskNetwork } from '../task-runner.js';
 import { TaskRounds } from '../task-rounds.js';
 
 const COALESCE_MS = 10;
+/** Before a backend that serves no more is taken out: what else the same message brings comes at once. */
+const TAKE_OUT_MS = 1;
 const MOST_PATIENCE_MS = 500;
 /** For so long after new tasks were wired, their containers start, and news of them comes in drops. */
 const STARTING_MS = 2_000;
@@ -108,6 +110,8 @@ export class NetworkLoop implements TaskNetwork {
   readonly #drift: RepairTimer;
   readonly #rounds: TaskRounds;
   #running: Promise<void> | undefined;
+  /** A look for drift: no change waits for it. */
+  #lookingForDrift: Promise<void> | undefined;
   #dirty = false;
   #stopped = false;
 
@@ -116,9 +120,9 @@ export class NetworkLoop implements TaskNetwork {
     const { clock, events } = options;
     this.repairs = new RepairRecord(clock);
     this.#drift = new RepairTimer({
-      begin: (work) => this.#begin(work),
+      begin: (work) => this.#beginLook(work),
       repair: () => this.#repair(),
-      changedAt: () => (this.#running ? clock.monotonic() : this.#lastSetAt),
+      changedAt: () => (this.#isBusy ? clock.monotonic() : this.#lastSetAt),
       desired: () => this.#desired,
       events,
       clock,
@@ -126,7 +130,7 @@ export class NetworkLoop implements TaskNetwork {
     this.#rounds = new TaskRounds({
       namespaces: () => Object.keys(this.#desired?.namespaces ?? {}).filter((ns) => ns !== NODE_NAMESPACE),
       glance: (namespaces) => options.kernel.glance(namespaces),
-      isBusy: () => this.#running !== undefined,
+      isBusy: () => this.#isBusy,
       onWrong: () => this.#drift.soon(),
       clock,
       log: options.log,
@@ -155,7 +159,11 @@ export class NetworkLoop implements TaskNetwork {
     this.#stopped = true;
     clearTimeout(this.#timer);
     for (const stop of this.#stops.splice(0)) await stop();
-    await this.#running;
+    await Promise.all([this.#running, this.#lookingForDrift]);
+  }
+
+  get #isBusy(): boolean {
+    return this.#running !== undefined || this.#lookingForDrift !== undefined;
   }
 
   /**
@@ -165,7 +173,7 @@ export class NetworkLoop implements TaskNetwork {
    */
   #patienceMs(): number {
     const { store, host, clock } = this.#o;
-    if (losesBackend(this.#backends, backendsOf(store.byKind))) return COALESCE_MS;
+    if (losesBackend(this.#backends, backendsOf(store.byKind))) return TAKE_OUT_MS;
     const isAwaited = store.byKind.tasks.some((t) => t.nodeId === host.nodeId && !this.#finished.has(t.id));
     if (isAwaited) return COALESCE_MS;
     const least = clock.monotonic() - this.#lastWiredAt < STARTING_MS ? STARTING_PATIENCE_MS : COALESCE_MS;
@@ -241,13 +249,19 @@ export class NetworkLoop implements TaskNetwork {
     });
   }
 
-  /** One piece of work at a time; a change that comes meanwhile is taken up afterwards. false: something else is under way. */
-  #begin(work: () => Promise<void>): boolean {
-    if (this.#running || this.#stopped) return false;
+  /** One change at a time; what comes meanwhile is taken up afterwards. */
+  #begin(work: () => Promise<void>): void {
+    if (this.#running || this.#stopped) return;
     this.#running = work().finally(() => {
       this.#running = undefined;
       if (this.#dirty && !this.#timer) this.kick(this.#patienceMs());
     });
+  }
+
+  /** Not while a change is under way; changes that come meanwhile are made beside it. */
+  #beginLook(work: () => Promise<void>): boolean {
+    if (this.#isBusy || this.#stopped) return false;
+    this.#lookingForDrift = work().finally(() => (this.#lookingForDrift = undefined));
     return true;
   }
 

@@ -1,0 +1,45 @@
+import { NODE_VIP_TABLE, TASK_TABLE } from '#overlay/names.js';
+import { flowWord } from './conntrack.js';
+import { script, scriptLine, type TableOperation } from './nft.js';
+
+const vips = (count: number): TableOperation => ({
+  op: 'setVips',
+  ns: '',
+  table: NODE_VIP_TABLE,
+  changes: Array.from({ length: count }, (_, i) => ({ address: `10.1.${i >> 8}.${i & 255}`, before: '10.2.0.1', after: '' })),
+  refusing: true,
+});
+
+describe('a script for an nft that is kept', () => {
+  it('is one line with the same commands', () => {
+    const line = scriptLine([vips(1)]) ?? '';
+    expect(line).not.toContain('\n');
+    expect(line.split('; ').join('\n')).toBe(
+      script([vips(1)])
+        .trim()
+        .replaceAll('; ', '\n'),
+    );
+  });
+  it('is none for whole tables, or for much', () => {
+    expect(scriptLine([{ op: 'putTable', ns: '', table: TASK_TABLE, text: 'chain a {\n}' }, vips(1)])).toBeUndefined();
+    expect(scriptLine([vips(5_000)])).toBeUndefined();
+  });
+});
+
+describe('words of tracked flows', () => {
+  it.each([
+    [{ op: 'forgetFlows', ns: '', address: '10.1.0.7' }, { word: 'src=10.1.0.7' }],
+    [
+      { op: 'forgetDatagrams', ns: '', to: 'backend', address: 'fd00::1:7' },
+      { word: 'src=fd00:0000:0000:0000:0000:0000:0001:0007', udp: true },
+    ],
+    [
+      { op: 'forgetDatagrams', ns: '', to: 'vip', address: '10.1.0.200' },
+      { word: 'dst=10.1.0.200', udp: true },
+    ],
+    [
+      { op: 'forgetDoor', ns: '', port: 53 },
+      { word: 'dport=53', udp: true },
+    ],
+  ] as const)('%j', (operation, word) => expect(flowWord(operation)).toEqual(word));
+});
