@@ -84,7 +84,7 @@ function rawLines(o: Operation): Line[] {
     case 'addLink':
       return isChild(o.link) ? childLines(o.ns, o.name, o.link) : addLines(o.name, o.link);
     case 'setLink':
-      return [...(isChild(o.link) ? [christen(o.ns, o.name)] : []), ...setLines(o.name, o.link)];
+      return setLines(o.name, o.link);
     case 'removeLink':
       return [{ text: `link del dev ${o.name}` }];
     case 'putAddress':
@@ -169,17 +169,18 @@ function addLines(name: string, link: Link): Line[] {
 
 /**
  * Made where its parent is and born where it belongs: so the node, and whatever configures devices there, never sees it. It is
- * born under another name and gets its own with the first setting: kernels as of Debian 12 (6.1) refuse a new device whose name
- * there is in the namespace of who makes it, wherever it is to be born, and most hosts have an eth0.
+ * born under another name: kernels as of Debian 12 (6.1) refuse a new device whose name there is in the namespace of who makes
+ * it, wherever it is to be born, and most hosts have an eth0. It has its own name before tables hang on it.
  */
 function childLines(ns: string, name: string, link: ChildLink): Line[] {
+  const birthName = childBirthName(ns, name);
   const mac = link.kind === 'macvlan' ? ` address ${link.mac}` : '';
   const type = `type ${link.kind} mode ${link.mode}`;
-  return [{ text: `link add link ${link.parent} name ${childBirthName(ns, name)}${mac} mtu ${link.mtu} netns ${ns} ${type}` }];
+  return [
+    { text: `link add link ${link.parent} name ${birthName}${mac} mtu ${link.mtu} netns ${ns} ${type}` },
+    { text: `netns exec ${ns} ip link set dev ${birthName} name ${name}` },
+  ];
 }
-
-/** Optional: it has its name already, unless it was only just made. */
-const christen = (ns: string, name: string): Line => ({ text: `link set dev ${childBirthName(ns, name)} name ${name}`, optional: true });
 
 const bound = (under: string | undefined): string => (under === undefined ? '' : ` dev ${under}`);
 
