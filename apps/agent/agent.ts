@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import { StopStack } from '#base/dispose.js';
 import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { turns } from '#base/turns.js';
 import type { Task } from '#model/task.js';
 import { WIREGUARD_FEATURE } from '#model/tunnel.js';
 import type { Runtime } from '#runtime/runtime.js';
@@ -34,7 +35,6 @@ import { startNames, startPorts } from './start-companions.js';
 import { StatusBoard } from './status-board.js';
 import { TakenOut } from './taken-out.js';
 import { TaskRunner } from './task-runner.js';
-import { turns } from './turns.js';
 
 /** Containers made, started or removed at once. */
 const AT_ONCE = 16;

@@ -8,7 +8,7 @@ import { holderOf, takeLock } from './lock.js';
 import { parseOptions } from './options.js';
 import { Observed } from './observed.js';
 import { withTempDir } from './spec-kit.js';
-import { turns } from './turns.js';
+import { turns } from '#base/turns.js';
 import { followUpstreams, nameServersIn, upstreamsOf } from './upstreams.js';
 
 describe('turns', () => {

@@ -17,7 +17,7 @@ import { TasksLoop } from './loops/tasks.js';
 import { handClock, makeSnapshot, makeTask, NODE_ID, until, withTempDir } from './spec-kit.js';
 import { StatusBoard, type StatusUpdate } from './status-board.js';
 import { TaskRunner } from './task-runner.js';
-import { turns } from './turns.js';
+import { turns } from '#base/turns.js';
 
 const runsForever: Partial<Task> = { container: { ...makeTask('aaaaaaaa').container, command: ['sleep', 'infinity'] } };
 const a = makeTask('aaaaaaaa', runsForever);

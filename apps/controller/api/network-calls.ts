@@ -25,7 +25,7 @@ import type { ClusterFollower } from '../cluster/follower.js';
 import { findTask } from './find-tasks.js';
 import { kernelFindings } from './kernel-findings.js';
 import type { NodeClients } from './node-clients.js';
-import { newId, PlannedCalls, TRIES } from './planned-calls.js';
+import { newId, PlannedCalls } from './planned-calls.js';
 
 /** A kernel with thousands of rows takes its time. */
 const CHECK_TIMEOUT_MS = 15_000;
@@ -98,14 +98,12 @@ export class NetworkCalls extends PlannedCalls {
   };
 
   /** @throws CONFLICT, OUTCOME_UNKNOWN, STORE, and what `plan` throws */
-  async #carryOut<P extends Pick<NetworkVerbPlan, 'compares' | 'writes'>>(name: string, plan: () => P): Promise<P> {
-    for (let attempt = 0; attempt < TRIES; attempt++) {
-      this.follower.requireCurrent();
+  #carryOut<P extends Pick<NetworkVerbPlan, 'compares' | 'writes'>>(name: string, plan: () => P): Promise<P> {
+    return this.planned(`network ${name} could not be changed`, async () => {
       const planned = plan();
       const result = await this.store.txn(planned.compares, planned.writes);
       await this.follower.reached(result.revision);
-      if (result.ok) return planned;
-    }
-    throw new WeftError('CONFLICT', `network ${name} could not be changed: too much else changed at the same time`);
+      return result.ok ? planned : undefined;
+    });
   }
 }

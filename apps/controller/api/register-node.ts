@@ -45,24 +45,34 @@ export async function registerNode(
   also: { compares: Compare[]; writes: Write[] },
 ): Promise<Node> {
   for (let attempt = 0; attempt < TRIES; attempt++) {
-    const { model } = follower;
-    checkWish(model, wish);
-    const index = model.pool.nodeIndex + 1;
-    const node: Node = { ...wish, index, labels: {}, createdAt: clock.now() };
-    const result = await store.txn(
-      [{ key: keys.pool(), modRevision: model.revisionOf(keys.pool()) }, { key: keys.node(wish.id), exists: false }, ...also.compares],
-      [
-        { put: keys.node(wish.id), value: encode(node) },
-        { put: keys.pool(), value: encode({ ...model.pool, nodeIndex: index }) },
-        ...also.writes,
-      ],
-    );
-    await follower.reached(result.revision);
-    if (result.ok) return node;
-    const there = model.nodes.get(wish.id);
-    if (there) return there;
+    const node = await follower.inTurn(() => tryToRegister(store, follower, clock, wish, also));
+    if (node) return node;
   }
   throw new WeftError('CONFLICT', `node ${wish.name} could not be registered: too much else changed at the same time`);
+}
+
+/** @returns undefined when the transaction was refused */
+async function tryToRegister(
+  store: Store,
+  follower: ClusterFollower,
+  clock: Clock,
+  wish: NodeWish,
+  also: { compares: Compare[]; writes: Write[] },
+): Promise<Node | undefined> {
+  const { model } = follower;
+  checkWish(model, wish);
+  const index = model.pool.nodeIndex + 1;
+  const node: Node = { ...wish, index, labels: {}, createdAt: clock.now() };
+  const result = await store.txn(
+    [{ key: keys.pool(), modRevision: model.revisionOf(keys.pool()) }, { key: keys.node(wish.id), exists: false }, ...also.compares],
+    [
+      { put: keys.node(wish.id), value: encode(node) },
+      { put: keys.pool(), value: encode({ ...model.pool, nodeIndex: index }) },
+      ...also.writes,
+    ],
+  );
+  await follower.reached(result.revision);
+  return result.ok ? node : model.nodes.get(wish.id);
 }
 
 /**

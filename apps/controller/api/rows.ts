@@ -1,7 +1,7 @@
 /** What listings show, made from the model. */
 import { serviceKey, type ClusterState } from '#planner/cluster-state.js';
 import { isComplete } from '#planner/standing-of-task.js';
-import { placementTroubles, waitingReason } from '#planner/plan-services.js';
+import { waitingReason } from '#planner/plan-services.js';
 import { standingOf } from '#planner/schedule.js';
 import { wantedTasks } from '#planner/service-slots.js';
 import type { Service, StackRecord } from '#model/stack.js';
@@ -74,8 +74,7 @@ export function stackSummaries(state: ClusterState): StackSummary[] {
 const wantedOf = (state: ClusterState, record: StackRecord, service: Service): number =>
   record.removing || record.stopped?.[service.name] ? 0 : wantedTasks(state, record.spec.name, service);
 
-function serviceStates(state: ClusterState, record: StackRecord, now: number): ServiceState[] {
-  const troubles = placementTroubles(state, now, record.spec.name);
+function serviceStates(state: ClusterState, record: StackRecord, troubles: ReadonlyMap<string, string>): ServiceState[] {
   return Object.values(record.spec.services).map((service) => ({
     name: service.name,
     wanted: wantedOf(state, record, service),
@@ -93,7 +92,8 @@ function currentRunning(state: ClusterState, record: StackRecord, service: strin
   return runningOf(state, state.tasksOfService(record.spec.name, service));
 }
 
-export function stackState(state: ClusterState, name: string, now: number): StackState {
+/** @param troubles of placementTroubles */
+export function stackState(state: ClusterState, name: string, troubles: ReadonlyMap<string, string>): StackState {
   const record = state.stacks.get(name);
   if (!record) return { name, exists: false, generation: 0, removing: false, services: [], tasks: [] };
   return {
@@ -101,7 +101,7 @@ export function stackState(state: ClusterState, name: string, now: number): Stac
     exists: true,
     generation: record.generation,
     removing: record.removing,
-    services: serviceStates(state, record, now),
+    services: serviceStates(state, record, troubles),
     tasks: taskRows(state, name),
   };
 }

@@ -23,13 +23,15 @@ import type { OperateStackRequest } from '#rpc/gen/weft/v1/operations.js';
 import { stackFromWire, stackToWire } from '#rpc/wire.js';
 import { MAX_TXN_OPS, MAX_VALUE_BYTES } from '#store/store.js';
 import { Bell } from '../bell.js';
-import { stackState } from './rows.js';
-import { newId, TRIES, PlannedCalls } from './planned-calls.js';
+import { StackSight } from './stack-sight.js';
+import { newId, PlannedCalls } from './planned-calls.js';
 import { txnSurely } from './txn-surely.js';
 
 /** Least time between two states of one watcher, in milliseconds. */
 const WATCH_GATHER_MS = 50;
 const WATCH_FIRST_MS = 5;
+/** All watchers together look for a fourth of the time at most: what they wait for has to be done beside. */
+const SHARE = 3;
 
 function planOperation(state: ClusterState, { name, operation }: OperateStackRequest, now: number): OperationPlan {
   switch (operation?.$case) {
@@ -52,6 +54,8 @@ function graceFrom({ graceMs }: { graceMs?: number | undefined }): number | unde
 }
 
 export class StackCalls extends PlannedCalls {
+  #watchers = 0;
+
   plan = async (request: PlanStackRequest): Promise<PlanStackResponse> => {
     this.follower.requireCurrent();
     const plan = planStack(this.follower.model, stackFromWire(request.stack), newId, this.clock.now(), request.leftBehind);
@@ -60,8 +64,7 @@ export class StackCalls extends PlannedCalls {
 
   apply = async (request: ApplyStackRequest): Promise<ApplyStackResponse> => {
     const wanted = stackFromWire(request.stack);
-    for (let attempt = 0; attempt < TRIES; attempt++) {
-      this.follower.requireCurrent();
+    return this.planned(`stack ${wanted.name} could not be stored`, async () => {
       const plan = planStack(this.follower.model, wanted, newId, this.clock.now());
       if (plan.baseGeneration !== request.baseGeneration) {
         throw new WeftError('CONFLICT', {
@@ -70,48 +73,43 @@ export class StackCalls extends PlannedCalls {
         });
       }
       requireContents(this.follower.model, plan.stack);
-      if (await this.#write(plan)) return { generation: plan.generation, steps: plan.steps };
-    }
-    throw new WeftError('CONFLICT', `stack ${wanted.name} could not be stored: too much else changed at the same time`);
+      return (await this.#write(plan)) ? { generation: plan.generation, steps: plan.steps } : undefined;
+    });
   };
 
-  rollback = async (request: RollbackStackRequest): Promise<RollbackStackResponse> => {
-    for (let attempt = 0; attempt < TRIES; attempt++) {
-      this.follower.requireCurrent();
+  rollback = async (request: RollbackStackRequest): Promise<RollbackStackResponse> =>
+    this.planned(`stack ${request.name} could not be rolled back`, async () => {
       const plan = planRollback(this.follower.model, request.name, request.services, this.clock.now());
-      if (request.dryRun || (await this.#write(plan))) return { generation: plan.generation, steps: plan.steps };
-    }
-    throw new WeftError('CONFLICT', `stack ${request.name} could not be rolled back: too much else changed at the same time`);
-  };
+      const isDone = request.dryRun || (await this.#write(plan));
+      return isDone ? { generation: plan.generation, steps: plan.steps } : undefined;
+    });
 
   /** Scale, stop, start, restart. @throws NOT_FOUND, BAD_VALUE, NO_NODES, CONFLICT */
-  operate = async (request: OperateStackRequest): Promise<OperateStackResponse> => {
-    for (let attempt = 0; attempt < TRIES; attempt++) {
-      this.follower.requireCurrent();
+  operate = async (request: OperateStackRequest): Promise<OperateStackResponse> =>
+    this.planned(`stack ${request.name} could not be changed`, async () => {
       const plan = planOperation(this.follower.model, request, this.clock.now());
-      if (await this.#write(plan)) return { generation: plan.generation, steps: plan.steps };
-    }
-    throw new WeftError('CONFLICT', `stack ${request.name} could not be changed: too much else changed at the same time`);
-  };
+      return (await this.#write(plan)) ? { generation: plan.generation, steps: plan.steps } : undefined;
+    });
 
-  remove = async (request: RemoveStackRequest): Promise<RemoveStackResponse> => {
-    for (let attempt = 0; attempt < TRIES; attempt++) {
-      this.follower.requireCurrent();
+  remove = async (request: RemoveStackRequest): Promise<RemoveStackResponse> =>
+    this.planned(`stack ${request.name} could not be removed`, async () => {
       const plan = planRemoval(this.follower.model, request.name, this.clock.now());
-      if (await this.#write(plan)) return { steps: plan.steps };
-    }
-    throw new WeftError('CONFLICT', `stack ${request.name} could not be removed: too much else changed at the same time`);
-  };
+      return (await this.#write(plan)) ? { steps: plan.steps } : undefined;
+    });
 
   /** The state now, then at each change of it, gathered. */
   async *watch(request: WatchStackRequest, signal: AbortSignal): AsyncGenerator<StackState> {
     const bell = new Bell();
-    const stop = this.follower.listen(() => bell.ring());
+    const sight = new StackSight(this.follower.model, request.name, this.clock, () => bell.ring());
+    const stop = this.follower.listen((change) => {
+      if (change.type === 'changed' && sight.concerns(change.keys)) bell.ring();
+    });
+    this.#watchers++;
     let before = '';
     let sentAt = -WATCH_GATHER_MS;
     try {
       while (!signal.aborted) {
-        const state = stackState(this.follower.model, request.name, this.clock.now());
+        const state = sight.look();
         const text = JSON.stringify(state);
         if (text !== before) {
           before = text;
@@ -120,9 +118,11 @@ export class StackCalls extends PlannedCalls {
         }
         await bell.wait(signal);
         const restMs = WATCH_GATHER_MS - (this.clock.monotonic() - sentAt);
-        await this.clock.sleep(Math.max(WATCH_FIRST_MS, restMs), signal).catch(() => undefined);
+        await this.clock.sleep(Math.max(WATCH_FIRST_MS, restMs, sight.tookMs * SHARE * this.#watchers), signal).catch(() => undefined);
       }
     } finally {
+      this.#watchers--;
+      sight.end();
       stop();
     }
   }

@@ -2,6 +2,7 @@
 import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { turns } from '#base/turns.js';
 import { ROOT } from '#model/keys.js';
 import { ReadModel } from '#planner/read-model.js';
 import type { Feed, Following, Store } from '#store/store.js';
@@ -15,6 +16,11 @@ type Listener = (change: Change) => void;
 
 export class ClusterFollower {
   readonly model = new ReadModel();
+  /**
+   * Planning on the model and writing it, one after another: of two that do so at once here, one would be refused and have to
+   * plan again, and of very many, some each time.
+   */
+  readonly inTurn = turns(1);
   readonly #store: Store;
   readonly #log: Log;
   readonly #clock: Clock;
