@@ -14,6 +14,17 @@ const MIN_MTU6_BYTES = 1280;
 
 /** What every overlay can have: the smallest underlay's, less the encapsulation. */
 export function overlayMtu(state: ClusterState): number {
+  const known = mtus.get(state);
+  if (known?.revision === state.revision && known.storeId === state.storeId) return known.bytes;
+  const bytes = smallestMtu(state);
+  mtus.set(state, { storeId: state.storeId, revision: state.revision, bytes });
+  return bytes;
+}
+
+/** Every network of every node's view asks: one look at all nodes serves them all until something changes. */
+const mtus = new WeakMap<ClusterState, { storeId: string; revision: number; bytes: number }>();
+
+function smallestMtu(state: ClusterState): number {
   const underlay = [...state.nodes.keys()].map((id) => state.facts.get(id)?.underlayMtu ?? DEFAULT_MTU_BYTES);
   return Math.max(
     MIN_MTU_BYTES,

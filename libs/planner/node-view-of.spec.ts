@@ -1,8 +1,10 @@
 import { byKind, applySnapshot, type ViewByKind } from '#model/view-state.js';
 import { keys } from '#model/keys.js';
-import { diffViews } from './diff-views.js';
+import type { Resource } from '#model/node-view.js';
+import { diffViews, EMPTY_VIEW } from './diff-views.js';
 import { viewOf } from './node-view-of.js';
 import { stackOf, World } from './spec-kit.js';
+import { ViewIndex } from './view-index.js';
 
 const kinds = (world: World, node: string): ViewByKind =>
   byKind(applySnapshot({ clusterId: 'c', revision: 1, resources: viewOf(world.model, world.nodeId(node)), tombstones: [] }));
@@ -77,11 +79,16 @@ describe('the view of a node', () => {
 
   it('a task that does not run is no backend and not in tasks.service, but keeps its endpoint and own name', () => {
     const task = world.model.tasksOfService('s', 'Web').find((t) => t.slot === 2);
-    const before = diffViews(new Map(), viewOf(world.model, world.nodeId('a')));
+    const index = new ViewIndex(world.model);
+    world.onChange = (changed) => index.note(changed);
+    const before = index.viewOf(world.nodeId('a'));
+    expect(diffViews(EMPTY_VIEW, before)).toMatchObject({
+      upserts: { length: viewOf(world.model, world.nodeId('a')).length },
+      removals: [],
+    });
     world.report(task?.id ?? '', 'restarting');
-    const next = viewOf(world.model, world.nodeId('a'));
-    const delta = diffViews(before.sent, next);
-    expect(delta.upserts.map((r) => r.kind).sort()).toEqual(['name', 'name', 'vip']);
+    const delta = diffViews(before, index.viewOf(world.nodeId('a')));
+    expect(delta.upserts.map(({ json }) => (JSON.parse(json) as Resource).kind).sort()).toEqual(['name', 'name', 'vip']);
     expect(delta.removals).toEqual([]);
     const view = kinds(world, 'a');
     expect(view.vips[0]?.backends).toEqual(['10.128.0.2']);
@@ -89,9 +96,8 @@ describe('the view of a node', () => {
     expect(names(view)['s-web-2']).toEqual(['10.128.0.3']);
     expect(view.endpoints).toHaveLength(4);
     world.report(task?.id ?? '', 'running');
-    expect(
-      diffViews(diffViews(new Map(), viewOf(world.model, world.nodeId('a'))).sent, viewOf(world.model, world.nodeId('a'))),
-    ).toMatchObject({ upserts: [], removals: [] });
+    expect(diffViews(before, index.viewOf(world.nodeId('a')))).toEqual({ upserts: [], removals: [] });
+    expect(diffViews(index.viewOf(world.nodeId('a')), index.viewOf(world.nodeId('a')))).toEqual({ upserts: [], removals: [] });
   });
 
   it('a bridge network knows only what is on the node itself; the default one knows no names', () => {

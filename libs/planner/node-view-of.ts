@@ -18,8 +18,48 @@ import { namesAndVips } from './names-of.js';
 import { networkMtu } from './network-mtu.js';
 import { isChildDriver } from './child-drivers.js';
 
+/** Where the parts of views come from: made for one state (ViewMaker), or kept and renewed as it changes (ViewIndex). */
+export interface ViewSource<T> {
+  /** Members and settings. */
+  common(): T;
+  /** What only this node is told. */
+  own(nodeId: string, resources: Resource[]): T;
+  /** A network that the node has tasks on. */
+  inside(network: Network, nodeId: string): T;
+  /** A network that the node has no tasks on, and brings connections to. */
+  asGuest(network: Network): T;
+  publications(nodeId: string): T;
+  /** Networks that connections are brought to. */
+  doors(): ReadonlyMap<string, ReadonlySet<string>>;
+}
+
+export const networkPart = (networkId: string): string => `network/${networkId}`;
+export const PUBLICATIONS = 'publications';
+
+/** The view of a node, in parts by name: those of networks are named the same whatever the node does there. */
+export function partsOf<T>(state: ClusterState, nodeId: string, source: ViewSource<T>): Map<string, T> {
+  const tasks = state.tasksOfNode(nodeId);
+  const own = tasks.map((task): Resource => ({ kind: 'task', value: withDrain(state, task) }));
+  const parts = new Map<string, T>([['common', source.common()]]);
+  const networkIds = new Set(tasks.flatMap((t) => t.endpoints.map((e) => e.networkId)));
+  for (const id of networkIds) {
+    const network = state.networks.get(id);
+    const address = state.nodeAddresses.get(id)?.get(nodeId);
+    if (!network || !(address || isChildDriver(network))) continue;
+    own.push(networkResource(state, network, nodeId, address));
+    parts.set(networkPart(id), source.inside(network, nodeId));
+  }
+  for (const id of source.doors().keys()) {
+    const network = networkIds.has(id) ? undefined : state.networks.get(id);
+    if (!network) continue;
+    own.push(networkResource(state, network, nodeId, state.nodeAddresses.get(id)?.get(nodeId)));
+    parts.set(networkPart(id), source.asGuest(network));
+  }
+  return parts.set(PUBLICATIONS, source.publications(nodeId)).set('own', source.own(nodeId, own));
+}
+
 /** Views of one state; what several nodes share is computed once. Throw it away when the state has changed. */
-export class ViewMaker {
+export class ViewMaker implements ViewSource<Resource[]> {
   readonly #state: ClusterState;
   readonly #overlays = new Map<string, Resource[]>();
   readonly #guests = new Map<string, Resource[]>();
@@ -32,48 +72,46 @@ export class ViewMaker {
   }
 
   viewOf(nodeId: string): Resource[] {
-    const state = this.#state;
-    const tasks = state.tasksOfNode(nodeId);
-    const resources: Resource[] = [
-      ...(this.#common ??= commonResources(state)),
-      ...tasks.map((task): Resource => ({ kind: 'task', value: withDrain(state, task) })),
-    ];
-    const networkIds = new Set(tasks.flatMap((t) => t.endpoints.map((e) => e.networkId)));
-    for (const id of networkIds) {
-      const network = state.networks.get(id);
-      const address = state.nodeAddresses.get(id)?.get(nodeId);
-      if (!network || !(address || isChildDriver(network))) continue;
-      resources.push(networkResource(state, network, nodeId, address), ...this.#inside(network, nodeId));
-    }
-    for (const id of this.#publishing().keys()) if (!networkIds.has(id)) resources.push(...this.#asGuest(id, nodeId));
-    const publications = publicationsFor(state, (this.#publications ??= publicationsOf(state)), nodeId);
-    return [...resources, ...publications.map((value): Resource => ({ kind: 'publication', value }))];
+    return [...partsOf(this.#state, nodeId, this).values()].flat();
   }
 
-  #publishing(): ReadonlyMap<string, ReadonlySet<string>> {
+  common(): Resource[] {
+    return (this.#common ??= commonResources(this.#state));
+  }
+
+  own(_nodeId: string, resources: Resource[]): Resource[] {
+    return resources;
+  }
+
+  doors(): ReadonlyMap<string, ReadonlySet<string>> {
     return (this.#doors ??= doorsOf(this.#state));
   }
 
-  /** A network that the node has no tasks on, and brings connections to: the tasks entered there, and the nodes they are on. */
-  #asGuest(id: string, nodeId: string): Resource[] {
-    const network = this.#state.networks.get(id);
-    if (!network) return [];
-    let inside = this.#guests.get(id);
-    if (!inside) this.#guests.set(id, (inside = doorResources(this.#state, network, this.#publishing().get(id) ?? new Set())));
-    const address = this.#state.nodeAddresses.get(id)?.get(nodeId);
-    return [networkResource(this.#state, network, nodeId, address), ...inside];
+  publications(nodeId: string): Resource[] {
+    const all = (this.#publications ??= publicationsOf(this.#state));
+    return publicationsFor(this.#state, all, nodeId).map(publicationResource);
   }
 
-  #inside(network: Network, nodeId: string): Resource[] {
-    const published = this.#publishing().get(network.id) ?? new Set();
-    if (network.driver === 'bridge') return insideOf(this.#state, network, published, (id) => id === nodeId);
+  asGuest(network: Network): Resource[] {
+    let inside = this.#guests.get(network.id);
+    if (!inside) this.#guests.set(network.id, (inside = guestResources(this.#state, network, this.doors())));
+    return inside;
+  }
+
+  inside(network: Network, nodeId: string): Resource[] {
+    if (network.driver === 'bridge') return insideResources(this.#state, network, this.doors(), nodeId);
     let resources = this.#overlays.get(network.id);
-    if (!resources) this.#overlays.set(network.id, (resources = insideOf(this.#state, network, published, () => true)));
+    if (!resources) this.#overlays.set(network.id, (resources = insideResources(this.#state, network, this.doors())));
     return resources;
   }
 }
 
 export const viewOf = (state: ClusterState, nodeId: string): Resource[] => new ViewMaker(state).viewOf(nodeId);
+
+export const publicationResource = (value: Publication): Resource => ({ kind: 'publication', value });
+
+type Doors = ReadonlyMap<string, ReadonlySet<string>>;
+const NOBODY: ReadonlySet<string> = new Set();
 
 const withDrain = (state: ClusterState, task: Task): Task => (drains(task) && isDrained(state, task) ? { ...task, drained: true } : task);
 
@@ -84,7 +122,7 @@ function nodeMember(state: ClusterState, { id, name, address, index }: Node): Me
   return { id, name, address, kind: 'node', index, ...more };
 }
 
-function commonResources(state: ClusterState): Resource[] {
+export function commonResources(state: ClusterState): Resource[] {
   const members: Resource[] = [
     ...[...state.nodes.values()].map((n): Resource => ({
       kind: 'member',
@@ -115,8 +153,10 @@ function networkResource(state: ClusterState, n: Network, nodeId: string, addres
   return { kind: 'network', value };
 }
 
-/** Endpoints, names and VIPs of one network, of the nodes that `sees` lets through. */
-function insideOf(state: ClusterState, network: Network, published: ReadonlySet<string>, sees: (nodeId: string) => boolean): Resource[] {
+/** Endpoints, names and VIPs of one network. @param nodeId only what is on this node; all nodes if left out */
+export function insideResources(state: ClusterState, network: Network, doors: Doors, nodeId?: string): Resource[] {
+  const published = doors.get(network.id) ?? NOBODY;
+  const sees = (id: string) => nodeId === undefined || id === nodeId;
   const tasks = state.tasksOfNetwork(network.id).filter((t) => sees(t.nodeId) && state.statuses.get(t.id)?.state !== 'stopped');
   const endpoints = [...taskEndpoints(state, network.id, tasks, published), ...nodeEndpoints(state, network.id, sees)];
   const { names, vips } = namesAndVips(state, network.id, tasks);
@@ -127,8 +167,9 @@ function insideOf(state: ClusterState, network: Network, published: ReadonlySet<
   ];
 }
 
-/** Of one network, the endpoints of the tasks in `published` and of the nodes they are on. */
-function doorResources(state: ClusterState, network: Network, published: ReadonlySet<string>): Resource[] {
+/** Of one network, the endpoints of the tasks that are entered there, and of the nodes they are on. */
+export function guestResources(state: ClusterState, network: Network, doors: Doors): Resource[] {
+  const published = doors.get(network.id) ?? NOBODY;
   const tasks = state.tasksOfNetwork(network.id).filter((t) => published.has(t.id) && state.statuses.get(t.id)?.state !== 'stopped');
   const nodes = new Set(tasks.map((t) => t.nodeId));
   const endpoints = [...taskEndpoints(state, network.id, tasks, published), ...nodeEndpoints(state, network.id, (id) => nodes.has(id))];

@@ -56,14 +56,19 @@ export function publicationsFor(state: ClusterState, publications: readonly Publ
 export function doorsOf(state: ClusterState): Map<string, Set<string>> {
   const doors = new Map<string, Set<string>>();
   for (const task of state.tasks.values()) {
-    if (!isPublished(state, task)) continue;
-    const door = doorOf(state, task);
-    if (!door || state.networks.get(door.networkId)?.driver !== 'overlay') continue;
-    const tasks = doors.get(door.networkId);
+    const networkId = isPublished(state, task) ? overlayDoorOf(state, task) : undefined;
+    if (networkId === undefined) continue;
+    const tasks = doors.get(networkId);
     if (tasks) tasks.add(task.id);
-    else doors.set(door.networkId, new Set([task.id]));
+    else doors.set(networkId, new Set([task.id]));
   }
   return doors;
+}
+
+/** The overlay network by which published ports would enter a task. */
+export function overlayDoorOf(state: ClusterState, task: Task): string | undefined {
+  const door = doorOf(state, task);
+  return door && state.networks.get(door.networkId)?.driver === 'overlay' ? door.networkId : undefined;
 }
 
 const isIngress = (port: Port): boolean => port.mode !== 'host';
@@ -93,7 +98,7 @@ function comesBefore(a: Candidate, b: Candidate): boolean {
 }
 
 /** Whether nodes bring in connections for it: by its record, or by its service as it is wished now. */
-function isPublished(state: ClusterState, task: Task): boolean {
+export function isPublished(state: ClusterState, task: Task): boolean {
   const service = state.stacks.get(task.stack)?.spec.services[task.service];
   return task.ports.some(isIngress) || (service?.ports.some(isIngress) ?? false);
 }

@@ -81,12 +81,17 @@ export const networkFromWire: (message: wire.Network | undefined, where?: string
 
 const resourceFromWire = (message: wire.Resource): Resource => fromDocument(resourceSchema, message, 'resource');
 
-export const snapshotToWire = (s: ViewSnapshot): hub.Snapshot => ({
-  clusterId: s.clusterId,
-  revision: s.revision,
-  resources: s.resources.map(toDocument),
-  tombstones: s.tombstones.map((t) => wire.Tombstone.fromJSON(t)),
+/** Resources that are JSON documents already. */
+type Documented<T> = Omit<T, 'resources' | 'upserts'> & { documents: Document[] };
+
+export const snapshotOf = ({ clusterId, revision, documents, tombstones }: Documented<ViewSnapshot>): hub.Snapshot => ({
+  clusterId,
+  revision,
+  resources: documents,
+  tombstones: tombstones.map((t) => wire.Tombstone.fromJSON(t)),
 });
+
+export const snapshotToWire = (s: ViewSnapshot): hub.Snapshot => snapshotOf({ ...s, documents: s.resources.map(toDocument) });
 
 export function snapshotFromWire(m: hub.Snapshot): ViewSnapshot {
   const tombstones = m.tombstones.map((t) => wire.Tombstone.toJSON(t));
@@ -94,13 +99,15 @@ export function snapshotFromWire(m: hub.Snapshot): ViewSnapshot {
   return { ...frame, resources: m.resources.map(resourceFromWire) };
 }
 
-export const deltaToWire = (d: ViewDelta): hub.Delta => ({
-  clusterId: d.clusterId,
-  revision: d.revision,
-  upserts: d.upserts.map(toDocument),
-  removals: d.removals,
-  tombstones: d.tombstones.map((t) => wire.Tombstone.fromJSON(t)),
+export const deltaOf = ({ clusterId, revision, documents, removals, tombstones }: Documented<ViewDelta>): hub.Delta => ({
+  clusterId,
+  revision,
+  upserts: documents,
+  removals,
+  tombstones: tombstones.map((t) => wire.Tombstone.fromJSON(t)),
 });
+
+export const deltaToWire = (d: ViewDelta): hub.Delta => deltaOf({ ...d, documents: d.upserts.map(toDocument) });
 
 export function deltaFromWire(m: hub.Delta): ViewDelta {
   const { clusterId, revision, removals } = m;

@@ -1,6 +1,6 @@
 /**
  * The agents' streams. Who an agent is comes from its certificate, and its own view is all it is sent: a snapshot, then
- * deltas, gathered for 20 ms. Up come facts, statuses and heartbeats.
+ * deltas, gathered (pulse.ts). Up come facts, statuses and heartbeats.
  */
 import type { handleBidiStreamingCall } from '@grpc/grpc-js';
 import type { Clock } from '#base/clock.js';
@@ -8,15 +8,15 @@ import { asWeftError, messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { after } from '#base/timers.js';
 import { keys } from '#model/keys.js';
-import { ViewMaker } from '#planner/node-view-of.js';
+import { ViewIndex, type Touched } from '#planner/view-index.js';
 import type { AgentMessage, Hello, HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
 import { bidi } from '#rpc/server.js';
-import type { Resource } from '#model/node-view.js';
 import type { Store } from '#store/store.js';
 import type { Change, ClusterFollower } from '../cluster/follower.js';
 import { AgentStream, ALIVE } from './agent-stream.js';
 import { AgentUplink } from './agent-uplink.js';
 import type { NodeSessions } from './node-sessions.js';
+import { Pulse } from './pulse.js';
 import { ConfirmationWriter } from './confirmation-writer.js';
 import { StatusWriter } from './status-writer.js';
 
@@ -25,6 +25,8 @@ const HELLO_TIMEOUT_MS = 10_000;
 const CATCH_UP_MS = 3_000;
 /** With other controllers there, the agents of one that has lost touch with etcd for so long, in milliseconds, are sent on to them. */
 const SEND_ON_MS = 2_000;
+
+const EVERYTHING: Touched = { everything: true, nodes: new Set(), parts: new Set() };
 
 export interface HubTools {
   follower: ClusterFollower;
@@ -42,10 +44,13 @@ export class AgentHub {
   readonly #confirmations: ConfirmationWriter;
   readonly #unlisten: () => void;
   #stopMinding: () => void = () => undefined;
-  #views: { revision: number; storeId: string; maker: ViewMaker } | undefined;
+  readonly #views: ViewIndex;
+  readonly #pulse: Pulse;
 
   constructor(tools: HubTools) {
     this.#tools = tools;
+    this.#views = new ViewIndex(tools.follower.model);
+    this.#pulse = new Pulse(tools.clock);
     this.#statuses = new StatusWriter(tools.store, tools.follower, tools.sessions, tools.log, tools.clock);
     this.#confirmations = new ConfirmationWriter({ ...tools, confirmed: () => this.#confirmed() });
     this.#unlisten = tools.follower.listen((change) => {
@@ -113,13 +118,13 @@ export class AgentHub {
     const hello = await this.#hello(inbox, signal);
     await this.#catchUp(hello);
     await uplink.register(hello);
-    const stream = new AgentStream(
-      nodeId,
+    const stream = new AgentStream(nodeId, {
       follower,
       clock,
-      (id) => this.#viewOf(id),
-      () => this.#confirmations.mark(),
-    );
+      pulse: this.#pulse,
+      viewOf: (id) => this.#views.viewOf(id),
+      onConfirmed: () => this.#confirmations.mark(),
+    });
     this.#streams.get(nodeId)?.end();
     this.#streams.set(nodeId, stream);
     log.info({ node: nodeId, revision: hello.revision }, 'an agent attached');
@@ -140,12 +145,11 @@ export class AgentHub {
     }
   }
 
-  /** How far nodes are is told to those only who have a task that waits for it. */
   #mark(change: Change): void {
-    const { model } = this.#tools.follower;
-    const isOnlyConfirmed = change.type === 'changed' && change.collections.size === 1 && change.collections.has('confirmations');
-    const waiting = isOnlyConfirmed ? new Set([...model.draining].map((id) => model.tasks.get(id)?.nodeId)) : undefined;
-    for (const [nodeId, stream] of this.#streams) if (!waiting || waiting.has(nodeId)) stream.mark();
+    // After a gap the model may be what it was: whoever waits to be told something looks.
+    const touched = change.type === 'changed' ? this.#views.note(change.keys) : EVERYTHING;
+    for (const stream of this.#streams.values()) stream.noticed(touched);
+    this.#confirmations.mark();
   }
 
   *#confirmed(): Generator<[nodeId: string, revision: number]> {
@@ -181,14 +185,5 @@ export class AgentHub {
     } finally {
       timer.abort();
     }
-  }
-
-  /** Views of one revision share what several nodes are told. */
-  #viewOf(nodeId: string): Resource[] {
-    const { model } = this.#tools.follower;
-    if (this.#views?.revision !== model.revision || this.#views.storeId !== model.storeId) {
-      this.#views = { revision: model.revision, storeId: model.storeId, maker: new ViewMaker(model) };
-    }
-    return this.#views.maker.viewOf(nodeId);
   }
 }

@@ -1,32 +1,40 @@
 /** What goes down to one agent. */
 import type { Clock } from '#base/clock.js';
 import { every } from '#base/timers.js';
-import type { Resource } from '#model/node-view.js';
 import type { Tombstone } from '#model/task.js';
-import { diffViews, type SentView } from '#planner/diff-views.js';
+import { diffViews, EMPTY_VIEW, type View } from '#planner/diff-views.js';
+import { touches, type Touched } from '#planner/view-index.js';
 import type { HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
-import { deltaToWire, snapshotToWire } from '#rpc/wire.js';
+import { deltaOf, snapshotOf } from '#rpc/wire.js';
 import { Bell } from '../bell.js';
 import type { ClusterFollower } from '../cluster/follower.js';
+import type { Pulse } from './pulse.js';
 
-/** Changes gather for this long after the last message, in milliseconds; after a pause the first goes nearly at once. */
-const GATHER_MS = 20;
-const FIRST_MS = 3;
 /** How often a stream says that its controller is alive, in milliseconds. */
 const ALIVE_MS = 500;
 
 /** What an agent hears first, and in every interval. */
 export const ALIVE: HubMessage = { message: { $case: 'alive', value: { intervalMs: ALIVE_MS } } };
 
+export interface StreamTools {
+  follower: ClusterFollower;
+  clock: Clock;
+  pulse: Pulse;
+  viewOf: (nodeId: string) => View;
+  /** Called when `confirmedRevision` may have grown. */
+  onConfirmed: () => void;
+}
+
 export class AgentStream {
   readonly #nodeId: string;
   readonly #follower: ClusterFollower;
   readonly #clock: Clock;
-  readonly #viewOf: (nodeId: string) => Resource[];
+  readonly #pulse: Pulse;
+  readonly #viewOf: (nodeId: string) => View;
   readonly #onConfirmed: () => void;
   readonly #bell = new Bell();
   readonly #ended = new AbortController();
-  #sent: { clusterId: string; storeId: string; revision: number; view: SentView } | undefined;
+  #sent: { clusterId: string; storeId: string; revision: number; view: View } | undefined;
   /** Revision of the first view on this stream, and of the last that was looked at, sent or not. */
   #firstSent = Infinity;
   #looked = 0;
@@ -35,13 +43,12 @@ export class AgentStream {
   #isAliveDue = false;
   #accept = false;
   #rotate = false;
-  #sentAt = 0;
 
-  /** @param onConfirmed called when `confirmedRevision` may have grown */
-  constructor(nodeId: string, follower: ClusterFollower, clock: Clock, viewOf: (nodeId: string) => Resource[], onConfirmed: () => void) {
+  constructor(nodeId: string, { follower, clock, pulse, viewOf, onConfirmed }: StreamTools) {
     this.#nodeId = nodeId;
     this.#follower = follower;
     this.#clock = clock;
+    this.#pulse = pulse;
     this.#viewOf = viewOf;
     this.#onConfirmed = onConfirmed;
     this.mark();
@@ -78,6 +85,13 @@ export class AgentStream {
     this.#bell.ring();
   }
 
+  /** The model has changed: news for this node are sent soon; what is of no consequence to it counts as looked at. */
+  noticed(touched: Touched): void {
+    if (this.#isMarked) return;
+    if (!this.#sent || touches(touched, this.#nodeId, this.#sent.view)) this.mark();
+    else this.#looked = this.#follower.model.revision;
+  }
+
   /** Tells the agent to take the next snapshot as it is, and sends one. */
   accept(): void {
     this.#accept = true;
@@ -111,14 +125,11 @@ export class AgentStream {
   }
 
   async *#news(signal: AbortSignal): AsyncGenerator<HubMessage> {
-    const sinceMs = this.#clock.monotonic() - this.#sentAt;
-    await this.#clock.sleep(Math.max(FIRST_MS, GATHER_MS - sinceMs), signal).catch(() => undefined);
+    await this.#pulse.next();
     if (signal.aborted) return;
     this.#isMarked = false;
-    for (const message of [...this.#orders(), ...this.#next()]) {
-      this.#sentAt = this.#clock.monotonic();
-      yield message;
-    }
+    // Looked at in one go: what is noticed from here on is of no consequence to it, or marks it again.
+    yield* [...this.#orders(), ...this.#next()];
   }
 
   #aliveIsDue(): void {
@@ -146,24 +157,28 @@ export class AgentStream {
       before.storeId !== model.storeId ||
       model.revision < before.revision;
     this.#accept = false;
-    const difference = diffViews(anew ? new Map() : before.view, this.#viewOf(this.#nodeId));
+    const view = this.#viewOf(this.#nodeId);
+    const { upserts, removals } = diffViews(anew ? EMPTY_VIEW : before.view, view);
     this.#looked = model.revision;
     this.#onConfirmed();
-    if (!anew && difference.upserts.length === 0 && difference.removals.length === 0) return [];
-    this.#sent = { clusterId, storeId: model.storeId, revision: model.revision, view: difference.sent };
+    if (!anew && upserts.length === 0 && removals.length === 0) {
+      this.#sent = { ...before, view };
+      return [];
+    }
+    this.#sent = { clusterId, storeId: model.storeId, revision: model.revision, view };
     if (anew) this.#firstSent = model.revision;
     const head = { clusterId, revision: model.revision };
     if (anew) {
-      const snapshot = snapshotToWire({ ...head, resources: difference.upserts, tombstones: this.#tombstones() });
+      const snapshot = snapshotOf({ ...head, documents: upserts, tombstones: this.#tombstones() });
       return [...accept, { message: { $case: 'snapshot', value: snapshot } }];
     }
-    const gone = new Set(difference.removals.filter((key) => key.startsWith('task/')).map((key) => key.slice('task/'.length)));
+    const gone = new Set(removals.filter((key) => key.startsWith('task/')).map((key) => key.slice('task/'.length)));
     const tombstones = this.#tombstones().filter((t) => gone.has(t.taskId));
     return [
       {
         message: {
           $case: 'delta',
-          value: deltaToWire({ ...head, upserts: difference.upserts, removals: difference.removals, tombstones }),
+          value: deltaOf({ ...head, documents: upserts, removals, tombstones }),
         },
       },
     ];
