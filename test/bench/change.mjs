@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { pause, sh, until } from './lab.mjs';
+import { pause, percentile, sh, until } from './lab.mjs';
 
 const NODES = ['node1', 'node2', 'node3'];
 const KILLS = 30;
@@ -26,8 +26,6 @@ function watchNode(cluster, node) {
   });
   return watch;
 }
-
-const percentile = (numbers, p) => numbers.toSorted((a, b) => a - b)[Math.min(numbers.length - 1, Math.ceil(numbers.length * p) - 1)];
 
 /** Rows { name, value, unit, note }. */
 export async function benchChange() {

@@ -46,6 +46,10 @@ export async function until(timeoutMs, everyMs, probe) {
   }
 }
 
+/** @param p 0 … 1 */
+export const percentile = (numbers, p) =>
+  numbers.toSorted((a, b) => a - b)[Math.min(numbers.length - 1, Math.ceil(numbers.length * p) - 1)];
+
 export const median = (numbers) => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)];
 
 /** rows: {name, value, unit, ratio?, note?} */

@@ -9,6 +9,7 @@ const ALL = {
   vips: ['Virtual addresses', async () => (await import('./vips.mjs')).benchVips()],
   compose: ['Compose files', async () => (await import('./compose.mjs')).benchCompose()],
   schedule: ['Scheduling, in memory', async () => (await import('./schedule.mjs')).benchSchedule()],
+  agents: ['One controller, many agents', async () => (await import('./agents.mjs')).benchAgents()],
   up: ['ctl up and memory', async () => (await import('./up.mjs')).benchUp()],
 };
 
