@@ -3,7 +3,7 @@ import type { EndpointView, NetworkView, VipView } from '#model/node-view.js';
 import type { ViewByKind } from '#model/view-state.js';
 import type { HostInput } from './host-input.js';
 import type { VipRecord } from './vip-table.js';
-import { valueOf } from './vip-table.js';
+import { valueOf, vipRecord } from './vip-table.js';
 
 /** The view, looked up by network. */
 export interface ViewIndex {
@@ -65,7 +65,7 @@ function sharedRecords(vipsOf: (networkId: string) => [address: string, value: s
   const known = new Map<string, VipRecord>();
   return (networkIds) => {
     const key = networkIds.join();
-    const record = known.get(key) ?? Object.fromEntries(networkIds.flatMap(vipsOf));
+    const record = known.get(key) ?? vipRecord(networkIds.flatMap(vipsOf));
     known.set(key, record);
     return record;
   };

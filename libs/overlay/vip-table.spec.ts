@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { backendsIn, valueOf, vipChanges, vipScript } from './vip-table.js';
+import { backendsIn, refuses, valueOf, vipChanges, vipRecord, vipScript } from './vip-table.js';
 
 const TABLE = 'ip weft';
 
@@ -24,6 +24,20 @@ describe('virtual addresses', () => {
           else next[c.address] = c.after;
         }
         expect(next).toEqual({ ...after });
+      }),
+    );
+  });
+
+  it('changes are the same between records that know what they were made of, and between others', () => {
+    const pair = fc.tuple(fc.constantFrom('a', 'b', 'c', 'd'), fc.constantFrom('', 'x', 'x y'));
+    fc.assert(
+      fc.property(fc.array(pair), fc.array(pair), fc.boolean(), (first, second, aligned) => {
+        const pairs = aligned ? first.map(([a, value], i): [string, string] => [a, second[i]?.[1] ?? value]) : second;
+        const [before, after] = [vipRecord(first), vipRecord(pairs)];
+        const sorted = (changes: ReturnType<typeof vipChanges>) => [...changes].sort((a, b) => (a.address < b.address ? -1 : 1));
+        expect(before).toEqual(Object.fromEntries(first));
+        expect(sorted(vipChanges(before, after))).toEqual(sorted(vipChanges({ ...before }, { ...after })));
+        expect(refuses(after)).toBe(refuses({ ...after }));
       }),
     );
   });

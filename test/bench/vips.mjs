@@ -4,6 +4,7 @@
  */
 import { KernelReconciler } from '#linux/reconciler.js';
 import { LinuxKernel } from '#linux/linux-kernel.js';
+import { NftSessions } from '#linux/nft-sessions.js';
 import { emptyNamespace } from '#overlay/kernel-state.js';
 import { NODE_VIP_TABLE } from '#overlay/names.js';
 import { nodeKernel } from '#overlay/node-kernel.js';
@@ -75,8 +76,10 @@ async function timed(work) {
 
 export async function benchVips() {
   sh('ip', ['netns', 'add', NETNS]);
+  // As an agent has it, in its helper.
+  const sessions = new NftSessions();
   try {
-    const kernel = new LinuxKernel({ enter: NETNS });
+    const kernel = new LinuxKernel({ enter: NETNS, sessions });
     const reconciler = new KernelReconciler({ kernel });
     await reconciler.set({ namespaces: { '': emptyNamespace() } });
     const first = stateFrom(view(0));
@@ -105,6 +108,7 @@ export async function benchVips() {
       { name: 'one of them changed, from the view on', value: median(whole), unit: 'ms', note: `median of ${CHANGES}` },
     ];
   } finally {
+    sessions.stop();
     sh('ip', ['netns', 'del', NETNS]);
   }
 }
