@@ -137,7 +137,7 @@ describe('views that are kept', () => {
       }),
       { numRuns: 40 },
     );
-  }, 60_000);
+  }, 120_000);
 
   it('are the same parts for all who see the same, and none is made anew for a change elsewhere', () => {
     const { world, index } = new Watched();
