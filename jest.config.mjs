@@ -1,6 +1,7 @@
 /**
- * Five projects, by what a test needs: `unit` and `simulation` run anywhere, `contract` starts real etcd and containerd processes,
- * `netns` needs root and iproute2/nft, `cluster` starts whole clusters. `npm test` runs them all, in that order.
+ * Six projects, by what a test needs: `unit` and `simulation` run anywhere, `contract` starts real etcd and containerd processes,
+ * `netns` needs root and iproute2/nft, `cluster` starts whole clusters. `npm test` runs these, in that order;
+ * `vm` boots virtual machines, by `npm run test:vm`.
  */
 const base = {
   rootDir: '.',
@@ -34,5 +35,6 @@ export default {
     project('contract', ['test/contract/**/*.spec.ts']),
     project('netns', ['test/netns/**/*.spec.ts']),
     project('cluster', ['test/cluster/**/*.spec.ts']),
+    project('vm', ['test/vm/**/*.spec.ts']),
   ],
 };
