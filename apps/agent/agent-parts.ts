@@ -9,10 +9,12 @@ import type { ListeningPort } from '#model/node.js';
 import type { NameConfig } from '#dns/name-config.js';
 import type { Runtime } from '#runtime/runtime.js';
 import type { Believer } from './believer.js';
+import type { Callers } from './callers.js';
 import type { DesiredStore } from './desired-store.js';
 import type { Membership } from './join.js';
 import type { Layout } from './layout.js';
 import type { Ledger } from './ledger.js';
+import type { LogTaps } from './log-keeper/ensure.js';
 import type { FactsLoop, HostPart } from './loops/facts.js';
 import type { Hub } from './loops/hub.js';
 import type { NamesLoop } from './loops/names.js';
@@ -42,7 +44,7 @@ export interface AgentParts {
   openPortProxy?: (onUp: () => void) => Promise<PortProxyLink>;
   /** libs/linux `listeningPorts`: who has a port that cannot be held. */
   listening?: () => Promise<ListeningPort[]>;
-  openLogKeeper: () => Promise<Pick<LogKeeperVerbs, 'open' | 'close' | 'flush'> & { stop(): Promise<void> }>;
+  openLogKeeper: () => Promise<Pick<LogKeeperVerbs, 'open' | 'close' | 'flush'> & LogTaps & { stop(): Promise<void> }>;
   readHost: () => Promise<HostPart>;
   /** Left out where nothing is to be encrypted. */
   tunnelKeys?: NodeTunnelKeys;
@@ -64,6 +66,7 @@ export interface AgentBase {
   ledger: Ledger;
   board: StatusBoard;
   believer: Believer;
+  callers: Callers;
   takenOut: TakenOut;
   /** Parts that come up later than those that speak to them. */
   late: {

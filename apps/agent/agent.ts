@@ -13,6 +13,7 @@ import { WIREGUARD_FEATURE } from '#model/tunnel.js';
 import type { Runtime } from '#runtime/runtime.js';
 import type { AgentBase, AgentParts } from './agent-parts.js';
 import { Believer } from './believer.js';
+import { Callers } from './callers.js';
 import { knownControllers } from './controller-choice.js';
 import { DesiredStore } from './desired-store.js';
 import { ImagePeers } from './image-peers.js';
@@ -112,7 +113,20 @@ async function openBase(options: AgentOptions, layout: Layout, parts: AgentParts
   };
   const believer = new Believer(store, () => late.tasks?.containerIds() ?? [], onQuarantine, log);
   const takenOut = new TakenOut([() => late.network?.programmedRevision ?? 0, () => late.names?.toldRevision ?? 0], () => late.hub?.beat());
-  return { options, layout, parts, stops, nodeId, store, ledger, board: new StatusBoard(nodeId, clock), believer, takenOut, late };
+  return {
+    options,
+    layout,
+    parts,
+    stops,
+    nodeId,
+    store,
+    ledger,
+    board: new StatusBoard(nodeId, clock),
+    believer,
+    callers: new Callers(clock),
+    takenOut,
+    late,
+  };
 }
 
 function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, believer, takenOut, late }: AgentBase): NetworkLoop {
@@ -215,7 +229,7 @@ async function startTasks(
   { network, keeper, runtime }: Machine & { network: NetworkLoop },
   signal: AbortSignal,
 ): Promise<TasksLoop> {
-  const { options, layout, parts, stops, store, ledger, board, believer } = base;
+  const { options, layout, parts, stops, store, ledger, board, believer, callers } = base;
   const { clock, log } = parts;
   const { fileMounts, treeMounts, volumeMounts } = openMounts({ nodeName: options.name, layout, ...parts });
   const runner = new TaskRunner({
@@ -231,11 +245,12 @@ async function startTasks(
     placeOf: (task) => filesPlace(task, store.byKind, { nodeName: options.name, resolvConf: options.resolvConf }),
     layout,
     nodeName: options.name,
+    callers,
     inTurn: turns(AT_ONCE),
     clock,
     log,
   });
-  const loop = new TasksLoop({ runtime, runner, store, board, ledger, isConfirmed: () => believer.isConfirmed, clock, log });
+  const loop = new TasksLoop({ runtime, runner, store, board, ledger, callers, isConfirmed: () => believer.isConfirmed, clock, log });
   base.late.tasks = loop;
   stops.push('tasks', () => loop.stop());
   await loop.start(signal);
@@ -269,6 +284,9 @@ async function startServer(base: AgentBase, { loop, keeper, runtime }: Machine &
       // A keeper that does not answer is no reason not to show what is in the file.
       flush: async (id) => void (await keeper.flush(id).catch(() => undefined)),
       container: (id) => loop.container(id),
+      callers: base.callers,
+      tap: (id) => keeper.tap(id),
+      task: (id) => store.task(id),
       faults: () => parts.kernel.faults(),
       run: parts.run,
       clock: parts.clock,

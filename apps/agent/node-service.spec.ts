@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { systemClock } from '#base/clock.js';
 import { silentLog } from '#base/log.js';
 import type { Log } from '#base/log.js';
 import { callUnary, connect, openBidi, readStream } from '#rpc/client.js';
@@ -13,6 +14,7 @@ import {
 } from '#rpc/gen/weft/v1/api.js';
 import { FakeRuntime } from '#runtime/fake-runtime.js';
 import { createCa, issue, type Ca } from '#trust/ca.js';
+import { Callers } from './callers.js';
 import { startNodeServer } from './node-service/server.js';
 import { NODE_ID, withTempDir } from './spec-kit.js';
 
@@ -46,6 +48,9 @@ async function withRig(use: (rig: Rig) => Promise<void>): Promise<void> {
         volumes: '/nonexistent',
         volumeUsers: () => [],
         flush: async () => undefined,
+        callers: new Callers(systemClock),
+        tap: () => Promise.reject(new Error('nothing is attached to here')),
+        task: () => undefined,
         container: (id) => (id === TASK ? { id, image: 'busybox', labels: {}, state: 'running' } : undefined),
       },
     );

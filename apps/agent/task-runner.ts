@@ -5,6 +5,7 @@ import { healthProbe, type HealthProbe } from '#model/healthcheck.js';
 import { namespaceOwner, type Task } from '#model/task.js';
 import type { LogKeeperVerbs } from '#logs/keeper-client.js';
 import type { Runtime } from '#runtime/runtime.js';
+import type { Callers } from './callers.js';
 import { containerFiles, writeContainerFiles, type FilesPlace } from './container-files.js';
 import type { FileMounts } from './contents/file-mounts.js';
 import type { TreeMounts } from './contents/tree-mounts.js';
@@ -19,6 +20,8 @@ import { prepareMounts } from './volumes.js';
 
 /** How long a task's network may take to be made before that counts as a failure (and is tried again). */
 const NETWORK_TIMEOUT_MS = 15_000;
+/** How long a container that is made may wait for its caller. */
+const CALLER_MS = 20_000;
 /** For containers whose task is not known any more. */
 const LEFTOVER_GRACE_MS = 10_000;
 
@@ -49,6 +52,7 @@ export interface RunnerDeps {
   volumeMounts: Pick<VolumeMounts, 'hold' | 'adopt' | 'release'>;
   layout: Layout;
   nodeName: string;
+  callers: Pick<Callers, 'letIn'>;
   /** Runs the part that costs CPU and disk when its turn has come. */
   inTurn: <T>(work: () => Promise<T>) => Promise<T>;
   clock: Clock;
@@ -96,6 +100,10 @@ export class TaskRunner {
     const created = clock.monotonic();
     await this.#orRemove(ready, task);
     const wired = clock.monotonic();
+    if (task.awaitsCaller) {
+      onStep('preparing', 'waits for its caller to be attached');
+      await this.#orRemove(this.#d.callers.letIn(task.id, CALLER_MS), task);
+    }
     onStep('starting');
     await inTurn(() => runtime.start(task.id));
     const started = clock.monotonic();
@@ -158,6 +166,11 @@ export class TaskRunner {
     if (isRunning) await runPreStop(this.#d, task);
     const { stopSignal: signal, stopGraceMs } = task.container;
     return this.#end(task.id, { signal, graceMs: task.stopGraceMs ?? stopGraceMs });
+  }
+
+  /** Resolves when all that a container printed which has ended has come. */
+  settle(task: Task): Promise<void> {
+    return this.#d.runtime.settle(task.id);
   }
 
   async removeLeftover(containerId: string): Promise<void> {

@@ -9,6 +9,7 @@ import type { Task } from '#model/task.js';
 import { applySnapshot } from '#model/view-state.js';
 import { FakeRuntime } from '#runtime/fake-runtime.js';
 import { containerSpec } from './container-spec.js';
+import { Callers } from './callers.js';
 import { DesiredStore } from './desired-store.js';
 import { layout, type Layout } from './layout.js';
 import { Ledger } from './ledger.js';
@@ -91,6 +92,7 @@ async function makeRig(dir: string, runtime: FakeRuntime): Promise<Rig> {
     placeOf: async () => ({}),
     layout: paths,
     nodeName: 'n1',
+    callers: new Callers(systemClock),
     inTurn: turns(8),
     clock: systemClock,
     log: silentLog,

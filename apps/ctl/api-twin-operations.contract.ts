@@ -106,5 +106,8 @@ function operate(twin: Operated, stack: Stack, name: string, operation: NonNulla
     case 'restart':
       twin.stopped.delete(name);
       return step(name, 'recreate', 'restarts');
+    case 'removeOneOffs':
+      delete stack.services[name];
+      return step(name, 'remove', 'one-off');
   }
 }

@@ -25,6 +25,8 @@ export class Twin {
   execInput: api.ExecRequest[] = [];
   /** Directory that stands for the root of every container. */
   root = '';
+  /** The exit code of what is attached to; undefined: its node is lost meanwhile. */
+  attachEnds: number | undefined = 7;
   /** Services that a command stopped. */
   stopped = new Set<string>();
 
@@ -82,6 +84,7 @@ export class Twin {
       complete: 0,
       update: '',
       updateMessage: '',
+      oneOffOf: s.oneOff?.of ?? '',
     }));
     return { name, exists: found !== undefined, generation: found?.generation ?? 0, removing: found?.removing ?? false, services, tasks };
   }
@@ -115,7 +118,7 @@ export function handlers(twin: Twin) {
         (name) => !asked.services[name] && !r.leftBehind?.dormant.includes(name),
       );
       const stack = { ...asked, services: { ...(r.leftBehind?.keepOrphans ? running?.stack.services : {}), ...asked.services } };
-      return { steps: twin.plan(stack), baseGeneration: running?.generation ?? 0, stack: stackToWire(stack), orphans };
+      return { steps: twin.plan(stack), baseGeneration: running?.generation ?? 0, stack: stackToWire(stack), orphans, kept: [] };
     }),
     applyStack: unary(admin, async (r: api.ApplyStackRequest) => {
       const stack = stackFromWire(twin.note('applyStack', r).stack);
@@ -242,6 +245,16 @@ export function handlers(twin: Twin) {
       twin.note('logs', r);
       const line = { taskId: 'a', taskName: 'shop-web-1', node: 'node1', at: 1_700_000_000_000, stream: 'stdout', text: 'hello' };
       yield { lines: [line, { ...line, taskId: 'b', taskName: 'shop-web-10', text: 'gap', stream: 'weft' }] };
+    }),
+    attach: bidi(admin, async function* (requests: AsyncIterable<api.ExecRequest>): AsyncGenerator<api.ExecResponse> {
+      for await (const request of requests) {
+        twin.execInput.push(request);
+        const { message } = request;
+        if (message?.$case === 'start') yield { message: { $case: 'stdout', value: Buffer.from(`this is ${message.value.task}\n`) } };
+        const ends = message?.$case === 'stdinEnd' || (message?.$case === 'start' && !message.value.stdin);
+        if (ends && twin.attachEnds === undefined) return;
+        if (ends) yield { message: { $case: 'exitCode', value: twin.attachEnds ?? 0 } };
+      }
     }),
     exec: bidi(admin, async function* (requests: AsyncIterable<api.ExecRequest>): AsyncGenerator<api.ExecResponse> {
       for await (const request of requests) {

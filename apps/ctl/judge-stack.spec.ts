@@ -57,6 +57,7 @@ const state = (wanted: Record<string, number>, tasks: TaskRow[], waiting = '', g
     complete: 0,
     update: '',
     updateMessage: '',
+    oneOffOf: '',
   })),
 });
 

@@ -122,6 +122,17 @@ export class StackJudge {
   }
 }
 
+/** What `ctl run` brought is its own matter. */
+export function withoutOneOffs(state: StackState): StackState {
+  const oneOffs = new Set(state.services.flatMap(({ name, oneOffOf }) => (oneOffOf === '' ? [] : [name])));
+  if (oneOffs.size === 0) return state;
+  return {
+    ...state,
+    services: state.services.filter(({ name }) => !oneOffs.has(name)),
+    tasks: state.tasks.filter(({ task }) => !oneOffs.has(task?.service ?? '')),
+  };
+}
+
 /** What the controller says of tasks that it has not come to yet. */
 const NOT_PLACED = 'not placed yet';
 

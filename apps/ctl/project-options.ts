@@ -11,8 +11,8 @@ export interface ProjectFlags {
 
 const gather = (value: string, all: string[] = []): string[] => [...all, value];
 
-/** Adds the flags that say which project is meant; only --file where -f means something else. */
-export function projectOptions(command: Command, fileFlags = '-f, --file <file>'): Command {
+/** Adds the flags that say which project is meant; only --file or --project-name where -f or -p means something else. */
+export function projectOptions(command: Command, fileFlags = '-f, --file <file>', nameFlags = '-p, --project-name <name>'): Command {
   return command
     .addOption(
       new Option(
@@ -20,7 +20,7 @@ export function projectOptions(command: Command, fileFlags = '-f, --file <file>'
         'a compose file, each merged over those before; "-" reads standard input (default: compose.yaml here)',
       ).argParser(gather),
     )
-    .option('-p, --project-name <name>', 'the name of the stack (else COMPOSE_PROJECT_NAME, else "name:" in the file, else its directory)')
+    .option(nameFlags, 'the name of the stack (else COMPOSE_PROJECT_NAME, else "name:" in the file, else its directory)')
     .option('--project-directory <path>', 'where relative paths begin (default: the directory of the first file)')
     .addOption(new Option('--profile <name>', 'also the services of this profile').argParser(gather))
     .addOption(

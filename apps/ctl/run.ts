@@ -41,6 +41,12 @@ const COMMANDS: readonly Entry[] = [
   },
   { name: 'ls', summary: 'list the stacks', load: async () => (await import('./commands/ls.js')).lsCommand },
   { name: 'logs', summary: 'show what the tasks of a stack print', load: async () => (await import('./commands/logs.js')).logsCommand },
+  { name: 'run', summary: 'run a command in a task of its own', load: async () => (await import('./commands/run.js')).runCommand },
+  {
+    name: 'attach',
+    summary: 'attach to the process of a running task',
+    load: async () => (await import('./commands/attach.js')).attachCommand,
+  },
   { name: 'exec', summary: 'run a command in a running task', load: async () => (await import('./commands/exec.js')).execCommand },
   {
     name: 'scale',

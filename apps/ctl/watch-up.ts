@@ -3,7 +3,17 @@ import { WeftError } from '#base/errors.js';
 import { readStream } from '#rpc/client.js';
 import type { StackState } from '#rpc/gen/weft/v1/api.js';
 import type { Connection } from './connection.js';
-import { isJob, openReasons, runningIn, runningSummary, StackJudge, troubleOf, type Expectation, type Verdict } from './judge-stack.js';
+import {
+  isJob,
+  openReasons,
+  runningIn,
+  runningSummary,
+  StackJudge,
+  troubleOf,
+  withoutOneOffs,
+  type Expectation,
+  type Verdict,
+} from './judge-stack.js';
 import { liveLines, type LiveLines } from './live-lines.js';
 import type { Shell } from './shell.js';
 
@@ -40,7 +50,7 @@ async function follow(
   const done = new AbortController();
   let latest: StackState | undefined;
   // The stream feeds the latest state; the loop looks at it at every change, and when a verdict asked to be asked again.
-  const feed = feedOf(shell, connection, stack, done.signal, (state) => (latest = state));
+  const feed = feedOf(shell, connection, stack, done.signal, (state) => (latest = withoutOneOffs(state)));
   try {
     for (;;) {
       if (latest) onState(latest);
@@ -59,13 +69,14 @@ async function follow(
   }
 }
 
-interface Feed {
+export interface Feed {
   /** Resolves at the next state, or after `ms`. @throws what the stream ended with for good */
   changed(ms: number): Promise<void>;
   ended: Promise<void>;
 }
 
-function feedOf(shell: Shell, connection: Connection, stack: string, signal: AbortSignal, take: (state: StackState) => void): Feed {
+/** States of a stack as they come, over the loss of a controller, until `signal`. */
+export function feedOf(shell: Shell, connection: Connection, stack: string, signal: AbortSignal, take: (state: StackState) => void): Feed {
   let wake: () => void = () => undefined;
   let fresh = false;
   let failure: unknown;
@@ -137,7 +148,7 @@ function show(lines: LiveLines, state: StackState, stale: ReadonlySet<string>): 
 
 const RUNS_ON = 'What runs was left running.';
 
-function failed(stack: string, state: StackState | undefined, reasons: readonly string[]): WeftError {
+export function failed(stack: string, state: StackState | undefined, reasons: readonly string[]): WeftError {
   const running = state ? `running now: ${runningSummary(state)}` : '';
   return new WeftError('DEPLOY_FAILED', {
     what: `stack ${stack} did not come up`,

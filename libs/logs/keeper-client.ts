@@ -1,7 +1,7 @@
 /** The other end of the log keeper's control socket: one connection, requests with deadlines. */
 import { connect, type Socket } from 'node:net';
 import { WeftError, messageOf } from '#base/errors.js';
-import { decodeError, fieldsOf, requestLines, type OpenLog, type OpenRequest } from './keeper-protocol.js';
+import { decodeError, decodeTap, fieldsOf, requestLines, type OpenLog, type OpenRequest, type TapChunk } from './keeper-protocol.js';
 
 const DEADLINE_MS = 5_000;
 
@@ -20,6 +20,14 @@ export interface LogKeeperVerbs {
 }
 
 export interface LogKeeperClient extends LogKeeperVerbs {
+  /**
+   * From now on what the container prints comes to `onTap` of this connection, too, in order, before the answer of a later `flush`.
+   * The container waits where that is not read. @throws NOT_FOUND while its log is not open
+   */
+  tap(container: string): Promise<void>;
+  /** Reads no more until `resume`: what the container prints waits. */
+  pause(): void;
+  resume(): void;
   disconnect(): void;
   /** Resolves when the connection is gone, for whatever reason. */
   readonly closed: Promise<void>;
@@ -38,8 +46,12 @@ const gone = (path: string, why?: string): WeftError =>
     hint: 'The agent starts it again by itself; look at its log file.',
   });
 
-/** @throws UNAVAILABLE when nothing listens there; TIMEOUT */
-export async function connectLogKeeper(path: string, deadlineMs = DEADLINE_MS): Promise<LogKeeperClient> {
+/** @param onTap hears what a tapped container prints. @throws UNAVAILABLE when nothing listens there; TIMEOUT */
+export async function connectLogKeeper(
+  path: string,
+  deadlineMs = DEADLINE_MS,
+  onTap: (chunk: TapChunk) => void = () => undefined,
+): Promise<LogKeeperClient> {
   const socket = await dial(path, deadlineMs);
   const waiting = new Map<number, Waiting>();
   const settle = (id: unknown): Waiting | undefined => {
@@ -51,6 +63,8 @@ export async function connectLogKeeper(path: string, deadlineMs = DEADLINE_MS): 
   };
   const onLine = (line: string): void => {
     const answer = fieldsOf(JSON.parse(line));
+    const chunk = decodeTap(answer);
+    if (chunk) return onTap(chunk);
     const entry = settle(answer['id']);
     if (answer['error'] === undefined) entry?.resolve(answer['ok']);
     else entry?.reject(decodeError(answer['error']));
@@ -81,7 +95,14 @@ export async function connectLogKeeper(path: string, deadlineMs = DEADLINE_MS): 
       waiting.set(id, { resolve, reject, timer });
       socket.write(`${JSON.stringify({ ...fields, id, verb })}\n`);
     });
-  return { ...verbsOver(ask), disconnect: () => void socket.destroy(), closed };
+  return {
+    ...verbsOver(ask),
+    tap: async (container) => void (await ask('tap', { container })),
+    pause: () => void socket.pause(),
+    resume: () => void socket.resume(),
+    disconnect: () => void socket.destroy(),
+    closed,
+  };
 }
 
 function verbsOver(ask: (verb: string, fields: object) => Promise<unknown>): LogKeeperVerbs {

@@ -1,6 +1,6 @@
 /**
  * What is spoken on the log keeper's control socket: one JSON object a line, `{id, verb, …}` answered by `{id, ok}` or
- * `{id, error}`, in any order. Everything that comes in is decoded here. Pure.
+ * `{id, error}`, in any order; on a connection that tapped a log, `{tap, data}` for what its container prints. Everything that comes in is decoded here. Pure.
  */
 import { isAbsolute } from 'node:path';
 import { CATALOGUE, WeftError, type ErrorCode } from '#base/errors.js';
@@ -42,6 +42,7 @@ export type KeeperRequest =
   | { verb: 'open'; source: LogSource }
   | { verb: 'close'; container: string; remove: boolean }
   | { verb: 'flush'; container: string }
+  | { verb: 'tap'; container: string }
   | { verb: 'list' };
 
 const CONTAINER = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
@@ -104,11 +105,38 @@ export function decodeRequest(value: unknown): KeeperRequest {
       return { verb: 'close', container: containerOf(fields), remove: fields['remove'] === true };
     case 'flush':
       return { verb: 'flush', container: containerOf(fields) };
+    case 'tap':
+      return { verb: 'tap', container: containerOf(fields) };
     case 'list':
       return { verb: 'list' };
     default:
-      throw bad('"verb" must be open, close, flush or list');
+      throw bad('"verb" must be open, close, flush, tap or list');
   }
+}
+
+/** What a container printed, as it came: pushed to a connection that tapped its log, beside the answers. */
+export interface TapChunk {
+  stream: 'stdout' | 'stderr';
+  data: Buffer;
+}
+
+/** More than this of one read goes in several lines. */
+const TAP_BYTES = 32 * 1024;
+
+/** Lines of the protocol, each with its end. */
+export function encodeTap({ stream, data }: TapChunk): string {
+  const lines: string[] = [];
+  for (let at = 0; at < data.length; at += TAP_BYTES)
+    lines.push(`${JSON.stringify({ tap: stream, data: data.subarray(at, at + TAP_BYTES).toString('base64') })}\n`);
+  return lines.join('');
+}
+
+/** Undefined for a line that is an answer. @throws BAD_VALUE */
+export function decodeTap(fields: Fields): TapChunk | undefined {
+  const { tap, data } = fields;
+  if (tap === undefined) return undefined;
+  if ((tap !== 'stdout' && tap !== 'stderr') || typeof data !== 'string') throw bad('a piece of output has a stream and data');
+  return { stream: tap, data: Buffer.from(data, 'base64') };
 }
 
 export interface WireError {

@@ -255,8 +255,20 @@ export const dependencySchema = z.object({
   required: z.boolean().default(true),
 });
 
+/** What `ctl run` asked for: one task of a service beside those that the file wants, which runs once. */
+export const oneOffSchema = z.object({
+  /** The service that it is made from. */
+  of: serviceNameSchema,
+  /** It goes, with its task, once that has ended. */
+  remove: z.literal(true).optional(),
+  /** Its task starts only when somebody is attached to it, so that nothing of what it prints is missed. */
+  attach: z.literal(true).optional(),
+});
+
 export const serviceSchema = z.object({
   name: serviceNameSchema,
+  /** Of no file: an `up` leaves it alone. */
+  oneOff: oneOffSchema.optional(),
   container: containerWishSchema,
   replicas: z.number().int().min(0).max(10_000).default(1),
   /** By network key. */

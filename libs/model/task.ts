@@ -27,6 +27,8 @@ export const taskSchema = z.object({
   shares: idSchema.optional(),
   links: z.array(linkSchema).optional(),
   restart: restartPolicySchema.optional(),
+  /** Its process begins once somebody is attached to it. */
+  awaitsCaller: z.literal(true).optional(),
   /** What is reserved for it on its node. */
   reservations: limitsSchema.omit({ pids: true }).optional(),
   onPartition: z.enum(['keep', 'stop']).optional(),

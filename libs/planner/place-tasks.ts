@@ -15,11 +15,13 @@ import { homeOf, placeFor } from './choose-node.js';
 import { isDead, orphanUnit } from './dead-nodes.js';
 import { drainOf } from './drain.js';
 import { HostPorts } from './host-ports.js';
+import { newTask } from './new-task.js';
 import type { TaskEdit } from './edit-task.js';
 import { nameInterfaces } from './interface-names.js';
 import { declaredAddresses } from './network-subnets.js';
 import { fitting } from './node-fits.js';
 import { isGone, networkIdsOf, stacksOf, type ServicesPlan, type SlotWish } from './reconcile-services.js';
+import { oneOffUnits } from './one-offs.js';
 import { Spread } from './schedule.js';
 import { sharedNamespace, sharesNamespace } from './shared-namespace.js';
 import { remember } from './slot-history.js';
@@ -62,7 +64,7 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
     refused: new Map(),
   };
   const placing: Placing = { units: [], waiting: new Map(plan.waiting), againMs: plan.againMs, wakeAt: plan.wakeAt, wakes: plan.wakes };
-  placing.units.push(...updateUnits(state, plan, now));
+  placing.units.push(...updateUnits(state, plan, now), ...oneOffUnits(state, plan.oneOffsDone, now));
   for (const { next, holder } of plan.promote) placing.units.push(promoteUnit(draft, next, holder));
   for (const task of plan.abandon) placing.units.push(orphanNext(state, task));
   for (const { task, reason } of plan.stop) placing.units.push(stopUnit(state, task, reason));
@@ -322,25 +324,4 @@ function createUnit(draft: Draft, wish: SlotWish): Unit | string {
   draft.hostPorts.add(node.id, task.id, task.ports);
   for (const [key, addresses] of draft.pending) draft.made.set(key, addresses);
   return unit;
-}
-
-function newTask(wish: SlotWish, node: Node, made: Pick<Task, 'id' | 'endpoints' | 'shares'>, now: number): Task {
-  const { networkMode, links, reservations } = wish.service;
-  return {
-    ...made,
-    stack: wish.stack,
-    service: wish.service.name,
-    slot: wish.slot,
-    nodeId: node.id,
-    name: taskName(wish.stack, wish.service, wish.slot),
-    specHash: wish.specHash,
-    container: wish.service.container,
-    ports: wish.service.ports,
-    ...(wish.service.restart === undefined ? {} : { restart: wish.service.restart }),
-    ...(networkMode === undefined ? {} : { networkMode }),
-    ...(links === undefined ? {} : { links }),
-    ...(reservations === undefined ? {} : { reservations }),
-    desired: 'run',
-    createdAt: now,
-  };
 }

@@ -8,6 +8,7 @@ import { checkAddresses } from './check-addresses.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { checkNodes, type StackPlan } from './plan-stack.js';
 import type { PlanStep } from './plan-step.js';
+import { isOneOff, withoutOneOffs } from './one-offs.js';
 import { networkIdsOf } from './reconcile-services.js';
 import { isGlobal } from '#model/service-mode.js';
 
@@ -25,10 +26,11 @@ function recordOf(state: ClusterState, name: string): StackRecord {
   });
 }
 
-/** The services that are meant: all of the stack when none is named. @throws NOT_FOUND */
+/** The services that are meant: all of the stack when none is named, without one-offs. @throws NOT_FOUND */
 function meant(record: StackRecord, services: readonly string[]): Service[] {
   const all = record.spec.services;
-  return (services.length > 0 ? [...new Set(services)] : Object.keys(all)).map((name) => {
+  const regular = Object.values(all).flatMap((service) => (isOneOff(service) ? [] : [service.name]));
+  return (services.length > 0 ? [...new Set(services)] : regular).map((name) => {
     const found = all[name];
     if (found) return found;
     throw new WeftError('NOT_FOUND', {
@@ -147,4 +149,14 @@ export function planRestart(state: ClusterState, name: string, services: readonl
   // An update that was given up begins anew.
   const stale = chosen.filter((s) => ['paused', 'rolled-back'].includes(state.updates.get(serviceKey(name, s.name))?.state ?? ''));
   return { ...plan, writes: [...plan.writes, ...stale.map((s) => ({ delete: keys.update(name, s.name) }))] };
+}
+
+/** Ends one-offs, whatever they are at. @throws NOT_FOUND for what is none */
+export function planRemoveOneOffs(state: ClusterState, name: string, services: readonly string[], now: number): OperationPlan {
+  const record = recordOf(state, name);
+  const chosen = services.length === 0 ? [] : meant(record, services);
+  const regular = chosen.find((service) => !isOneOff(service));
+  if (regular) throw new WeftError('NOT_FOUND', { what: `${regular.name} is no one-off task`, why: 'it is a service of the stack' });
+  const steps = chosen.map((service) => step(service.name, 'remove', 'one-off'));
+  return planOf(state, record, { spec: withoutOneOffs(record, services, now).spec }, steps, now);
 }

@@ -15,7 +15,7 @@ export function planRollback(
   name: string,
   services: readonly string[],
   now: number,
-): Omit<StackPlan, 'stack' | 'orphans'> {
+): Omit<StackPlan, 'stack' | 'orphans' | 'kept'> {
   const record = state.stacks.get(name);
   if (!record || record.removing)
     throw new WeftError('NOT_FOUND', { what: `there is no stack ${name}`, hint: 'List the stacks with `ctl ls`.' });

@@ -3,6 +3,7 @@ import type { StackRecord } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { isBoundToNode, withoutOrphans } from './dead-nodes.js';
+import { hasEnded, isOneOff } from './one-offs.js';
 import { placeTasks, type Placing } from './place-tasks.js';
 import { reconcileServices } from './reconcile-services.js';
 import { standingOf } from './schedule.js';
@@ -33,7 +34,7 @@ export function waitingReason(state: ClusterState, record: StackRecord, name: st
   const service = record.spec.services[name];
   const wanted = record.removing || !service ? 0 : wantedTasks(state, record.spec.name, service);
   const tasks = withoutOrphans(state.tasksOfService(record.spec.name, name));
-  const good = tasks.filter((t) => isSatisfied(state, service ?? {}, t));
+  const good = tasks.filter((t) => isSatisfied(state, service ?? {}, t) || (service && isOneOff(service) && hasEnded(state, t)));
   const reasons = new Map<string, number>();
   const note = (reason: string) => reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   const trouble = troubles.get(serviceKey(record.spec.name, name));

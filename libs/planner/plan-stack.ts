@@ -28,6 +28,8 @@ export interface StackPlan {
   steps: PlanStep[];
   /** Services that ran and that the file no longer has; kept or removed, the steps say which. */
   orphans: string[];
+  /** Services of the stack that were not asked for, and stay as they are. */
+  kept: string[];
   /** Generation of the stored stack that this was planned against, 0 for none. */
   baseGeneration: number;
   /** Generation after it. */
@@ -45,6 +47,8 @@ export interface LeftBehind {
   keepOrphans?: boolean;
   /** In the file, and not asked for this time (profiles): they stay in any case, and are no orphans. */
   dormant?: readonly string[];
+  /** In the stack that is asked for only because an earlier plan kept them. */
+  kept?: readonly string[];
 }
 
 /**
@@ -89,11 +93,12 @@ export function planStack(state: ClusterState, asked: Stack, newId: () => string
     stopped: keptStops(record, kept),
     restarts: keptRestarts(stack, record),
   };
-  const ended = endedUpdates(state, stack);
+  const ended = endedUpdates(state, stack, kept);
   const referring = referTo(state, stack, record);
   return {
     steps,
     orphans,
+    kept: [...kept.keys()],
     baseGeneration: record?.generation ?? 0,
     generation,
     stack,
@@ -118,14 +123,19 @@ interface WithLeftBehind {
   kept: Map<string, string>;
 }
 
-function withLeftBehind(state: ClusterState, asked: Stack, { keepOrphans = false, dormant = [] }: LeftBehind): WithLeftBehind {
+function withLeftBehind(state: ClusterState, asked: Stack, left: LeftBehind): WithLeftBehind {
+  const { keepOrphans = false, dormant = [], kept: before = [] } = left;
   const record = state.stacks.get(asked.name);
   const running = record && !record.removing ? record.spec : undefined;
-  const left = leftBehind(asked, running);
-  const orphans = left.filter((name) => !dormant.includes(name));
-  const kept = new Map(left.filter((name) => dormant.includes(name)).map((name) => [name, 'not asked for: its profiles are not active']));
+  const gone = leftBehind(asked, running);
+  const oneOffs = gone.filter((name) => running?.services[name]?.oneOff);
+  const orphans = gone.filter((name) => !dormant.includes(name) && !oneOffs.includes(name));
+  const kept = new Map(gone.filter((name) => dormant.includes(name)).map((name) => [name, 'not asked for: its profiles are not active']));
+  for (const name of oneOffs) kept.set(name, `a one-off task of ${running?.services[name]?.oneOff?.of ?? ''}`);
   if (keepOrphans) for (const name of orphans) kept.set(name, 'no longer in the file; --remove-orphans removes it');
-  return { wanted: running && kept.size > 0 ? keeping(asked, running, [...kept.keys()]) : asked, orphans, kept };
+  const wanted = running && kept.size > 0 ? keeping(asked, running, [...kept.keys()]) : asked;
+  for (const name of before) if (asked.services[name] && running?.services[name]) kept.set(name, 'not asked for');
+  return { wanted, orphans, kept };
 }
 
 /** What was not asked for is not started either. */
@@ -152,8 +162,9 @@ function previousOf(stack: Stack, record: StackRecord | undefined): StackRecord[
 }
 
 /** Updates that were paused or rolled back: asked for again, they begin anew. */
-const endedUpdates = (state: ClusterState, stack: Stack): Write[] =>
+const endedUpdates = (state: ClusterState, stack: Stack, kept: ReadonlyMap<string, string>): Write[] =>
   Object.keys(stack.services).flatMap((name) => {
+    if (kept.has(name)) return [];
     const update = state.updates.get(serviceKey(stack.name, name));
     return update?.state === 'paused' || update?.state === 'rolled-back' ? [{ delete: keys.update(stack.name, name) }] : [];
   });

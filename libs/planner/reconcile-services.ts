@@ -17,6 +17,7 @@ import { isDrained } from './drain.js';
 import { leaveDrained } from './drain-nodes.js';
 import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
 import { editOf, type TaskEdit } from './edit-task.js';
+import { goesAt, hadItsTask, isOneOff } from './one-offs.js';
 import { replaceUnhealthyAt, UNHEALTHY } from './replace-unhealthy.js';
 import { rollOut, type Slots } from './rollout.js';
 import { sharedNamespace, sharesNamespace } from './shared-namespace.js';
@@ -49,6 +50,8 @@ export interface ServicesPlan {
   abandon: Task[];
   updates: { stack: string; service: string; record: UpdateRecord | null }[];
   rollBacks: { stack: string; service: string; reason: string }[];
+  /** One-offs that go from the record of their stack. */
+  oneOffsDone: { stack: string; service: string }[];
   /** `stack/service` → what its tasks wait for. */
   waiting: Map<string, string>;
   /** Milliseconds since the epoch: plan again then, though nothing may have changed. */
@@ -96,6 +99,7 @@ export function reconcileServices(state: ClusterState, now: number, only?: Reado
     forget: [],
     updates: [],
     rollBacks: [],
+    oneOffsDone: [],
     waiting: new Map(),
     wakes: new Map(),
   };
@@ -171,6 +175,7 @@ interface Scope {
 function reconcileService(scope: Scope, service: Service): void {
   const { state, record, stack, plan, now } = scope;
   if (record.stopped?.[service.name]) return stopService(state, record, service, plan);
+  if (endOneOff(scope, service)) return;
   const hash = specHash(service, record.spec.services, record.restarts);
   const slots: Slots = { outdated: [], current: [], moving: 0 };
   const waits = unmetDependency(state, record, service);
@@ -200,6 +205,21 @@ function reconcileService(scope: Scope, service: Service): void {
   wake(plan, step.wakeAt);
 }
 
+/** Whether the one-off goes now; when it goes later, that is noted. */
+function endOneOff({ state, stack, plan, now }: Scope, service: Service): boolean {
+  const at = goesAt(state, stack, service);
+  if (at !== undefined && at <= now) return plan.oneOffsDone.push({ stack, service: service.name }) > 0;
+  wake(plan, at);
+  return false;
+}
+
+/** It runs once: what becomes of it, nothing comes in its place. */
+function sortOneOff({ state, plan }: Scope, holder: Task | undefined, slots: Slots): void {
+  if (!holder) return;
+  if (isGone(state, holder)) plan.forget.push({ task: holder, reason: goneReason(state, holder) });
+  else if (holder.desired === 'run') slots.current.push(holder);
+}
+
 const CHANGED = 'the service changed';
 
 function wake(plan: ServicesPlan, at: number | undefined): void {
@@ -215,6 +235,7 @@ function sortSlot(scope: Scope, wish: SlotWish, slots: Slots, waits: string | un
   const holder = state.tasks.get(id ?? '');
   // An unreadable task still holds its slot.
   if (id !== undefined && !holder) return;
+  if (isOneOff(service) && hadItsTask(state, stack, service)) return sortOneOff(scope, holder, slots);
   // Of a service that has become global, on another node than its slot now stands for: it ends first, as unwanted.
   if (holder && unwantedSlot(state, service, holder) !== undefined) return void slots.moving++;
   if (nextId !== undefined) {

@@ -45,7 +45,8 @@ export const stackToWire = (stack: Stack): wire.Stack => toDocument(stack);
 export const stackFromWire = (message: wire.Stack | undefined, where = 'stack'): Stack => fromDocument(stackSchema, message, where);
 
 /** What a person is shown of a task: nothing of its environment, which may hold secrets. */
-export const taskToWire = (task: Task): wire.Task => wire.Task.fromJSON({ ...task, image: task.container.image });
+export const taskToWire = (task: Task): wire.Task =>
+  wire.Task.fromJSON({ ...task, image: task.container.image, tty: task.container.tty, stdinOpen: task.container.stdinOpen });
 
 function spelledOut<M, S extends z.ZodType>(codec: Codec<M>, schema: S, what: string) {
   return {

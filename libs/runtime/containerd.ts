@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { ContainerdClient, isAlreadyExists } from './client.js';
+import { attachContainer, settleContainer } from './attach.js';
 import type { ContainerContext } from './containers.js';
 import {
   createContainer,
@@ -90,6 +91,8 @@ function assemble(containers: ContainerContext, execs: ExecContext): Runtime {
     processes: async (id) => processesOf(await processIdOf(containers, id)),
     remove: (id) => removeContainer(containers, id),
     exec: (request) => execInContainer(execs, request),
+    attach: (id) => attachContainer(client, id),
+    settle: (id) => settleContainer(client, id),
     events: (onEvent) => {
       const watch = watchEvents(client, execs.log, onEvent);
       watches.add(watch);

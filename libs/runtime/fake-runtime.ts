@@ -2,13 +2,14 @@
  * The runtime's twin in memory: for tests of what stands above it. Held to the same contract as containerd (test/contract/runtime). Programs
  * are not run but recognised: see fake-programs.ts for the command lines it knows.
  */
-import { PassThrough, Readable, Writable } from 'node:stream';
 import { WeftError } from '#base/errors.js';
 import { digestOf } from './content.js';
+import { FakeProcess, fakeSession, SIGKILL } from './fake-process.js';
 import { programOf } from './fake-programs.js';
 import type { FakeProgram } from './fake-programs.js';
 import { normalizeReference, parseReference, repositoryOf } from './reference.js';
 import type {
+  Attachment,
   BringBlobs,
   ContainerInfo,
   ContainerProcess,
@@ -31,10 +32,6 @@ interface FakeContainer {
   /** Absent when a crash came between the container and its task. */
   process?: FakeProcess;
 }
-
-const SIGKILL = 9;
-const FIRST_PID = 4_000_000;
-let lastPid = FIRST_PID;
 
 /** What a registry of the fake's holds: password-protected if `auth` is given. */
 export interface FakeRemoteImage {
@@ -119,10 +116,9 @@ export class FakeRuntime implements Runtime {
     if (!this.#find(spec.image)) throw new WeftError('IMAGE_UNKNOWN', { what: `no image ${spec.image} on this node` });
     if (this.#containers.has(spec.id)) throw new WeftError('CONFLICT', `a container ${spec.id} exists already`);
     const argv = [...(spec.entrypoint ?? []), ...(spec.command ?? ['sh'])];
-    this.#containers.set(spec.id, {
-      spec: { ...spec },
-      process: new FakeProcess(programOf(argv), (exitCode, at) => this.#emit({ type: 'exit', containerId: spec.id, exitCode, at })),
-    });
+    const onExit = (exitCode: number, at: number) => this.#emit({ type: 'exit', containerId: spec.id, exitCode, at });
+    const process = new FakeProcess(programOf(argv), onExit, spec.stdio.stdin !== undefined);
+    this.#containers.set(spec.id, { spec: { ...spec }, process });
   }
 
   async start(id: string): Promise<number> {
@@ -189,6 +185,22 @@ export class FakeRuntime implements Runtime {
       throw new WeftError('RUNTIME', { what: 'cannot run a command in the container', why: 'the container does not run' });
     const known = programOf(request.argv);
     return fakeSession({ ...known, ...this.programs.get(request.argv[0] ?? '') });
+  }
+
+  async attach(id: string): Promise<Attachment> {
+    await this.#called('attach', id);
+    const { spec, process } = this.#containers.get(id) ?? {};
+    if (!process) throw new WeftError('NOT_FOUND', `the container ${id} is not there`);
+    const stdin = spec?.stdio.stdin === undefined ? undefined : process.input();
+    return { ...(stdin ? { stdin } : {}), resize: () => Promise.resolve(), close: () => void stdin?.destroy() };
+  }
+
+  async settle(id: string): Promise<void> {
+    await this.#called('settle', id);
+    const container = this.#containers.get(id);
+    const state = container?.process?.info().state ?? 'stopped';
+    if (state !== 'stopped') throw new WeftError('RUNTIME', `the container ${id} is ${state}`);
+    if (container) delete container.process;
   }
 
   events(onEvent: (event: RuntimeEvent) => void): { stop(): void } {
@@ -328,95 +340,3 @@ async function joined(source: AsyncIterable<Uint8Array>): Promise<Buffer> {
 }
 
 const fakeDigest = (name: string): string => digestOf(Buffer.from(name));
-
-/** A main process: what it does is known beforehand. */
-class FakeProcess {
-  readonly #program: FakeProgram;
-  readonly #onExit: (exitCode: number, at: number) => void;
-  readonly #pid = ++lastPid;
-  readonly exited: Promise<number>;
-  #resolve: (code: number) => void = () => undefined;
-  #state: 'created' | 'running' | 'stopped' = 'created';
-  #timer: NodeJS.Timeout | undefined;
-  #end: { exitCode: number; exitedAt: number } | undefined;
-
-  constructor(program: FakeProgram, onExit: (exitCode: number, at: number) => void) {
-    this.#program = program;
-    this.#onExit = onExit;
-    this.exited = new Promise((resolve) => (this.#resolve = resolve));
-  }
-
-  info(): Pick<ContainerInfo, 'state' | 'pid' | 'exitCode' | 'exitedAt'> {
-    return this.#end ? { state: 'stopped', ...this.#end } : { state: this.#state, pid: this.#pid };
-  }
-
-  start(): number {
-    if (this.#state !== 'created') throw new WeftError('RUNTIME', { what: 'cannot start the container', why: `it is ${this.#state}` });
-    this.#state = 'running';
-    const { runsMs, exitCode } = this.#program;
-    if (runsMs !== Infinity) this.#timer = setTimeout(() => this.end(exitCode), runsMs);
-    return this.#pid;
-  }
-
-  end(exitCode: number): void {
-    if (this.#end) return;
-    clearTimeout(this.#timer);
-    this.#state = 'stopped';
-    this.#end = { exitCode, exitedAt: Date.now() };
-    this.#resolve(exitCode);
-    this.#onExit(exitCode, this.#end.exitedAt);
-  }
-
-  signal(signal: number): void {
-    const handled = this.#program.onSignal[signal];
-    if (signal === SIGKILL) this.end(128 + SIGKILL);
-    else if (handled !== undefined) this.end(handled);
-  }
-
-  async stop(signal: number, graceMs: number): Promise<number> {
-    if (this.#end) return this.#end.exitCode;
-    const handled = this.#program.onSignal[signal];
-    if (this.#state === 'running' && signal !== SIGKILL) {
-      if (handled !== undefined) this.end(handled);
-      else {
-        let timer: NodeJS.Timeout | undefined;
-        await Promise.race([this.exited, new Promise((resolve) => (timer = setTimeout(resolve, graceMs)))]);
-        clearTimeout(timer);
-      }
-    }
-    this.end(128 + SIGKILL);
-    return this.exited;
-  }
-}
-
-function fakeSession(program: FakeProgram): ExecSession {
-  const stdout = new PassThrough();
-  let finish: (code: number) => void = () => undefined;
-  const exited = new Promise<number>((resolve) => (finish = resolve));
-  let timer: NodeJS.Timeout | undefined;
-  const end = (code: number) => {
-    clearTimeout(timer);
-    stdout.end();
-    finish(code);
-  };
-  if (program.stdout) stdout.write(program.stdout);
-  const stdin = new Writable({
-    write: (chunk: Buffer, _encoding, done) => {
-      if (program.echoesInput) stdout.write(chunk);
-      done();
-    },
-    final: (done) => {
-      if (program.echoesInput) end(0);
-      done();
-    },
-  });
-  if (!program.echoesInput && program.runsMs !== Infinity) timer = setTimeout(() => end(program.exitCode), program.runsMs);
-  return {
-    stdin,
-    stdout,
-    stderr: Readable.from([]),
-    resize: () => Promise.resolve(),
-    signal: (name) => Promise.resolve(end(128 + signalNumber(name))),
-    exited,
-  };
-}

@@ -2,7 +2,7 @@
  * The container runtime port: the few verbs that the agent needs. Two implementations are held to one contract suite
  * (test/contract/runtime): `openContainerd` (containerd.ts) and `FakeRuntime` (fake-runtime.ts).
  */
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import type { RuntimeKeys } from '#model/container-keys.js';
 
 export interface Mount {
@@ -153,6 +153,16 @@ export interface ExecSession {
   exited: Promise<number>;
 }
 
+/** The main process of a container, from outside. What it prints comes out of its FIFOs. */
+export interface Attachment {
+  /** Ended, the process sees the end of its input. Absent where the container was made without one. */
+  stdin?: Writable;
+  /** Of its terminal; nothing where it has none. */
+  resize(columns: number, rows: number): Promise<void>;
+  /** Lets go of the input without ending it. */
+  close(): void;
+}
+
 /** What a container used since its start, and uses now. Whole numbers. */
 export interface ContainerUsage {
   cpuMs: number;
@@ -220,6 +230,13 @@ export interface Runtime {
   /** Removes runtime task, container and snapshot. Idempotent; kills what still runs. */
   remove(id: string): Promise<void>;
   exec(request: ExecRequest): Promise<ExecSession>;
+  /** Of a container that is made, also before it is started. @throws NOT_FOUND */
+  attach(id: string): Promise<Attachment>;
+  /**
+   * When this resolves, all that a container printed which has ended is in its FIFOs. Its exit code is not listed any more. Idempotent.
+   * @throws RUNTIME, also if it runs
+   */
+  settle(id: string): Promise<void>;
   /** From when it is live (told by a first `resync`) until stopped. */
   events(onEvent: (event: RuntimeEvent) => void): { stop(): void };
 

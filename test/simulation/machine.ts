@@ -13,7 +13,7 @@ export interface Container extends ContainerInfo {
   task: Task;
 }
 
-export type RunnerPort = Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'stop' | 'removeLeftover'>;
+export type RunnerPort = Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'settle' | 'stop' | 'removeLeftover'>;
 export type RuntimePort = Pick<Runtime, 'list' | 'events' | 'exec'>;
 
 /** One try in so many fails. */
@@ -114,6 +114,7 @@ export class Machine {
       adopt: () => Promise.resolve(),
       probeOf: () => Promise.resolve(undefined),
       refreshFiles: () => Promise.resolve(),
+      settle: () => Promise.resolve(),
       stop: async ({ id }) => {
         const exitCode = await stop(id);
         await remove(id);

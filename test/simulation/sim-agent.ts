@@ -33,7 +33,7 @@ export async function runAgent({ process, machine, controllers, dial, chance, lo
     tasks.kick();
   };
   const believer = new Believer(store, () => tasks.containerIds(), onQuarantine, log);
-  const tasks = new TasksLoop({
+  const tasks: TasksLoop = new TasksLoop({
     runtime: machine.runtime(process),
     runner: machine.runner(process),
     store,

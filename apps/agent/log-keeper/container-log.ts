@@ -2,7 +2,7 @@
 import { rm } from 'node:fs/promises';
 import type { Log } from '#base/log.js';
 import { messageOf } from '#base/errors.js';
-import type { LogSource, OpenLog } from '#logs/keeper-protocol.js';
+import type { LogSource, OpenLog, TapChunk } from '#logs/keeper-protocol.js';
 import { LineSplitter } from '#logs/line-splitter.js';
 import { LogWriter, type LogLimits } from '#logs/log-writer.js';
 import { openFifo, type Fifo } from './fifo.js';
@@ -20,6 +20,16 @@ const stampNow = (() => {
 
 const NOTHING_KEPT = 'nothing that this container prints is kept: its service has the logging driver none';
 
+/** Who looks on while a container prints. */
+export interface Tap {
+  /** The data are good for the moment of the call only. */
+  send(chunk: TapChunk): void;
+  /** It has not taken what it was sent. */
+  isFull(): boolean;
+  /** Calls `listener` whenever it has. */
+  onRoom(listener: () => void): void;
+}
+
 export const fifosOf = ({ stdin, stdout, stderr }: LogSource): string[] => [stdin, stdout, stderr].filter((path) => path !== undefined);
 
 export class ContainerLog {
@@ -27,7 +37,9 @@ export class ContainerLog {
   readonly #writer: LogWriter;
   readonly #log: Log;
   readonly #streams: { splitter: LineSplitter; fifo: Fifo }[] = [];
+  readonly #taps = new Set<Tap>();
   #readBytes = 0;
+  #isBehind = false;
 
   constructor(source: LogSource, log: Log) {
     this.source = { ...source };
@@ -36,7 +48,10 @@ export class ContainerLog {
       file: source.file,
       maxBytes: source.maxBytes,
       maxFiles: source.maxFiles,
-      onPressure: (behind) => this.#streams.forEach(({ fifo }) => (behind ? fifo.pause() : fifo.resume())),
+      onPressure: (behind) => {
+        this.#isBehind = behind;
+        this.#pace();
+      },
       onError: (error) =>
         this.#log.error({ container: source.container, file: source.file, error: messageOf(error) }, 'a log could not be written'),
     });
@@ -71,6 +86,25 @@ export class ContainerLog {
     return { ...this.source, readBytes: this.#readBytes, lostBytes: this.#writer.lostBytes };
   }
 
+  /** Somebody wants to see what comes from now on, as it comes. Where it is not taken, the container waits. Returns its end. */
+  tap(tap: Tap): () => void {
+    this.#taps.add(tap);
+    tap.onRoom(() => this.#pace());
+    return () => {
+      this.#taps.delete(tap);
+      this.#pace();
+    };
+  }
+
+  /** Reads no faster than the file is written and those who look on take it. */
+  #pace(): void {
+    const waits = this.#isBehind || [...this.#taps].some((tap) => tap.isFull());
+    for (const { fifo } of this.#streams) {
+      if (waits) fifo.pause();
+      else fifo.resume();
+    }
+  }
+
   /** Takes what is in the pipes and resolves when it is in the file, beginnings of lines included. */
   async flush(last = false): Promise<void> {
     for (const { splitter, fifo } of this.#streams) {
@@ -98,6 +132,8 @@ export class ContainerLog {
     const splitter = new LineSplitter(stream);
     const onData = (chunk: Buffer): void => {
       this.#readBytes += chunk.length;
+      for (const tap of this.#taps) tap.send({ stream, data: chunk });
+      if ([...this.#taps].some((tap) => tap.isFull())) this.#pace();
       if (this.source.discard) return;
       splitter.feed(chunk, stampNow(), this.#writer.sink);
       this.#writer.commit();

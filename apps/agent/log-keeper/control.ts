@@ -3,7 +3,7 @@ import { chmod, rm } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import type { Log } from '#base/log.js';
 import { WeftError, asWeftError } from '#base/errors.js';
-import { decodeRequest, encodeError, fieldsOf, requestLines } from '#logs/keeper-protocol.js';
+import { decodeRequest, encodeError, encodeTap, fieldsOf, requestLines } from '#logs/keeper-protocol.js';
 import type { Keeper } from './keeper.js';
 
 const isLive = (path: string): Promise<boolean> =>
@@ -48,9 +48,24 @@ export async function listenControl(
   return { server, close };
 }
 
+/** How much of what a container prints may wait for one who looks on, in bytes, before the container does. */
+const TAP_BACKLOG_BYTES = 256 * 1024;
+
+type Connection = Parameters<Keeper['handle']>[1];
+
+const connectionOf = (socket: Socket): Connection => ({
+  send: (chunk) => void (socket.writable && socket.write(encodeTap(chunk))),
+  isFull: () => !socket.destroyed && socket.writableLength > TAP_BACKLOG_BYTES,
+  onRoom: (listener) => void socket.on('drain', listener),
+  onClose: (listener) => void (socket.destroyed ? listener() : socket.once('close', listener)),
+});
+
 function serve(socket: Socket, keeper: Keeper, ready: Promise<void>): void {
   socket.on('error', () => undefined);
-  const split = requestLines((line) => void answer(line, keeper, ready).then((text) => socket.writable && socket.write(`${text}\n`)));
+  const connection = connectionOf(socket);
+  const split = requestLines(
+    (line) => void answer(line, keeper, connection, ready).then((text) => socket.writable && socket.write(`${text}\n`)),
+  );
   socket.on('data', (chunk) => {
     try {
       split(chunk);
@@ -60,14 +75,14 @@ function serve(socket: Socket, keeper: Keeper, ready: Promise<void>): void {
   });
 }
 
-async function answer(line: string, keeper: Keeper, ready: Promise<void>): Promise<string> {
+async function answer(line: string, keeper: Keeper, connection: Connection, ready: Promise<void>): Promise<string> {
   let id: unknown = null;
   try {
     const value: unknown = JSON.parse(line);
     id = fieldsOf(value)['id'] ?? null;
     const request = decodeRequest(value);
     await ready;
-    return JSON.stringify({ id, ok: await keeper.handle(request) });
+    return JSON.stringify({ id, ok: await keeper.handle(request, connection) });
   } catch (error) {
     const known =
       error instanceof SyntaxError

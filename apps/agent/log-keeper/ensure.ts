@@ -1,9 +1,11 @@
 /** The agent's handle on its log keeper: a process that is always there, and verbs that survive its restarts. */
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { systemClock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { connectLogKeeper, type LogKeeperClient, type LogKeeperVerbs } from '#logs/keeper-client.js';
+import type { TapChunk } from '#logs/keeper-protocol.js';
 import { ensureCompanion, type Companion, type CompanionUp } from '../companion.js';
 
 const DEADLINE_MS = 5_000;
@@ -34,7 +36,21 @@ export interface LogKeeperOptions {
 }
 
 /** Verbs as of the client, but each waits for a keeper that is just coming back, and is asked again if the keeper dies meanwhile (all are idempotent). */
-export type LogKeeper = LogKeeperVerbs & Companion;
+export type LogKeeper = LogKeeperVerbs & LogTaps & Companion;
+
+/** What a container prints, as it comes, until closed. */
+export interface LogTap {
+  /** Ends when the keeper does, or when `close` is called. */
+  chunks: AsyncIterable<TapChunk>;
+  /** Resolves when all that the container has printed so far has come. */
+  flush(): Promise<void>;
+  close(): void;
+}
+
+export interface LogTaps {
+  /** @throws NOT_FOUND while the log is not open, UNAVAILABLE */
+  tap(container: string): Promise<LogTap>;
+}
 
 /** Adopts the running keeper or starts one, and keeps it running. @throws UNAVAILABLE when it does not come up */
 export async function ensureLogKeeper(options: LogKeeperOptions): Promise<LogKeeper> {
@@ -61,9 +77,31 @@ export async function ensureLogKeeper(options: LogKeeperOptions): Promise<LogKee
     close: (container, how) => link.ask((client) => client.close(container, how)),
     flush: (container) => link.ask((client) => client.flush(container)),
     list: () => link.ask((client) => client.list()),
+    tap: (container) => openTap(control, container),
     pid: companion.pid,
     stop: () => stopping(companion.stop),
     kill: () => stopping(companion.kill),
+  };
+}
+
+/** A connection of its own: what is not read in one place holds up nothing else. */
+async function openTap(control: string, container: string): Promise<LogTap> {
+  const chunks = new PassThrough({ objectMode: true });
+  const client = await connectLogKeeper(control, DEADLINE_MS, (chunk) => {
+    if (!chunks.write(chunk)) client.pause();
+  });
+  chunks.on('drain', () => client.resume());
+  void client.closed.then(() => chunks.end());
+  try {
+    await client.tap(container);
+  } catch (error) {
+    client.disconnect();
+    throw error;
+  }
+  return {
+    chunks,
+    flush: async () => void (await client.flush(container)),
+    close: () => client.disconnect(),
   };
 }
 

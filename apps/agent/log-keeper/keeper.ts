@@ -2,7 +2,7 @@
 import type { Log } from '#base/log.js';
 import { WeftError, messageOf } from '#base/errors.js';
 import type { KeeperRequest, LogSource } from '#logs/keeper-protocol.js';
-import { ContainerLog, fifosOf } from './container-log.js';
+import { ContainerLog, fifosOf, type Tap } from './container-log.js';
 import { makeFifos } from './fifo.js';
 import { readState, stateSaver } from './state-file.js';
 
@@ -43,7 +43,8 @@ export class Keeper {
     }
   }
 
-  async handle(request: KeeperRequest): Promise<object> {
+  /** @param connection who asks: where a tap goes, until it is closed */
+  async handle(request: KeeperRequest, connection: Tap & { onClose(listener: () => void): void }): Promise<object> {
     switch (request.verb) {
       case 'open':
         return this.#inTurn(request.source.container, () => this.#open(request.source));
@@ -51,6 +52,8 @@ export class Keeper {
         return this.#inTurn(request.container, () => this.#close(request.container, request.remove));
       case 'flush':
         return this.#inTurn(request.container, () => this.#flush(request.container));
+      case 'tap':
+        return this.#inTurn(request.container, () => this.#tap(request.container, connection));
       case 'list':
         return { logs: [...this.#logs.values()].map((log) => log.state) };
     }
@@ -97,6 +100,13 @@ export class Keeper {
     const there = this.#logs.get(container);
     await there?.flush();
     return { found: there !== undefined };
+  }
+
+  #tap(container: string, connection: Tap & { onClose(listener: () => void): void }): Promise<object> {
+    const there = this.#logs.get(container);
+    if (!there) return Promise.reject(new WeftError('NOT_FOUND', `the log of ${container} is not open`));
+    connection.onClose(there.tap(connection));
+    return Promise.resolve({});
   }
 
   #inTurn<T>(container: string, work: () => Promise<T>): Promise<T> {

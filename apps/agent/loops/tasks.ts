@@ -4,13 +4,14 @@
  */
 import type { Clock } from '#base/clock.js';
 import type { Stop } from '#base/dispose.js';
-import { messageOf, WeftError } from '#base/errors.js';
+import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
-import { MOST_UNCONFIRMED_MS } from '#model/confirmation.js';
 import { after, every } from '#base/timers.js';
 import type { Task } from '#model/task.js';
 import type { ContainerInfo, Runtime, RuntimeEvent } from '#runtime/runtime.js';
+import type { Callers } from '../callers.js';
 import type { DesiredStore } from '../desired-store.js';
+import { drainTask } from '../drain-task.js';
 import type { HealthProbe } from '#model/healthcheck.js';
 import { HealthWatch } from '../health-watch.js';
 import { healthMessage, type Health } from '../judge-health.js';
@@ -27,10 +28,12 @@ const HOLD_OFF_MS = 2_000;
 
 export interface TasksLoopOptions {
   runtime: Pick<Runtime, 'list' | 'events' | 'exec'>;
-  runner: Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'stop' | 'removeLeftover'>;
+  runner: Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'settle' | 'stop' | 'removeLeftover'>;
   store: DesiredStore;
   board: StatusBoard;
   ledger: Ledger;
+  /** Left out where nobody can be attached. */
+  callers?: Pick<Callers, 'has' | 'end'>;
   /** Whether a controller was heard since the start, and is believed. */
   isConfirmed: () => boolean;
   clock: Clock;
@@ -287,6 +290,7 @@ export class TasksLoop {
     this.#health.end(task.id);
     const memory = afterEnd(this.#book.recall(task.id), end, now, task.restart);
     this.#book.remember(task, memory);
+    await this.#tellCallers(task, end.exitCode);
     if (memory.phase === 'done') {
       log.info({ task: task.name, id: task.id, exitCode: memory.exitCode, restarts: memory.restarts }, 'ended, and stays so');
       return this.#book.sayDone(task);
@@ -310,34 +314,31 @@ export class TasksLoop {
     // Once it is said, its slot and address may go to another: after a crash this node must not believe an older view.
     await Promise.all([store.flush(), ledger.flush()]);
     this.#book.say(task, 'stopped', task.stopReason ?? '');
+    this.#o.callers?.end(task.id, { exitCode });
     log.info({ task: task.name, id: task.id, exitCode, reason: task.stopReason }, 'stopped and removed');
   }
 
-  /** Every node was told at the same time that nothing new is to be sent to it: what it began may end, and what is on its way arrive. */
   async #drain(task: Task): Promise<void> {
     if (!task.drainMs || this.#observed.get(task.id)?.state !== 'running') return;
-    this.#book.say(task, 'running', 'draining');
     const { clock, store } = this.#o;
-    // Gone from the view: nothing will be said about it any more.
-    const isDrained = () => store.task(task.id)?.drained ?? !store.hasTask(task.id);
-    await this.#until(isDrained, task.drainMs);
-    if (!isDrained() && !this.#ending.signal.aborted) {
-      this.#book.say(task, 'running', 'draining; not every node has taken it out yet');
-      await this.#until(isDrained, MOST_UNCONFIRMED_MS);
-    }
-    // From here on nothing new comes, and the last that came has its time.
-    await clock.sleep(task.drainMs, this.#ending.signal).catch(() => undefined);
-    // The agent ends; its successor begins the drain anew.
-    if (this.#ending.signal.aborted) throw new WeftError('UNAVAILABLE', 'the agent is stopping');
+    await drainTask(task, task.drainMs, {
+      say: (message) => this.#book.say(task, 'running', message),
+      store,
+      clock,
+      ending: this.#ending.signal,
+    });
   }
 
-  /** Until the view says so, the agent ends, or the time is over. */
-  async #until(holds: () => boolean, mostMs: number): Promise<void> {
-    if (holds()) return;
-    const done = new AbortController();
-    const stop = this.#o.store.onChange(() => holds() && done.abort());
-    await this.#o.clock.sleep(mostMs, AbortSignal.any([done.signal, this.#ending.signal])).catch(() => undefined);
-    await stop();
+  /** Those who are attached hear how it ended, once all that it printed is out. */
+  async #tellCallers(task: Task, exitCode: number | undefined): Promise<void> {
+    const { callers, runner, ledger, log } = this.#o;
+    if (!callers?.has(task.id)) return;
+    // The runtime does not know the exit code any more then.
+    await ledger.flush();
+    await runner
+      .settle(task)
+      .catch((error: unknown) => log.warn({ task: task.name, error: messageOf(error) }, 'some output may be missing'));
+    callers.end(task.id, { exitCode });
   }
 
   async #removeLeftover(containerId: string, name: string): Promise<void> {
@@ -355,6 +356,7 @@ export class TasksLoop {
     if (operation.type === 'remove-leftover')
       return log.error({ id: operation.containerId, error: message }, 'could not remove a leftover container');
     const { task } = operation;
+    if (operation.type === 'run') this.#o.callers?.end(task.id, { failure: message });
     const memory = afterFailure(this.#book.recall(task.id), clock.now());
     this.#book.remember(task, memory);
     void this.#lookAgain();

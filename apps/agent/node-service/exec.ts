@@ -62,29 +62,36 @@ async function begin({ runtime, nodeName, container }: ExecCallDeps, start: Exec
   return runtime.exec({ containerId: start.task, argv, tty, user, workingDir, env, size });
 }
 
-/** What the caller sends, into the process; waits where the process is slow to read. */
+/** What the caller sends, into the process. */
 async function feed(session: ExecSession, start: ExecStart, input: AsyncIterator<ExecRequest>): Promise<void> {
   if (!start.stdin) session.stdin.end();
   // A process that does not read its input is free to.
   session.stdin.on('error', () => undefined);
-  for (let next = await input.next(); !next.done; next = await input.next()) {
-    const { message } = next.value;
-    switch (message?.$case) {
-      case 'stdin':
-        if (start.stdin && !session.stdin.write(message.value)) await Promise.race([once(session.stdin, 'drain'), session.exited]);
-        break;
-      case 'stdinEnd':
-        if (start.stdin) session.stdin.end();
-        break;
-      case 'resize':
-        await session.resize(message.value.columns, message.value.rows);
-        break;
-      case 'signal':
-        await session.signal(message.value);
-        break;
-    }
-  }
+  for (let next = await input.next(); !next.done; next = await input.next()) await passOn(session, start.stdin, next.value);
   if (start.stdin) session.stdin.end();
+}
+
+/** A process as far as its caller reaches it. */
+export interface Process extends Pick<ExecSession, 'resize' | 'signal'> {
+  stdin?: NodeJS.WritableStream | undefined;
+  exited: Promise<unknown>;
+}
+
+/** One message of a caller, into the process; waits where that is slow to read. */
+export async function passOn(process: Process, hasInput: boolean, { message }: ExecRequest): Promise<void> {
+  const stdin = hasInput ? process.stdin : undefined;
+  switch (message?.$case) {
+    case 'stdin':
+      if (stdin && !stdin.write(message.value)) await Promise.race([once(stdin, 'drain'), process.exited]);
+      break;
+    case 'stdinEnd':
+      stdin?.end();
+      break;
+    case 'resize':
+      return process.resize(message.value.columns, message.value.rows);
+    case 'signal':
+      return process.signal(message.value);
+  }
 }
 
 async function* chunksOf(stream: AsyncIterable<unknown>, name: 'stdout' | 'stderr'): AsyncGenerator<ExecResponse> {

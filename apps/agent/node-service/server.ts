@@ -2,6 +2,7 @@
 import { NodeService, type NodeServer, type ProbeRequest } from '#rpc/gen/weft/v1/api.js';
 import { bidi, serverStream, startServer, unary, type Role } from '#rpc/server.js';
 import type { Identity } from '#trust/identity.js';
+import { attachToTask, type AttachCallDeps } from './attach.js';
 import { checkKernel, probe, type CheckDeps } from './check.js';
 import { copyIn, copyOut, statPath, type CopyCallDeps } from './copy.js';
 import { execInTask, type ExecCallDeps } from './exec.js';
@@ -13,7 +14,14 @@ import { listProcesses, signalTasks, watchStats, type UsageCallDeps } from './us
 
 const ONLY_CONTROLLERS: readonly Role[] = ['controller'];
 
-export type NodeServiceDeps = VolumeCallDeps & ImageCallDeps & LogCallDeps & ExecCallDeps & CopyCallDeps & UsageCallDeps & CheckDeps;
+export type NodeServiceDeps = VolumeCallDeps &
+  ImageCallDeps &
+  LogCallDeps &
+  ExecCallDeps &
+  AttachCallDeps &
+  CopyCallDeps &
+  UsageCallDeps &
+  CheckDeps;
 
 export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
   return {
@@ -24,6 +32,7 @@ export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
     giveImage: bidi(ONLY_CONTROLLERS, (requests) => giveImage(deps, requests)),
     logs: serverStream(ONLY_CONTROLLERS, (request, _peer, signal) => readLogs(deps, request, signal)),
     exec: bidi(ONLY_CONTROLLERS, (requests, _peer, signal) => execInTask(deps, requests, signal)),
+    attach: bidi(ONLY_CONTROLLERS, (requests, _peer, signal) => attachToTask(deps, requests, signal)),
     statPath: unary(ONLY_CONTROLLERS, (request) => statPath(deps, request)),
     copyOut: serverStream(ONLY_CONTROLLERS, (request) => copyOut(deps, request)),
     copyIn: bidi(ONLY_CONTROLLERS, (requests) => copyIn(deps, requests)),

@@ -115,6 +115,7 @@ export function apiImplementation({
     pushImages: bidi<m.ImageTransfer, m.ImageTransfer>(ADMIN, (requests, _peer, signal) => transfers.push(requests, signal)),
     logs: serverStream<m.LogsRequest, m.LogsResponse>(ADMIN, (request, _peer, signal) => logs.read(request, signal)),
     exec: bidi<m.ExecRequest, m.ExecResponse>(ADMIN, (requests, _peer, signal) => exec.exec(requests, signal)),
+    attach: bidi<m.ExecRequest, m.ExecResponse>(ADMIN, (requests, _peer, signal) => exec.attach(requests, signal)),
     statPath: unary<m.StatPathRequest, m.StatPathResponse>(ADMIN, copy.stat),
     copyOut: serverStream<m.CopyOutRequest, m.CopyOutResponse>(ADMIN, (request, _peer, signal) => copy.out(request, signal)),
     copyIn: bidi<m.CopyInRequest, m.CopyInResponse>(ADMIN, (requests, _peer, signal) => copy.in(requests, signal)),

@@ -85,6 +85,7 @@ function serviceStates(state: ClusterState, record: StackRecord, troubles: Reado
     complete: state.tasksOfService(record.spec.name, service.name).filter((t) => isComplete(state, t)).length,
     update: state.updates.get(serviceKey(record.spec.name, service.name))?.state ?? '',
     updateMessage: state.updates.get(serviceKey(record.spec.name, service.name))?.message ?? '',
+    oneOffOf: service.oneOff?.of ?? '',
   }));
 }
 

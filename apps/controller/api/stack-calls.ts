@@ -4,7 +4,7 @@ import { requireContents } from '#planner/contents.js';
 import { stopGraceSchema } from '#model/stack.js';
 import type { ClusterState } from '#planner/cluster-state.js';
 import { planRollback } from '#planner/plan-rollback.js';
-import { planRestart, planScale, planStart, planStop, type OperationPlan } from '#planner/plan-operations.js';
+import { planRemoveOneOffs, planRestart, planScale, planStart, planStop, type OperationPlan } from '#planner/plan-operations.js';
 import { planRemoval, planStack, type StackPlan } from '#planner/plan-stack.js';
 import type {
   ApplyStackRequest,
@@ -43,6 +43,8 @@ function planOperation(state: ClusterState, { name, operation }: OperateStackReq
       return planStart(state, name, operation.value.services, now);
     case 'restart':
       return planRestart(state, name, operation.value.services, { graceMs: graceFrom(operation.value), alone: operation.value.alone }, now);
+    case 'removeOneOffs':
+      return planRemoveOneOffs(state, name, operation.value.services, now);
     case undefined:
       throw new WeftError('BAD_VALUE', 'what is to be done was not said');
   }
@@ -59,13 +61,19 @@ export class StackCalls extends PlannedCalls {
   plan = async (request: PlanStackRequest): Promise<PlanStackResponse> => {
     this.follower.requireCurrent();
     const plan = planStack(this.follower.model, stackFromWire(request.stack), newId, this.clock.now(), request.leftBehind);
-    return { steps: plan.steps, baseGeneration: plan.baseGeneration, stack: stackToWire(plan.stack), orphans: plan.orphans };
+    return {
+      steps: plan.steps,
+      baseGeneration: plan.baseGeneration,
+      stack: stackToWire(plan.stack),
+      orphans: plan.orphans,
+      kept: plan.kept,
+    };
   };
 
   apply = async (request: ApplyStackRequest): Promise<ApplyStackResponse> => {
     const wanted = stackFromWire(request.stack);
     return this.planned(`stack ${wanted.name} could not be stored`, async () => {
-      const plan = planStack(this.follower.model, wanted, newId, this.clock.now());
+      const plan = planStack(this.follower.model, wanted, newId, this.clock.now(), { kept: request.kept });
       if (plan.baseGeneration !== request.baseGeneration) {
         throw new WeftError('CONFLICT', {
           what: `stack ${wanted.name} was changed since it was planned`,

@@ -1,12 +1,8 @@
 /** `ctl up`: compose file → images → plan → apply → wait until all runs. */
 import { Command, Option } from 'commander';
 import { WeftError } from '#base/errors.js';
-import type { Stack } from '#model/stack.js';
-import { callUnary } from '#rpc/client.js';
-import type { LeftBehind, PlanStep } from '#rpc/gen/weft/v1/api.js';
-import { stackFromWire, stackToWire } from '#rpc/wire.js';
-import { withApi, type Connection } from '../connection.js';
-import type { Expectation } from '../judge-stack.js';
+import { applyStack, planStack } from '../apply-stack.js';
+import { withApi } from '../connection.js';
 import { builderOption } from './build.js';
 import { contextOption, flagsOf, formatOption, wholeNumber, type CommonFlags } from '../options.js';
 import { prepareImages, type PullPolicy } from '../prepare-images.js';
@@ -39,11 +35,7 @@ export interface UpFlags extends ProjectFlags, CommonFlags {
   watch?: boolean;
 }
 
-/** Planning waits for nothing but the controller; a large stack takes it a moment. */
-const PLAN_TIMEOUT_MS = 30_000;
 export const DEFAULT_TIMEOUT_S = 120;
-/** Somebody else changing the cluster between plan and apply is planned anew this often. */
-const TRIES = 3;
 
 const EXAMPLES = `
 Examples:
@@ -119,7 +111,7 @@ export async function up(shell: Shell, flags: UpFlags): Promise<void> {
     // Nothing refers to them before the stack is stored.
     const stack = await sendFiles(shell, connection, written, files, flags.dryRun ?? false);
     // Planned before any image is fetched: what cannot work is told at once and has changed nothing.
-    const first = await plan(connection, stack, leftBehind);
+    const first = await planStack(connection, stack, leftBehind);
     if (keepOrphans && first.orphans.length > 0) say(shell, `warning: ${orphanText(stack.name, first.orphans)}`);
     const built = await buildForUp(shell, connection, project, flags);
     if (flags.dryRun)
@@ -129,7 +121,7 @@ export async function up(shell: Shell, flags: UpFlags): Promise<void> {
       );
     const policyOf = (service: string): PullPolicy => pullPolicyOf(project, service, flags.pull);
     const pinned = await prepareImages(shell, connection, stack, { policyOf, known: built });
-    const { steps, expected } = await apply(connection, pinned, leftBehind);
+    const { steps, expected } = await applyStack(connection, pinned, leftBehind);
     if (changesNothing(steps)) say(shell, `stack ${stack.name}: nothing to change`);
     else shell.stderr.write(planText(steps, coloured(shell, shell.stderr)));
     if (flags.detach) return;
@@ -143,40 +135,3 @@ const isOn = (text: string | undefined): boolean => /^(1|true|yes|on)$/i.test(te
 
 const orphanText = (stack: string, names: readonly string[]): string =>
   `stack ${stack} runs services that the file no longer has: ${names.join(', ')}; --remove-orphans removes them`;
-
-interface Planned {
-  steps: PlanStep[];
-  stack: Stack;
-  orphans: string[];
-  baseGeneration: number;
-}
-
-async function plan({ api, target }: Connection, stack: Stack, leftBehind: LeftBehind): Promise<Planned> {
-  const response = await callUnary(api, 'planStack', { stack: stackToWire(stack), leftBehind }, { target, timeoutMs: PLAN_TIMEOUT_MS });
-  const { steps, orphans, baseGeneration } = response;
-  return { steps, stack: stackFromWire(response.stack), orphans, baseGeneration };
-}
-
-/** Stores the stack, unless it is stored just so. @throws CONFLICT when the cluster never holds still */
-async function apply(connection: Connection, stack: Stack, leftBehind: LeftBehind): Promise<{ steps: PlanStep[]; expected: Expectation }> {
-  const { api, target } = connection;
-  for (let attempt = 1; ; attempt++) {
-    const planned = await plan(connection, stack, leftBehind);
-    const stale = await tasksToReplace(connection, stack.name, planned.steps);
-    try {
-      const request = { stack: stackToWire(planned.stack), baseGeneration: planned.baseGeneration };
-      const { generation, steps } = await callUnary(api, 'applyStack', request, { target, timeoutMs: PLAN_TIMEOUT_MS });
-      return { steps, expected: { generation, stale } };
-    } catch (error) {
-      if (!(error instanceof WeftError) || error.code !== 'CONFLICT' || attempt === TRIES) throw error;
-    }
-  }
-}
-
-/** The tasks of services that are made anew: they do not count as running ones while they are still there. */
-async function tasksToReplace({ api, target }: Connection, stack: string, steps: readonly PlanStep[]): Promise<Set<string>> {
-  const services = new Set(steps.filter((s) => s.kind === 'service' && s.action === 'recreate').map((s) => s.name));
-  if (services.size === 0) return new Set();
-  const { tasks } = await callUnary(api, 'listTasks', { stack }, { target });
-  return new Set(tasks.flatMap(({ task }) => (task && services.has(task.service) ? [task.id] : [])));
-}

@@ -136,7 +136,7 @@ describe('a controller that fails', () => {
     process.kill(etcd, 'SIGSTOP');
     try {
       await eventually(async () => (await controller.readiness()).checks['feed']?.ok === false, 'the feed is known to be stale', 20_000);
-      const refused = callUnary(api, 'applyStack', { stack: stackToWire(makeStack('shop', { web: 1 })), baseGeneration: 1 });
+      const refused = callUnary(api, 'applyStack', { stack: stackToWire(makeStack('shop', { web: 1 })), baseGeneration: 1, kept: [] });
       await expect(refused).rejects.toMatchObject({ code: expect.stringMatching(/UNAVAILABLE|OUTCOME_UNKNOWN|STORE/) });
       // Reading goes on.
       expect((await callUnary(api, 'listTasks', { stack: 'shop' })).tasks).toHaveLength(4);

@@ -248,7 +248,7 @@ export function makeStack(
 
 export async function up(api: ApiClient, stack: Stack): Promise<number> {
   const plan = await callUnary(api, 'planStack', { stack: stackToWire(stack) });
-  const { generation } = await callUnary(api, 'applyStack', { stack: plan.stack, baseGeneration: plan.baseGeneration });
+  const { generation } = await callUnary(api, 'applyStack', { stack: plan.stack, baseGeneration: plan.baseGeneration, kept: plan.kept });
   return generation;
 }
 

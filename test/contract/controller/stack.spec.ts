@@ -115,7 +115,7 @@ describe('a stack on a controller with real etcd', () => {
     });
     await expect(callUnary(api, 'removeStack', { name: 'nothing' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await expect(
-      callUnary(api, 'applyStack', { stack: stackToWire(makeStack('shop', { web: 1 })), baseGeneration: 1 }),
+      callUnary(api, 'applyStack', { stack: stackToWire(makeStack('shop', { web: 1 })), baseGeneration: 1, kept: [] }),
     ).rejects.toMatchObject({ code: 'CONFLICT' });
     expect((await callUnary(api, 'listStacks', {})).stacks.map((s) => s.name)).toEqual(['shop']);
   });

@@ -1,6 +1,8 @@
 /** Images between a user, the controller and nodes that keep theirs in memory: what a node lacks travels, and nothing else. */
 import { ImagePeers } from '../../../apps/agent/image-peers.js';
+import { Callers } from '../../../apps/agent/callers.js';
 import { startNodeServer } from '../../../apps/agent/node-service/server.js';
+import { systemClock } from '#base/clock.js';
 import { silentLog } from '#base/log.js';
 import { AGENT_PORT } from '#model/ports.js';
 import { callUnary, openBidi, readStream } from '#rpc/client.js';
@@ -164,6 +166,9 @@ async function serve(agent: FakeAgent, runtime: FakeRuntime, target: () => strin
       volumeUsers: () => [],
       flush: async () => undefined,
       container: () => undefined,
+      callers: new Callers(systemClock),
+      tap: () => Promise.reject(new Error('no task runs here')),
+      task: () => undefined,
     },
   );
   return () => server.stop();
