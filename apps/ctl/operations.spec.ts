@@ -225,3 +225,59 @@ describe('up --scale and ps', () => {
     expect(await ctl('ps --watch -p other')).toMatchObject({ code: 1, err: expect.stringContaining('there is no stack "other"') });
   });
 });
+
+describe('run and attach', () => {
+  const stored = () => Object.keys(kit.rig.twin.stacks.get('shop')?.stack.services ?? {});
+  const runs = () => stored().filter((name) => name.includes('-run-'));
+
+  it('runs beside the services, passes streams and the exit code on, and is gone with --rm', async () => {
+    const before = stored();
+    const { code, out } = await ctl('run --rm -T web echo hi', 'input');
+    expect(code).toBe(7);
+    expect(out).toMatch(/^this is [0-9a-f]{16}\n$/);
+    expect(operations()).toEqual([{ $case: 'removeOneOffs', value: { services: [expect.stringMatching(/^web-run-[0-9a-f]{12}$/)] } }]);
+    expect(stored()).toEqual(before);
+    expect(kit.rig.twin.execInput.map(({ message }) => message?.$case)).toEqual(['start', 'stdin', 'stdinEnd']);
+  });
+
+  it('stays without --rm; -d prints its name and attaches nobody', async () => {
+    expect(await ctl('run -d --name mine db')).toMatchObject({ code: 0, out: expect.stringContaining('shop-db-run-') as string });
+    expect(runs()).toHaveLength(1);
+    expect(kit.rig.twin.execInput).toEqual([]);
+  });
+
+  it('when it is lost sight of, says so and leaves it alone', async () => {
+    kit.rig.twin.attachEnds = undefined;
+    const { code, err } = await ctl('run --rm -T web true');
+    expect(code).toBe(1);
+    expect(err).toContain('the connection to shop-web-run-');
+    expect(err).toContain('nothing was stopped');
+    expect(runs()).toHaveLength(1);
+  });
+
+  it('what cannot be started is told, and goes', async () => {
+    writeFileSync(join(kit.rig.dir, 'compose.yaml'), SHOP.replace('app:1', 'broken:1'));
+    const { code, err } = await ctl('run -d web');
+    expect(code).toBe(1);
+    expect(err).toContain('was not started');
+    expect(runs()).toEqual([]);
+  });
+
+  it.each([
+    ['run', 2, 'missing required argument'],
+    ['run nothing', 1, 'there is no service "nothing"'],
+    ['run -p 80:80 -P web', 2, 'exclude one another'],
+    ['run -p x:y web', 1, '<flags of ctl run>:3'],
+    ['run --pull sometimes web', 2, 'pull'],
+    ['attach nothing', 1, 'there is no task of nothing'],
+    ['attach --detach-keys ctrl-1 web', 2, 'is no key to detach with'],
+    ['attach --index 9 web', 1, 'there is no task 9 of web'],
+  ])('%s: %i, %s', async (line, code, says) => {
+    expect(await ctl(line)).toMatchObject({ code, out: '', err: expect.stringContaining(says) });
+  });
+
+  it('attaches to a task of a service, or by its name', async () => {
+    expect(await ctl('attach web')).toMatchObject({ code: 7, out: expect.stringContaining('this is ') as string });
+    expect((await ctl('attach shop-web-2')).code).toBe(7);
+  });
+});

@@ -9,6 +9,7 @@ describeRuntime('containerd', async () => {
   return {
     runtime: h.runtime,
     spec: (changes) => h.spec(changes),
+    withInput: (spec) => ({ ...spec, stdio: { ...spec.stdio, stdin: h.output(spec.id).stdin } }),
     leaveHalfMade: async (spec) => {
       const client = new ContainerdClient(h.containerd.socket, h.namespace);
       const container = {

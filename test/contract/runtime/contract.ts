@@ -2,12 +2,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { jest } from '@jest/globals';
 import type { ContainerInfo, ContainerSpec, ExecSession, Runtime, RuntimeEvent } from '#runtime/runtime.js';
+import { describeAttach } from './attach-cases.js';
 import { until } from './containerd-process.js';
 import { describeTransfer } from './transfer-cases.js';
 
 export interface Subject {
   runtime: Runtime;
   spec(changes?: Partial<ContainerSpec>): ContainerSpec;
+  /** The same with an input that stays open until it is ended. */
+  withInput(spec: ContainerSpec): ContainerSpec;
   /** Leaves a container as a crash does: its record made, nothing further. */
   leaveHalfMade(spec: ContainerSpec): Promise<void>;
   /** Waits until the container has printed a line `ready`. */
@@ -244,6 +247,8 @@ export function describeRuntime(name: string, make: () => Promise<Subject>): voi
       await expect(exec(id, ['true'])).rejects.toMatchObject({ code: 'RUNTIME' });
     });
   });
+
+  describeAttach(name, () => subject);
 
   describeTransfer(name, () => subject);
 

@@ -18,6 +18,7 @@ describeRuntime('fake', () => {
       stdio: { stdout: '', stderr: '' },
       ...changes,
     }),
+    withInput: (spec) => ({ ...spec, stdio: { ...spec.stdio, stdin: 'an input' } }),
     leaveHalfMade: (spec) => Promise.resolve(runtime.leaveHalfMade(spec)),
     ready: () => Promise.resolve(),
     archive: async (name) => {

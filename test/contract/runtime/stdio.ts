@@ -7,6 +7,8 @@ import { until } from './containerd-process.js';
 
 export class CapturedStdio {
   readonly paths: { stdout: string; stderr: string };
+  /** Of a FIFO that nobody has opened. */
+  readonly stdin: string;
   readonly #directory: string;
   readonly #sockets: Socket[] = [];
   readonly #text = { stdout: '', stderr: '' };
@@ -15,7 +17,8 @@ export class CapturedStdio {
     this.#directory = join(parent, `stdio-${id}`);
     mkdirSync(this.#directory, { recursive: true });
     this.paths = { stdout: join(this.#directory, 'stdout'), stderr: join(this.#directory, 'stderr') };
-    execFileSync('mkfifo', [this.paths.stdout, this.paths.stderr]);
+    this.stdin = join(this.#directory, 'stdin');
+    execFileSync('mkfifo', [this.paths.stdout, this.paths.stderr, this.stdin]);
     for (const name of ['stdout', 'stderr'] as const) {
       const socket = new Socket({
         fd: openSync(this.paths[name], constants.O_RDWR | constants.O_NONBLOCK),
