@@ -1,6 +1,9 @@
 import { silentLog } from '#base/log.js';
 import { systemClock } from '#base/clock.js';
+import { ManualClock } from '#base/manual-clock.js';
+import { Queue } from '#base/streams.js';
 import type { TaskStatus } from '#model/task.js';
+import type { HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
 import { createCa, issue } from '#trust/ca.js';
 import { nodeFactsSchema } from '#model/node.js';
 import { deltaMessage, FakeController, snapshotMessage } from '../../test/fixtures/fake-controller.js';
@@ -160,3 +163,57 @@ describe('the stream to a controller', () => {
       expect(store.view.revision).toBe(5);
     }));
 });
+
+describe('an agent that no controller answers', () => {
+  const TARGETS = ['192.0.2.1:4780', '192.0.2.2:4780', '192.0.2.3:4780'];
+
+  /** What is dialled, and when: controllers that take every connection and never say a word. */
+  async function dialledIn(ms: number, controllers: string[]): Promise<{ target: string; at: number }[]> {
+    const clock = new ManualClock();
+    const dialled: { target: string; at: number }[] = [];
+    await withTempDir(async (dir) => {
+      const store = await DesiredStore.open(dir, silentLog);
+      const hub = startHub({
+        controllers: () => controllers,
+        address: '192.0.2.9',
+        dial: (target, signal) => {
+          dialled.push({ target, at: clock.monotonic() });
+          const said = new Queue<HubMessage>();
+          signal.addEventListener('abort', () => said.end(), { once: true });
+          const messages = said[Symbol.asyncIterator]();
+          const ignore = () => undefined;
+          return { bidi: { send: () => Promise.resolve(), end: ignore, messages, cancel: ignore }, close: ignore };
+        },
+        store,
+        believer: new Believer(store, () => [], ignored, silentLog),
+        board: new StatusBoard(NODE_ID, clock),
+        facts: () => nodeFactsSchema.parse({ nodeId: NODE_ID, hostname: 'h', at: 1 }),
+        clock,
+        log: silentLog,
+      });
+      await clock.advance(ms);
+      const stopped = hub.stop();
+      await clock.advance(10_000);
+      await stopped;
+    });
+    return dialled.filter(({ at }) => at <= ms);
+  }
+
+  it('asks all of them, one soon after another, before it makes a pause', async () => {
+    const first = (await dialledIn(5_000, TARGETS)).slice(0, 3);
+    expect(first.map((d) => d.target).sort()).toEqual(TARGETS);
+    expect(first[2]?.at).toBeLessThan(4_500);
+  });
+
+  it('waits longer for each in the next round, for the machine may be slow', async () => {
+    const times = (await dialledIn(20_000, TARGETS)).map((d) => d.at);
+    expect((times[4] ?? 0) - (times[3] ?? 0)).toBeGreaterThan(3_000);
+  });
+
+  it('waits long for the only one', async () => {
+    const times = (await dialledIn(6_000, TARGETS.slice(0, 1))).map((d) => d.at);
+    expect(times[1]).toBeGreaterThan(5_000);
+  });
+});
+
+const ignored = (): void => undefined;

@@ -1,6 +1,6 @@
 import { systemClock, type Clock } from './clock.js';
 import { ManualClock } from './manual-clock.js';
-import { after, every, within } from './timers.js';
+import { after, every, pause, within } from './timers.js';
 
 /** The same clock without timers of its own: `after` sleeps. */
 const asleep = (clock: Clock): Clock => ({
@@ -39,5 +39,23 @@ describe('timers', () => {
     void Promise.resolve().then(() => seen.push(1));
     await systemClock.sleep(0);
     expect(seen).toEqual([1]);
+  });
+
+  it('pauses end with their time, when they are told to, and with a signal', async () => {
+    const clock = new ManualClock();
+    const ended: string[] = [];
+    const signal = new AbortController();
+    const waits = { time: pause(clock, 10), told: pause(clock, 100), signal: pause(clock, 100, signal.signal) };
+    for (const [name, { over }] of Object.entries(waits)) void over.then(() => ended.push(name));
+    await clock.advance(10);
+    expect(ended).toEqual(['time']);
+    waits.told.end();
+    waits.told.end();
+    await clock.advance(1);
+    expect(ended).toEqual(['time', 'told']);
+    signal.abort();
+    await clock.advance(1);
+    expect(ended).toEqual(['time', 'told', 'signal']);
+    await pause(clock, 100, signal.signal).over;
   });
 });

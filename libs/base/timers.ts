@@ -26,6 +26,29 @@ export async function within<T>(clock: Clock, ms: number, promise: Promise<T>, l
   }
 }
 
+/** @see pause */
+export interface Pause {
+  over: Promise<void>;
+  /** Ends it before its time. */
+  end(): void;
+}
+
+/** A wait of `ms` milliseconds that `end`, or one of `signals`, cuts short. It never rejects. */
+export function pause(clock: Clock, ms: number, ...signals: readonly AbortSignal[]): Pause {
+  let end: () => void = () => undefined;
+  const over = new Promise<void>((resolve) => {
+    const off = after(clock, ms, () => end());
+    end = () => {
+      off();
+      for (const signal of signals) signal.removeEventListener('abort', end);
+      resolve();
+    };
+    for (const signal of signals) signal.addEventListener('abort', end, { once: true });
+    if (signals.some((signal) => signal.aborted)) end();
+  });
+  return { over, end: () => end() };
+}
+
 /** Calls `act` every `ms` milliseconds, counted from the end of the last call. @returns what ends it */
 export function every(clock: Clock, ms: number, act: () => void): () => void {
   let off: () => void = () => undefined;

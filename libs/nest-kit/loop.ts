@@ -7,6 +7,7 @@ import { backoffMs } from '#base/backoff.js';
 import { systemClock, type Clock } from '#base/clock.js';
 import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { pause } from '#base/timers.js';
 
 export interface LoopOptions {
   name: string;
@@ -22,8 +23,6 @@ export interface LoopOptions {
 
 const DEFAULT_DEBOUNCE_MS = 5;
 const DEFAULT_EVERY_MS = 30_000;
-/** Made once: it ends a pause, and nobody reads it. */
-const MARKED = new Error('marked');
 const RETRY = { initialMs: 100, maxMs: 5_000 };
 
 export class Loop {
@@ -77,12 +76,9 @@ export class Loop {
   /** Waits; a mark ends it unless `deaf`. Never rejects. */
   async #pause(ms: number, signal: AbortSignal, deaf: boolean): Promise<void> {
     if (signal.aborted || (this.#marked && !deaf)) return;
-    const stop = new AbortController();
-    if (!deaf) this.#wake = () => stop.abort(MARKED);
-    const forward = () => stop.abort(MARKED);
-    signal.addEventListener('abort', forward, { once: true });
-    await this.#clock.sleep(ms, stop.signal).catch(() => undefined);
-    signal.removeEventListener('abort', forward);
+    const { over, end } = pause(this.#clock, ms, signal);
+    if (!deaf) this.#wake = end;
+    await over;
     this.#wake = undefined;
   }
 }

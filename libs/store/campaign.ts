@@ -6,6 +6,7 @@
 import type { Clock } from '#base/clock.js';
 import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { pause } from '#base/timers.js';
 import type { Compare, Feed, Following, Leadership, Session } from './store.js';
 import type { Wire, WireEntry } from './wire.js';
 
@@ -46,11 +47,9 @@ export async function campaign(tools: CampaignTools, candidacy: Candidacy): Prom
         }
         return leadership(tools, { candidacy, term, watcher, following });
       }
-      const pause = new AbortController();
-      const limit = AbortSignal.any([giveUp, pause.signal]);
-      const timer = tools.clock.sleep(term === 'taken' ? RECHECK_MS : RETRY_MS, limit).catch(() => undefined);
-      await Promise.race(term === 'taken' ? [timer, bell.rung()] : [timer]);
-      pause.abort();
+      const { over, end } = pause(tools.clock, term === 'taken' ? RECHECK_MS : RETRY_MS, giveUp);
+      await Promise.race(term === 'taken' ? [over, bell.rung()] : [over]);
+      end();
     }
   } catch (error) {
     await following.stop();

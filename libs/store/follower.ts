@@ -9,6 +9,7 @@
 import type { Clock } from '#base/clock.js';
 import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { within } from '#base/timers.js';
 import { listAll } from './listing.js';
 import type { Entry, Feed } from './store.js';
 import type { Header, Wire, WireEvent } from './wire.js';
@@ -235,16 +236,9 @@ export class Follower {
   }
 
   async #within(promise: Promise<void>, otherwise: string): Promise<void> {
-    const timer = new AbortController();
-    const late = this.#clock.sleep(this.#timing.answerMs, timer.signal).then(() => {
-      throw new WeftError('STORE', { what: otherwise, why: `no answer within ${this.#timing.answerMs} ms` });
-    });
-    late.catch(() => undefined);
-    try {
-      await Promise.race([promise, late]);
-    } finally {
-      timer.abort(new Error('answered'));
-    }
+    const { answerMs } = this.#timing;
+    const late = () => new WeftError('STORE', { what: otherwise, why: `no answer within ${answerMs} ms` });
+    await within(this.#clock, answerMs, promise, late);
   }
 
   #deliver(events: WireEvent[]): void {

@@ -149,9 +149,9 @@ export class MemoryEtcd {
     if (revision > this.#revision) throw new HistoryLost('required revision is a future revision');
     if (revision > 0 && revision < this.#compacted) throw new HistoryLost('required revision has been compacted');
     const state = revision > 0 ? this.#stateAt(revision) : this.#entries;
-    const matching = query.exact
-      ? [state.get(query.prefix)].filter((e) => e !== undefined)
-      : [...state.values()].filter((e) => e.key.startsWith(query.prefix) && e.key > after);
+    const matching: WireEntry[] = [];
+    if (query.exact) matching.push(...[state.get(query.prefix)].filter((e) => e !== undefined));
+    else for (const e of state.values()) if (e.key > after && e.key.startsWith(query.prefix)) matching.push(e);
     if (limit > 1) matching.sort((a, b) => (a.key < b.key ? -1 : 1));
     else if (matching.length > 1) matching.unshift(matching.reduce((a, b) => (a.key < b.key ? a : b)));
     const entries = matching.slice(0, limit).map((e) => (keysOnly ? { ...e, value: '' } : { ...e }));

@@ -86,7 +86,7 @@ services:
           const name = await leader();
           if (name === '' || name === victim) throw new Error('no other controller leads');
         });
-        await pause(7_000);
+        await pause(10_000);
         expect(await places()).toEqual(before);
         if (how === 'SIGSTOP') for (const pid of pids) process.kill(pid, 'SIGCONT');
         else await cluster.repair();

@@ -56,6 +56,17 @@ export class Machine {
     if (container?.state === 'running') this.#end(container, exitCode);
   }
 
+  /** The kernel is made as the tasks' records say: those that run have the addresses that are written there now. */
+  program(tasks: readonly Task[]): void {
+    for (const task of tasks) {
+      const container = this.containers.get(task.id);
+      if (!container || container.task === task) continue;
+      const hasMoved = addressesOf(container.task) !== addressesOf(task);
+      container.task = task;
+      if (hasMoved) this.onChange(this, container);
+    }
+  }
+
   disk(process: SimProcess): Disk {
     const files = this.#files;
     return {
@@ -167,5 +178,7 @@ export class Machine {
     });
   }
 }
+
+const addressesOf = ({ endpoints }: Task): string => endpoints.map((e) => `${e.networkId}/${e.ipv4}/${e.ipv6 ?? ''}`).join(' ');
 
 const infoOf = ({ task: _, ...info }: Container): ContainerInfo => ({ ...info });

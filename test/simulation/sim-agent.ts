@@ -46,7 +46,7 @@ export async function runAgent({ process, machine, controllers, dial, chance, lo
   await tasks.start(new AbortController().signal);
   const host = nodeFactsSchema.parse({ nodeId: machine.nodeId, hostname: machine.name, name: machine.name, at: 0 });
   const facts = () => ({ ...host, at: process.now(), ...(believer.quarantine === undefined ? {} : { quarantine: believer.quarantine }) });
-  const kernel = simulatedKernel(process, store, chance, () => late.hub?.beat());
+  const kernel = simulatedKernel({ process, machine, store, chance }, () => late.hub?.beat());
   late.hub = startHub({
     controllers: () => [...controllers],
     // On no controller's host.
@@ -63,16 +63,21 @@ export async function runAgent({ process, machine, controllers, dial, chance, lo
 }
 
 /** Of the kernel, how long it takes to be made as the view says: now and then long. */
-function simulatedKernel(process: SimProcess, store: DesiredStore, chance: Chance, onSet: () => void): { programmed: () => number } {
+function simulatedKernel(
+  { process, machine, store, chance }: Pick<AgentTools, 'process' | 'machine' | 'chance'> & { store: DesiredStore },
+  onSet: () => void,
+): { programmed: () => number } {
   let programmed = 0;
   let isSetting = false;
   const set = () => {
     if (isSetting) return;
     isSetting = true;
     const { revision } = store.view;
+    const { tasks } = store.byKind;
     after(process, chance.is(0.02) ? chance.int(200, 3_000) : chance.int(10, 60), () => {
       isSetting = false;
       programmed = revision;
+      machine.program(tasks);
       onSet();
       if (store.view.revision !== revision) set();
     });

@@ -14,8 +14,8 @@ const TICKS_PER_MS = 64;
 /** More events at one time than this are a circle. */
 const MOST_AT_ONCE = 10_000;
 
-/** Lets every promise that can resolve without time resolve: a macrotask runs only when no microtask is left. */
-const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+/** Lets every promise that can resolve without time resolve: Node looks at its next ticks only when no microtask is left. */
+const settle = (): Promise<void> => new Promise((resolve) => process.nextTick(resolve));
 
 export class Timeline {
   /** Milliseconds since the beginning. */

@@ -60,7 +60,7 @@ export class Watcher {
     for (const event of events) {
       const key = event.type === 'put' ? event.entry.key : event.key;
       const [collection, rest] = splitKey(key) ?? ['', ''];
-      const value: unknown = event.type === 'put' && collection !== 'leader' ? parse(event.entry.value) : undefined;
+      const value: unknown = event.type === 'put' ? valueOf(collection, event.entry.value) : undefined;
       this.#o.note(() => `  ${revision} ${writer?.name ?? 'etcd'}: ${event.type} ${collection}/${rest}${brief(collection, value)}`);
       if (collection === 'leader') this.#leader = event.type === 'put' ? writer : undefined;
       else this.#takeIn({ collection, rest, value, writer, touched, ended });
@@ -216,13 +216,19 @@ function put<V>(map: Map<string, V>, key: string, value: V | undefined): void {
   else map.set(key, value);
 }
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return text;
-  }
-}
+/** Records that are looked into; of others, that they are there is enough. */
+const RECORDS: ReadonlySet<string> = new Set([
+  'tasks',
+  'leases',
+  'node-addresses',
+  'vips',
+  'task-status',
+  'stacks',
+  'node-states',
+  'nodes',
+]);
+
+const valueOf = (collection: string, text: string): unknown => (RECORDS.has(collection) ? JSON.parse(text) : text);
 
 /** Of a value, what a person wants to read. */
 function brief(collection: string, value: unknown): string {

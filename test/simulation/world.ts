@@ -45,8 +45,8 @@ export class World {
   readonly #o: WorldOptions;
   /** Node id → when it was last surely in touch; undefined while it is. */
   readonly #outSince = new Map<string, number>();
-  readonly #lastOut = new Map<string, { fromMs: number; toMs: number }>();
-  #controlFaultAt = -Infinity;
+  /** Node id → when it was last back after it had been out for long. */
+  readonly #lastOut = new Map<string, number>();
   #ids = 0;
 
   constructor(options: WorldOptions) {
@@ -79,16 +79,20 @@ export class World {
 
   /** What a process says of itself: in the printed history only. */
   #logOf(name: string): Log {
-    if (!this.#o.verbose) return silentLog;
+    const error = (fields: object, message: string) => {
+      if (message.startsWith('a value in etcd cannot be read')) this.break(`${name}: ${message} ${JSON.stringify(fields)}`);
+    };
+    if (!this.#o.verbose) return { ...silentLog, error };
     const say = (level: string) => (fields: object, message: string) =>
       this.note(`  ${name} ${level}: ${message} ${JSON.stringify(fields)}`);
-    return { debug: () => undefined, info: say('info'), warn: say('warn'), error: say('error') };
+    const sayError = (fields: object, message: string) => (say('error')(fields, message), error(fields, message));
+    return { debug: () => undefined, info: say('info'), warn: say('warn'), error: sayError };
   }
 
   readonly newId = (): string => (++this.#ids).toString(16).padStart(8, '0');
 
   get controllerIds(): string[] {
-    return Array.from({ length: this.#o.controllers }, (_, i) => `c${i + 1}`);
+    return Array.from({ length: this.#o.controllers }, (_, i) => `ccccccc${i + 1}`);
   }
 
   /** What happens, for the history that is printed. */
@@ -154,7 +158,8 @@ export class World {
     if (isOut && since === undefined) this.#outSince.set(nodeId, now);
     if (!isOut && since !== undefined) {
       this.#outSince.delete(nodeId);
-      this.#lastOut.set(nodeId, { fromMs: since, toMs: now });
+      // A short one after it does not undo a long one.
+      if (now - since > SURELY_ALIVE_MS) this.#lastOut.set(nodeId, now);
     }
   }
 
@@ -167,19 +172,13 @@ export class World {
     return !agent || agent.isDead || agent.isFrozen || this.controllerIds.some((id) => this.net.isCut(name, id));
   }
 
-  /** A controller or etcd was away: agents had to find another way, and may have taken long. */
-  controlFault(): void {
-    this.#controlFaultAt = this.timeline.now;
-  }
-
   /** It was out for long, and that is not long ago. */
   #mayBeDead(nodeId: string): boolean {
     const { now } = this.timeline;
-    if (now - this.#controlFaultAt < COMING_OVER_MS) return true;
     const since = this.#outSince.get(nodeId);
     if (since !== undefined && now - since > SURELY_ALIVE_MS) return true;
-    const last = this.#lastOut.get(nodeId);
-    return last !== undefined && last.toMs - last.fromMs > SURELY_ALIVE_MS && now - last.toMs < COMING_BACK_MS;
+    const backAt = this.#lastOut.get(nodeId);
+    return backAt !== undefined && now - backAt < COMING_BACK_MS;
   }
 
   /** Runs until `until`, in milliseconds, or the first violation. */
@@ -238,7 +237,5 @@ export class World {
   }
 }
 
-/** After a controller or etcd came back, in milliseconds. */
-const COMING_OVER_MS = 20_000;
 /** After it is in touch again, a node has so long to be heard, in milliseconds: backoff, hello, and what was sent before it went. */
 const COMING_BACK_MS = 12_000;

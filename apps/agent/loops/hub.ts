@@ -29,6 +29,8 @@ const COALESCE_COUNT = 100;
 const SETTLED_MS = 10;
 /** For what is said together with the end of a task's service. */
 const URGENT_MS = 1;
+/** A controller says that it is alive as soon as it takes a stream; others are asked when nothing was heard by then. */
+const FIRST_WORD_MS = 2_000;
 /** A controller that takes a stream owes a snapshot by then. After that, silence is normal and gRPC's keepalive watches. */
 const FIRST_SNAPSHOT_MS = 5_000;
 /** While quarantined, ask again with a new stream: the controller may have been put right. */
@@ -90,16 +92,16 @@ export function startHub(options: HubOptions): Hub {
   const running = (async () => {
     const choice = new ControllerChoice(options.address, options.clock);
     for (let failures = 0; !stopping.signal.aborted;) {
-      const target = choice.next(options.controllers());
+      const targets = options.controllers();
+      const target = choice.next(targets);
       if (target !== undefined) {
         session = new Session(options, target, stopping.signal, complain);
-        const worked = await session.run();
+        const worked = await session.run(firstWordMs(failures, targets.length));
         session = undefined;
         choice.failed(target);
         if (worked) failures = 0;
       }
-      const delay = backoffMs(failures++, RECONNECT);
-      await options.clock.sleep(delay, stopping.signal).catch(() => undefined);
+      await options.clock.sleep(retryMs(++failures, targets.length), stopping.signal).catch(() => undefined);
     }
   })();
   return {
@@ -111,6 +113,18 @@ export function startHub(options: HubOptions): Hub {
       await running;
     },
   };
+}
+
+/** All controllers are asked, one soon after another, before a longer and longer pause is made: one of them may be there. */
+function retryMs(failures: number, controllers: number): number {
+  const rounds = failures / Math.max(1, controllers);
+  return backoffMs(Number.isInteger(rounds) ? rounds - 1 : 0, RECONNECT);
+}
+
+/** Where there are others to ask, none is waited for as long as a connection to nowhere takes; longer each round, for all may be slow. */
+function firstWordMs(failures: number, controllers: number): number {
+  if (controllers < 2) return FIRST_SNAPSHOT_MS;
+  return Math.min(FIRST_SNAPSHOT_MS, FIRST_WORD_MS * 1.5 ** Math.floor(failures / controllers));
 }
 
 /** Says that something failed, once in a while if it is always the same. */
@@ -151,8 +165,11 @@ class Session {
     this.#complain = complain;
   }
 
-  /** Resolves with whether the controller answered at all. Never rejects. */
-  async run(): Promise<boolean> {
+  /**
+   * Resolves with whether the controller answered at all. Never rejects.
+   * @param firstWordMs how long its first word is waited for
+   */
+  async run(firstWordMs: number): Promise<boolean> {
     const { dial, believer, board } = this.#o;
     const onStop = () => this.#end.abort();
     this.#stopSignal.addEventListener('abort', onStop, { once: true });
@@ -164,6 +181,7 @@ class Session {
       this.#send(this.#hello());
       board.allHeard();
       this.#startTimers();
+      this.#listen(firstWordMs);
       for await (const message of this.#bidi.messages) this.#receive(message);
       if (!this.#stopSignal.aborted) this.#complain({ controller: this.#target }, 'the stream to the controller ended');
     } catch (error) {

@@ -6,7 +6,7 @@ import type { handleBidiStreamingCall } from '@grpc/grpc-js';
 import type { Clock } from '#base/clock.js';
 import { asWeftError, messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
-import { after } from '#base/timers.js';
+import { after, pause } from '#base/timers.js';
 import { keys } from '#model/keys.js';
 import { ViewIndex, type Touched } from '#planner/view-index.js';
 import type { AgentMessage, Hello, HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
@@ -23,6 +23,8 @@ import { StatusWriter } from './status-writer.js';
 const HELLO_TIMEOUT_MS = 10_000;
 /** How long to wait for our own model to reach what the agent has seen already, from another replica, in milliseconds. */
 const CATCH_UP_MS = 3_000;
+/** With other controllers there, an agent that comes to one that has lost touch with etcd waits no longer than this, in milliseconds. */
+const PASS_ON_MS = 300;
 /** With other controllers there, the agents of one that has lost touch with etcd for so long, in milliseconds, are sent on to them. */
 const SEND_ON_MS = 2_000;
 
@@ -53,6 +55,7 @@ export class AgentHub {
     this.#pulse = new Pulse(tools.clock);
     this.#statuses = new StatusWriter(tools.store, tools.follower, tools.sessions, tools.log, tools.clock);
     this.#confirmations = new ConfirmationWriter({ ...tools, confirmed: () => this.#confirmed() });
+    tools.sessions.onLost = () => this.#sendOn('the lease of this controller in etcd is lost');
     this.#unlisten = tools.follower.listen((change) => {
       this.#mark(change);
       if (change.type === 'gap') this.#minding();
@@ -68,14 +71,21 @@ export class AgentHub {
 
   /** Starts to count when etcd is lost, and stops when it is back. */
   #minding(): void {
-    const { follower, log, clock } = this.#tools;
+    const { follower, clock } = this.#tools;
     this.#stopMinding();
     if (follower.current) return;
-    this.#stopMinding = after(clock, SEND_ON_MS, () => {
-      if (follower.model.controllers.size < 2 || this.#streams.size === 0) return;
-      log.warn({ agents: this.#streams.size, reason: follower.staleReason }, 'sending the agents on to other controllers');
-      for (const stream of this.#streams.values()) stream.end();
-    });
+    this.#stopMinding = after(clock, SEND_ON_MS, () => this.#sendOn(follower.staleReason));
+  }
+
+  /** The leader waits for agents of a controller that went away, but not for ever: they go while there is time. */
+  #sendOn(reason: string): void {
+    if (!this.#hasOthers || this.#streams.size === 0) return;
+    this.#tools.log.warn({ agents: this.#streams.size, reason }, 'sending the agents on to other controllers');
+    for (const stream of this.#streams.values()) stream.end();
+  }
+
+  get #hasOthers(): boolean {
+    return this.#tools.follower.model.controllers.size > 1;
   }
 
   /** `ctl node accept`. @throws UNAVAILABLE when the node's agent is not attached to this controller */
@@ -161,8 +171,10 @@ export class AgentHub {
    * agent on: it would take what is merely old for an etcd that was restored. @throws UNAVAILABLE
    */
   async #catchUp({ clusterId, revision }: Hello): Promise<void> {
-    const { follower, store } = this.#tools;
-    await follower.until(() => follower.current && follower.model.cluster !== undefined, CATCH_UP_MS, 'the cluster');
+    const { follower, store, sessions } = this.#tools;
+    const waitMs = this.#hasOthers ? PASS_ON_MS : CATCH_UP_MS;
+    const isInTouch = () => follower.current && sessions.isHeld && follower.model.cluster !== undefined;
+    await follower.until(isInTouch, waitMs, 'the cluster');
     if (clusterId !== follower.model.cluster?.id || follower.model.revision >= revision) return;
     const now = await store.list(keys.cluster());
     // An agent that is ahead of an etcd that was restored must hear so: it then holds on to what it has.
@@ -170,20 +182,16 @@ export class AgentHub {
   }
 
   async #hello(inbox: AsyncIterator<AgentMessage>, signal: AbortSignal) {
-    const timer = new AbortController();
-    const late = this.#tools.clock.sleep(HELLO_TIMEOUT_MS, AbortSignal.any([timer.signal, signal])).then(
-      () => undefined,
-      () => undefined,
-    );
+    const { over, end } = pause(this.#tools.clock, HELLO_TIMEOUT_MS, signal);
     try {
-      const first = await Promise.race([inbox.next(), late]);
+      const first = await Promise.race([inbox.next(), over]);
       const message = first && !first.done ? first.value.message : undefined;
       if (message?.$case !== 'hello') throw new WeftError('BAD_VALUE', 'the first message of an agent must be its hello');
       return message.value;
     } catch (error) {
       throw asWeftError(error, 'UNAVAILABLE', 'the agent broke off');
     } finally {
-      timer.abort();
+      end();
     }
   }
 }

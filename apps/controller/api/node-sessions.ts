@@ -12,7 +12,7 @@ import type { Compare, Session, Store } from '#store/store.js';
 import type { ClusterFollower } from '../cluster/follower.js';
 
 /** TTL of the etcd lease, in milliseconds: how long the nodes of a controller that died have to come to another one. */
-export const NODE_TTL_MS = 5_000;
+const NODE_TTL_MS = 5_000;
 /**
  * An agent that is not heard for this long, in milliseconds, has no session any more. After a cut of 2 s, with a heartbeat
  * each half second, TCP's retransmission (RFC 6298) brings the next word after 3.5 s at most; the leader waits a second more.
@@ -60,6 +60,9 @@ export class NodeSessions {
   #startedAt = 0;
   #sweeping = false;
 
+  /** Told when etcd may give the sessions of this controller up: what its agents say does not count any more. */
+  onLost: () => void = () => undefined;
+
   constructor(store: Store, follower: ClusterFollower, controllerId: string, log: Log, clock: Clock) {
     this.#store = store;
     this.#follower = follower;
@@ -80,6 +83,11 @@ export class NodeSessions {
   stop(): void {
     this.#endCare();
     this.#held.clear();
+  }
+
+  /** Whether etcd surely has this controller's lease: it answered not long ago, and this process did not stand still since. */
+  get isHeld(): boolean {
+    return this.#session?.lost.aborted === false;
   }
 
   /** The agent of this node has come here, wherever it was before. */
@@ -173,8 +181,10 @@ export class NodeSessions {
   async #lease(): Promise<Session> {
     if (this.#session?.lost.aborted === false) return this.#session;
     this.#opening ??= this.#store.openSession(NODE_TTL_MS).finally(() => (this.#opening = undefined));
-    this.#session = await this.#opening;
-    return this.#session;
+    const session = await this.#opening;
+    if (this.#session !== session) session.lost.addEventListener('abort', () => this.onLost(), { once: true });
+    this.#session = session;
+    return session;
   }
 
   /** Deletes the keys of nodes that are not heard here any more. Those from before this process go with their own lease. */

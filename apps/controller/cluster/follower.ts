@@ -2,6 +2,7 @@
 import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { pause } from '#base/timers.js';
 import { turns } from '#base/turns.js';
 import { ROOT } from '#model/keys.js';
 import { ReadModel } from '#planner/read-model.js';
@@ -77,10 +78,10 @@ export class ClusterFollower {
   /** Resolves once `holds` does. @throws UNAVAILABLE when it takes too long */
   async until(holds: () => boolean, timeoutMs: number, what: string): Promise<void> {
     if (holds()) return;
-    const done = new AbortController();
-    const stop = this.listen(() => holds() && done.abort());
+    const { over, end } = pause(this.#clock, timeoutMs);
+    const stop = this.listen(() => holds() && end());
     try {
-      await this.#clock.sleep(timeoutMs, done.signal).catch(() => undefined);
+      await over;
       if (!holds())
         throw new WeftError('UNAVAILABLE', { what: `the controller did not see ${what} in time`, why: this.#stale || undefined });
     } finally {

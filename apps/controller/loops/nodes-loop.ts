@@ -1,18 +1,23 @@
 /**
  * Which nodes are ready and which are down, from their session keys. A session is given up after some silence of the agent
  * (node-sessions.ts); the leader then waits a little more, and longer where it was the controller that went away. After a change of leader, when the feed had a gap, or when this
- * process itself stood still, nobody is declared dead for one session TTL: the agents need that long to come back.
+ * process itself stood still, nobody is declared dead for as long as agents may need to come back.
  */
 import { every } from '#base/timers.js';
 import { planNodeStates } from '#planner/plan-nodes.js';
 import { Suspicion, type Grace } from '#planner/suspicion.js';
-import { NODE_TTL_MS } from '../api/node-sessions.js';
 import type { LeaderLoop } from '../cluster/leader.js';
 import { Replan, runMarked, type LoopTools } from './leader-loop.js';
 
 /** A ready node without a session is declared dead after this, in milliseconds. */
 export const SUSPICION_MS = 1_000;
-const GRACE: Grace = { silentMs: SUSPICION_MS, abandonedMs: NODE_TTL_MS };
+/**
+ * How long agents may take to come to another controller, in milliseconds, counted from when the old one's lease was over: one
+ * that is frozen, or that nothing reaches, is waited for 5 s at most, then the others are asked, after a pause of at most 3 s
+ * (apps/agent/loops/hub.ts).
+ */
+const COME_OVER_MS = 8_000;
+const GRACE: Grace = { silentMs: SUSPICION_MS, abandonedMs: COME_OVER_MS };
 /** How often this process looks whether it stood still, and when it counts as that: milliseconds. */
 const PULSE_MS = 500;
 const STOOD_STILL_MS = 2_000;
@@ -22,11 +27,11 @@ export function nodesLoop(tools: LoopTools): LeaderLoop {
   const { follower, log, clock } = tools;
   return async (term, signal) => {
     const suspicion = new Suspicion();
-    let doubtUntil = clock.monotonic() + NODE_TTL_MS;
+    let doubtUntil = clock.monotonic() + COME_OVER_MS;
     let pulseAt = clock.monotonic();
     const doubt = () => {
       suspicion.reset();
-      doubtUntil = clock.monotonic() + NODE_TTL_MS;
+      doubtUntil = clock.monotonic() + COME_OVER_MS;
     };
     const beat = () => {
       if (clock.monotonic() - pulseAt > STOOD_STILL_MS) doubt();

@@ -147,7 +147,7 @@ describe('a controller that fails', () => {
     await eventually(async () => (await controller.readiness()).ok, 'ready again', 30_000);
     await eventually(async () => (await callUnary(api, 'getCluster', {})).leader === 'c1', 'it leads again');
     // Longer than the time in which nobody is declared dead.
-    await sleep(6_000);
+    await sleep(9_000);
     expect(controller.log()).not.toContain('is down');
     expect(taskIds().flat().sort()).toEqual(before.flat().sort());
     expect(agents.map((a) => a.quarantine)).toEqual([undefined, undefined]);

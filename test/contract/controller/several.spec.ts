@@ -139,7 +139,7 @@ describe('three controllers', () => {
         expect((await lost())?.etcd).toBe('unreachable');
         await eventually(async () => (await leaderOf(other)) !== victim.name, 'another leads', 20_000);
         // Longer than the time in which nobody is declared dead.
-        await sleep(7_000);
+        await sleep(10_000);
       } finally {
         if (how === 'frozen') process.kill(etcd, 'SIGCONT');
         if (how === 'frozen') victim.thaw();

@@ -1,0 +1,4 @@
+import { histories } from './batches.js';
+import { EVERYTHING } from './history.js';
+
+histories(EVERYTHING, { share: 0.5 });

@@ -1,0 +1,22 @@
+/** The simulation itself: it can be replayed, and finds what is planted. */
+import { findingOf } from './batches.js';
+import { FAULTS } from './faults.js';
+import { CONTESTED, EVERYTHING, OUT_OF_SIGHT, play, type Kind } from './history.js';
+
+const MINUTES = 60_000;
+
+describe('the simulation', () => {
+  it('takes the same steps for the same seed', async () => {
+    const [a, b] = [await play(7, EVERYTHING, { verbose: true }), await play(7, EVERYTHING, { verbose: true })];
+    expect(a.steps).toBeGreaterThan(100);
+    expect(b).toEqual(a);
+  });
+
+  it.each<[string, Kind]>([
+    ['no fence', CONTESTED],
+    ['no fence, no slots', CONTESTED],
+    ['no fence, no addresses', CONTESTED],
+    ['no orphans', EVERYTHING],
+    ['no look at sessions', OUT_OF_SIGHT],
+  ])('finds a planted fault: %s', async (name, kind) => expect(await findingOf(kind, { tamper: FAULTS[name] })).toBeDefined(), 5 * MINUTES);
+});
