@@ -49,7 +49,7 @@ export interface RunnerDeps {
   placeOf: (task: Task) => Promise<FilesPlace>;
   fileMounts: Pick<FileMounts, 'prepare' | 'forget'>;
   treeMounts: Pick<TreeMounts, 'prepare'>;
-  volumeMounts: Pick<VolumeMounts, 'hold' | 'adopt' | 'release'>;
+  volumeMounts: Pick<VolumeMounts, 'hold' | 'holdPart' | 'adopt' | 'release'>;
   layout: Layout;
   nodeName: string;
   callers: Pick<Callers, 'letIn'>;
@@ -182,6 +182,7 @@ export class TaskRunner {
     const files = await this.#writeFiles(task, place);
     const volumes = await prepareMounts(task.container.mounts, layout.volumes, nodeName, {
       hold: (name, options) => volumeMounts.hold(task.id, name, options),
+      holdPart: (part, target) => volumeMounts.holdPart(task.id, part, target),
     });
     return [...files, ...volumes, ...(await treeMounts.prepare(task)), ...(await fileMounts.prepare(task))];
   }

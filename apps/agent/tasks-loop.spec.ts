@@ -35,6 +35,7 @@ class FakeKeeper {
 const NO_FILES = { prepare: () => Promise.resolve([]), forget: () => Promise.resolve(), sweep: () => Promise.resolve() };
 const NO_VOLUMES = {
   hold: () => Promise.reject(new Error('no volume')),
+  holdPart: () => Promise.reject(new Error('no volume')),
   adopt: () => undefined,
   release: () => Promise.resolve(),
   sweep: () => Promise.resolve(),

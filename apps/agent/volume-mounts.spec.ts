@@ -1,4 +1,4 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WeftError } from '#base/errors.js';
 import { silentLog } from '#base/log.js';
@@ -88,5 +88,26 @@ describe('mounts of volumes', () => {
         what: 'volume v cannot be mounted on node n1: nfs :/export (addr=nas, nolock, ro)',
         why: 'ended with 32: Connection refused',
       });
+    }));
+
+  it('of a part of a volume are by an open handle, below the volume whatever is in it, and go with the task', () =>
+    withTempDir(async (dir) => {
+      const root = join(dir, 'volume');
+      const { mounts, ran } = rig(join(dir, 'mounts'));
+      await mkdir(join(root, 'sub'), { recursive: true });
+      await writeFile(join(root, 'file'), '');
+      await symlink('/etc', join(root, 'away'));
+      await symlink('../../../../sub', join(root, 'back'));
+      const part = (subpath: string) => mounts.holdPart('t1', { name: 'v', root, subpath }, '/d');
+      const path = await part('sub');
+      expect(ran).toEqual([['mount', '-c', '--bind', '--', expect.stringMatching(new RegExp(`^/proc/${process.pid}/fd/\\d+$`)), path]]);
+      expect((await stat(path)).isDirectory()).toBe(true);
+      expect((await stat(await part('file'))).isFile()).toBe(true);
+      // Absolute and climbing links end at the volume.
+      expect((await stat(await part('back'))).isDirectory()).toBe(true);
+      for (const gone of ['away/passwd', 'none', 'sub/none'])
+        await expect(part(gone)).rejects.toMatchObject({ code: 'NOT_FOUND', what: `volume v has no "${gone}" in it on node n1` });
+      await mounts.release('t1');
+      expect(await readdir(join(dir, 'mounts'))).toEqual([]);
     }));
 });

@@ -8,7 +8,7 @@
  */
 import { createHash } from 'node:crypto';
 import { lookup } from 'node:dns/promises';
-import { mkdir, readdir, readFile, rmdir } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rmdir, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isIpv4 } from '#base/address.js';
 import { messageOf, WeftError } from '#base/errors.js';
@@ -17,7 +17,9 @@ import type { Run } from '#linux/runner.js';
 import { checkName, GLOBAL_NAME_PATTERN } from '#model/names.js';
 import type { MountWish } from '#model/stack.js';
 import type { Task } from '#model/task.js';
+import { openEntry, withSpotBelow } from '#runtime/rootfs-files.js';
 import { describeVolumeOptions, isNfs, serverOf, type VolumeOptions } from '#model/volume-options.js';
+import { errnoOf } from './atomic-file.js';
 
 /** A server that does not answer keeps mount(2) waiting for minutes; the task is tried again anyway. */
 const MOUNT_TIMEOUT_MS = 20_000;
@@ -31,6 +33,15 @@ export interface VolumeMountsOptions {
   log: Log;
   /** Address of a server that is known by name; this machine's resolver if left out. */
   resolve?: (host: string) => Promise<string>;
+}
+
+/** A file or directory within a volume. */
+export interface VolumePart {
+  name: string;
+  /** Where the volume is. */
+  root: string;
+  /** From there; symlinks in it lead nowhere else. */
+  subpath: string;
 }
 
 /** The arguments of mount(8). Only for nfs and tmpfs. @param address of the server (nfs) */
@@ -76,6 +87,17 @@ export class VolumeMounts {
     return path;
   }
 
+  /**
+   * Mounts a part of a volume for a task, anew for each of its containers: what was there may have been replaced.
+   * @param target where it will be in the container. @returns where it is. @throws NOT_FOUND, COMMAND_FAILED
+   */
+  async holdPart(taskId: string, part: VolumePart, target: string): Promise<string> {
+    const path = this.#partOf(taskId, target);
+    this.#heldBy(path, taskId);
+    await this.#inOrder(path, () => this.#mountPart(path, part));
+    return path;
+  }
+
   /** A task that runs already, from before this agent. */
   adopt(task: Task): void {
     for (const path of this.#placesOf(task)) this.#heldBy(path, task.id);
@@ -96,8 +118,16 @@ export class VolumeMounts {
     }
   }
 
-  #placesOf({ container }: Task): string[] {
-    return container.mounts.filter(needsMount).map((mount) => this.#placeOf(mount.source, mount.volumeOptions));
+  #placesOf({ id, container }: Task): string[] {
+    return [
+      ...container.mounts.filter(needsMount).map((mount) => this.#placeOf(mount.source, mount.volumeOptions)),
+      ...container.mounts.filter((mount) => mount.subpath !== undefined).map((mount) => this.#partOf(id, mount.target)),
+    ];
+  }
+
+  /** No name of a volume has two "@". */
+  #partOf(taskId: string, target: string): string {
+    return join(this.#o.dir, `part@${taskId}@${shortHash(target)}`);
   }
 
   #placeOf(name: string, options: VolumeOptions): string {
@@ -141,24 +171,53 @@ export class VolumeMounts {
     log.info({ volume: name, options: describeVolumeOptions(options) }, 'mounted a volume');
   }
 
+  /** What is open is mounted, by its handle: the path may lead elsewhere a moment later. */
+  async #mountPart(path: string, { name, root, subpath }: VolumePart): Promise<void> {
+    const { nodeName, run } = this.#o;
+    await this.#unmount(path);
+    const found = await withSpotBelow(root, subpath, async (spot) => {
+      const entry = await openEntry(spot);
+      if (!entry) return undefined;
+      try {
+        await mkdir(this.#o.dir, { recursive: true, mode: 0o700 });
+        await (entry.isDirectory ? mkdir(path, { recursive: true }) : writeFile(path, ''));
+        await run(['mount', '-c', '--bind', '--', entry.path, path], { timeoutMs: MOUNT_TIMEOUT_MS });
+        return true;
+      } finally {
+        await entry.close();
+      }
+    });
+    if (!found)
+      throw new WeftError('NOT_FOUND', {
+        what: `volume ${name} has no ${JSON.stringify(subpath)} in it on node ${nodeName}`,
+        why: 'a subpath has to be there before it is mounted',
+        hint: 'Make it in the volume first, or mount the whole volume.',
+      });
+  }
+
   async #addressOf(host: string): Promise<string> {
     if (isIpv4(host) || host.includes(':')) return host;
     return (this.#o.resolve ?? defaultResolve)(host);
   }
 
   async #unmountUnheld(path: string): Promise<void> {
-    const { run, log } = this.#o;
     if ((this.#holders.get(path)?.size ?? 0) > 0) return;
     this.#holders.delete(path);
     try {
-      // Lazily: a server that is away must not keep the node waiting, and what is written already gets there all the same.
-      if (await isMounted(path)) await run(['umount', '-l', '--', path], { timeoutMs: MOUNT_TIMEOUT_MS });
-      // Never recursive: should it still be mounted, nothing below may go.
-      await rmdir(path).catch(() => undefined);
+      await this.#unmount(path);
     } catch (error) {
-      log.warn({ path, error: messageOf(error) }, 'a volume could not be unmounted; it is tried again');
+      this.#o.log.warn({ path, error: messageOf(error) }, 'a volume could not be unmounted; it is tried again');
     }
   }
+
+  async #unmount(path: string): Promise<void> {
+    // Lazily: a server that is away must not keep the node waiting, and what is written already gets there all the same.
+    if (await isMounted(path)) await this.#o.run(['umount', '-l', '--', path], { timeoutMs: MOUNT_TIMEOUT_MS });
+    // Never recursive: should it still be mounted, nothing below may go.
+    await rmdir(path).catch((error: unknown) => (errnoOf(error) === 'ENOTDIR' ? unlink(path).catch(() => undefined) : undefined));
+  }
 }
+
+const shortHash = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, HASH_LENGTH);
 
 const isMounted = async (path: string): Promise<boolean> => mountPoints(await readFile('/proc/self/mountinfo', 'utf8')).has(path);

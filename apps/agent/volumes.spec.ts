@@ -2,6 +2,7 @@ import { mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { prepareMounts, removeVolume } from './volumes.js';
 import { withTempDir } from './spec-kit.js';
+import type { VolumePart } from './volume-mounts.js';
 
 describe('mounts', () => {
   it('make a named volume once, to be filled from the image while it is empty, and keep what is in it', () =>
@@ -62,6 +63,40 @@ describe('mounts', () => {
       const bind = (source: string) => prepareMounts([{ type: 'bind', source, target: '/d', readOnly: true }], dir, 'n1');
       expect(await bind(there)).toEqual([{ type: 'bind', source: there, target: '/d', readOnly: true }]);
       await expect(bind(`${there}/not`)).rejects.toMatchObject({ code: 'NOT_FOUND', what: `node n1 has no ${there}/not to mount` });
+    }));
+
+  it('make the directory of a bind where that is asked for, and pass on what becomes of mounts below it', () =>
+    withTempDir(async (dir) => {
+      const bind = { type: 'bind', source: join(dir, 'a/b'), target: '/d', readOnly: true } as const;
+      const [mount] = await prepareMounts([{ ...bind, createHostPath: true, recursive: 'enabled' }], dir, 'n1');
+      expect(mount).toEqual({ ...bind, recursive: 'readonly' });
+      expect((await stat(join(dir, 'a/b'))).isDirectory()).toBe(true);
+      expect(await prepareMounts([{ ...bind, recursive: 'disabled' }], dir, 'n1')).toEqual([{ ...bind, recursive: 'disabled' }]);
+    }));
+
+  it('of volumes with options are the directory itself, or what was mounted for the task; of a part, that part', () =>
+    withTempDir(async (dir) => {
+      const held = { hold: async (name: string) => `/m/${name}`, holdPart: async ({ root, subpath }: VolumePart) => `${root}#${subpath}` };
+      const volume = { type: 'volume', source: 'v', target: '/d', readOnly: false } as const;
+      const prepared = async (more: object) => (await prepareMounts([{ ...volume, ...more }], dir, 'n1', held))[0];
+      const local = { type: 'none', device: dir, options: ['bind', 'nosuid', 'ro'] } as const;
+      expect(await prepared({ volumeOptions: local })).toEqual({
+        type: 'bind',
+        source: dir,
+        target: '/d',
+        readOnly: true,
+        seed: false,
+        flags: ['nosuid'],
+        recursive: 'disabled',
+      });
+      const tmpfs = { type: 'tmpfs', device: 'tmpfs', options: [] };
+      expect(await prepared({ volumeOptions: tmpfs })).toEqual({ type: 'bind', source: '/m/v', target: '/d', readOnly: false, seed: true });
+      expect(await prepared({ volumeOptions: tmpfs, subpath: 'x' })).toMatchObject({ source: '/m/v#x', seed: false });
+      expect(await prepared({ subpath: 'x' })).toMatchObject({ source: `${join(dir, 'v')}#x` });
+      await expect(prepared({ volumeOptions: { ...local, device: join(dir, 'gone') } })).rejects.toMatchObject({
+        code: 'NOT_FOUND',
+        what: `node n1 has no directory ${dir}/gone, which volume v is`,
+      });
     }));
 
   it('pass on size and mode of a tmpfs', async () => {

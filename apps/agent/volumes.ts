@@ -9,12 +9,15 @@ import { checkName, GLOBAL_NAME_PATTERN } from '#model/names.js';
 import type { MountWish } from '#model/stack.js';
 import { isReadOnly, type VolumeOptions } from '#model/volume-options.js';
 import type { Mount } from '#runtime/runtime.js';
-import { errnoOf } from './atomic-file.js';
+import { errnoOf, isThere } from './atomic-file.js';
+import type { VolumePart } from './volume-mounts.js';
 
 /** What has to be mounted on the node first, for one task. */
 export interface HeldMounts {
   /** @returns where the volume is mounted */
   hold: (name: string, options: VolumeOptions) => Promise<string>;
+  /** @returns where a part of a volume is mounted. @param target in the container */
+  holdPart: (part: VolumePart, target: string) => Promise<string>;
 }
 
 /** @throws NOT_FOUND naming node and path when a bind source does not exist; UNAVAILABLE naming a volume that cannot be mounted; BAD_NAME */
@@ -32,6 +35,7 @@ export async function prepareMounts(
 
 const NOTHING_HELD: HeldMounts = {
   hold: () => Promise.reject(new WeftError('INTERNAL', 'nothing can be mounted here')),
+  holdPart: () => Promise.reject(new WeftError('INTERNAL', 'nothing can be mounted here')),
 };
 
 interface MountPlace {
@@ -41,20 +45,38 @@ interface MountPlace {
 }
 
 async function prepareMount(wish: MountWish & { type: Exclude<MountWish['type'], 'tree'> }, place: MountPlace): Promise<Mount> {
-  const { type, source = '', target, readOnly } = wish;
-  const { nodeName } = place;
+  const { type, target, readOnly } = wish;
   switch (type) {
     case 'tmpfs':
       return { type, target, readOnly, sizeBytes: wish.sizeBytes, mode: wish.mode };
     case 'volume':
       return prepareVolume(wish, place);
     case 'bind':
-      await requireBindSource(source, nodeName);
-      return { type, source, target, readOnly, ...(wish.propagation ? { propagation: wish.propagation } : {}) };
+      return prepareBind(wish, place.nodeName);
   }
 }
 
-async function prepareVolume(wish: MountWish, { volumesDir, nodeName, held }: MountPlace): Promise<Mount> {
+async function prepareBind(
+  { source = '', target, readOnly, propagation, recursive, createHostPath }: MountWish,
+  nodeName: string,
+): Promise<Mount> {
+  // The whole way, as Docker makes it: root's, and open to be read.
+  if (createHostPath) await makeBindSource(source, nodeName);
+  else await requireBindSource(source, nodeName);
+  const below = recursive && (recursive === 'enabled' ? 'readonly' : recursive);
+  return { type: 'bind', source, target, readOnly, ...(propagation ? { propagation } : {}), ...(below ? { recursive: below } : {}) };
+}
+
+async function prepareVolume(wish: MountWish, place: MountPlace): Promise<Mount> {
+  const { source: name = '', target, subpath } = wish;
+  const whole = await wholeVolume(wish, place);
+  if (subpath === undefined) return whole;
+  const part = { name, root: whole.source ?? '', subpath };
+  // What a part of a volume begins with is there already.
+  return { ...whole, source: await place.held.holdPart(part, target), seed: false };
+}
+
+async function wholeVolume(wish: MountWish, { volumesDir, nodeName, held }: MountPlace): Promise<Mount> {
   const { source = '', target, volumeOptions: options } = wish;
   if (!options) return { type: 'bind', source: await volumeDir(volumesDir, source), target, readOnly: wish.readOnly, seed: !wish.nocopy };
   const readOnly = wish.readOnly || isReadOnly(options);
@@ -100,6 +122,15 @@ async function volumeDir(volumesDir: string, name: string): Promise<string> {
     if (!there.isDirectory()) throw new WeftError('CONFLICT', { what: `volume ${name} cannot be used`, why: `${path} is not a directory` });
   }
   return path;
+}
+
+async function makeBindSource(path: string, nodeName: string): Promise<void> {
+  try {
+    if (await isThere(path)) return;
+    await mkdir(path, { recursive: true, mode: 0o755 });
+  } catch (error) {
+    throw new WeftError('NOT_FOUND', { what: `node ${nodeName} has no ${path} to mount`, why: `it cannot be made: ${messageOf(error)}` });
+  }
 }
 
 async function requireBindSource(path: string, nodeName: string): Promise<void> {

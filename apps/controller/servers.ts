@@ -107,7 +107,7 @@ export class Servers {
     const implementation = apiImplementation({
       controllers,
       follower,
-      stacks: new StackCalls(follower, store, clock),
+      stacks: new StackCalls(follower, store, clients, clock),
       files,
       volumes: new VolumeCalls(follower, store, clients, clock),
       networks: new NetworkCalls(follower, store, clients, clock),

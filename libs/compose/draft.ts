@@ -43,6 +43,8 @@ export interface ProjectDraft {
   statics: StaticAddress[];
   /** Of every service that has one. */
   networkModes: Map<string, PlacedMode>;
+  /** Of every service that has some. */
+  volumesFrom: Map<string, PlacedVolumesFrom[]>;
   /** Further files on the user's machine. */
   read?: ReadFile | undefined;
 }
@@ -61,6 +63,14 @@ export interface FileSource {
 /** The network mode of a service, and where it is said. */
 export interface PlacedMode {
   mode: NetworkMode;
+  at: Position;
+  path: string;
+}
+
+/** An item of `volumes_from`, and where it is said. */
+export interface PlacedVolumesFrom {
+  service: string;
+  readOnly: boolean;
   at: Position;
   path: string;
 }

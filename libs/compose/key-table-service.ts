@@ -33,7 +33,6 @@ import {
   differs,
   duration,
   honoured,
-  later,
   laxText,
   list,
   map,
@@ -67,6 +66,11 @@ import type { Value } from './tree.js';
 const WINDOWS = refused('it is for Windows containers');
 const PROVIDER = refused('what a provider makes is on one machine, not in the cluster');
 
+const MOUNTED_IMAGE = refused(
+  'an image is brought to a node and kept there for the services that run it, and an image that is only mounted is of none',
+  'make an image with those files in it (COPY --from), or begin a volume with them',
+);
+
 const PORT = object(
   'a port',
   {
@@ -76,7 +80,7 @@ const PORT = object(
     target: [whole(1, 65_535), honoured],
     published: [text('a port or a range of ports', { lax: true, pattern: /^(\d{1,5}(-\d{1,5})?)?$/ }), honoured],
     protocol: [choice('tcp', 'udp', 'sctp'), honoured],
-    app_protocol: [string, later],
+    app_protocol: [string, differs('a hint, as in Compose: connections are passed on, whatever protocol they speak')],
   },
   { short: port, says: 'a port like "8080:80" or a map', required: ['target'], defaults: { protocol: 'tcp', mode: 'ingress' } },
 );
@@ -116,17 +120,29 @@ const VOLUME = object(
           propagation: [choice('private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave'), honoured],
           create_host_path: [
             boolean,
-            differs('a path beside the compose file travels; any other has to be there on the node: nothing is created'),
+            differs(
+              'a path beside the compose file travels; of any other ctl up says on which nodes it is missing, and the directory is made on the node that mounts it',
+            ),
           ],
-          recursive: [choice('enabled', 'disabled', 'writable', 'readonly'), later],
+          recursive: [choice('enabled', 'disabled', 'writable', 'readonly'), honoured],
         },
         { defaults: { create_host_path: true } },
       ),
       honoured,
     ],
-    volume: [object('volume', { labels: [PAIRS, later], nocopy: [boolean, honoured], subpath: [string, later] }), honoured],
+    volume: [
+      object('volume', {
+        labels: [
+          PAIRS,
+          refused('they are of volumes without a name, and Weft has none', 'give labels to the volume under the top-level "volumes"'),
+        ],
+        nocopy: [boolean, honoured],
+        subpath: [string, honoured],
+      }),
+      honoured,
+    ],
     tmpfs: [object('tmpfs', { size: [bytes, honoured], mode: [mode, honoured] }), honoured],
-    image: [object('image', { subpath: [string, later] }), later],
+    image: [object('image', { subpath: [string, MOUNTED_IMAGE] }), MOUNTED_IMAGE],
   },
   { short: volume, says: 'a volume like "data:/data" or a map', then: bindSource, required: ['type', 'target'] },
 );
@@ -135,7 +151,13 @@ const ATTACHMENT = object(
   'a network of a service',
   {
     aliases: [STRINGS, honoured],
-    driver_opts: [OPTIONS, later],
+    driver_opts: [
+      OPTIONS,
+      refused(
+        'an interface has its name by "interface_name", and begins with the settings of "sysctls" (net.ipv4.conf.default.…): no driver has more to set',
+        'say it with those keys',
+      ),
+    ],
     gw_priority: [anyWhole, honoured],
     interface_name: [string, honoured],
     ipv4_address: [string, honoured],
@@ -384,9 +406,8 @@ export const SERVICE = object('a service', {
   volumes: [list(VOLUME, { unique: byKey('target') }), honoured],
   volumes_from: [
     STRINGS,
-    refused(
-      'volumes are of one node, and the containers of two services may be on different ones',
-      'name the same volumes under "volumes" in both, and keep both on one node with deploy.placement.constraints',
+    differs(
+      'a service of the file, whose task of the same number it is put beside where that has files of its node; container:NAME is refused, as what another stack mounts may change without this one',
     ),
   ],
   working_dir: [string, honoured],

@@ -14,6 +14,7 @@ import { checkModes } from './read-modes.js';
 import { namedEntries, readNetworks } from './read-networks.js';
 import { checkPortClashes } from './read-ports.js';
 import { readService } from './read-service.js';
+import { takeVolumesFrom } from './read-volumes-from.js';
 import { readVolumeWishes } from './read-volumes.js';
 import { textOf, valueOf } from './short-forms.js';
 import { refuseByStanding } from './standing.js';
@@ -88,6 +89,7 @@ function readProject(c: Context, field: Field, { name, read }: Pick<Model, 'name
     ports: [],
     statics: [],
     networkModes: new Map(),
+    volumesFrom: new Map(),
     read,
     secretSources: secretSourcesOf(field.value),
     builds: new Map(),
@@ -99,6 +101,7 @@ function readProject(c: Context, field: Field, { name, read }: Pick<Model, 'name
   if (top.configs) readFileWishes(c, top.configs, project, 'config');
   if (top.secrets) readFileWishes(c, top.secrets, project, 'secret');
   if (top.services) for (const entry of namedEntries(c, top.services, 'service')) readService(c, entry, project);
+  takeVolumesFrom(c, project);
   checkPortClashes(c, project.ports);
   checkStatics(c, project);
   checkModes(c, project);

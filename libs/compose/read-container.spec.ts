@@ -168,7 +168,7 @@ describe('keys of a container', () => {
     ['logging: { driver: none, options: { max-size: 1m } }', 'the driver none has no options'],
     ['post_start: [{ command: [] }]', 'the hook names no command'],
     ['pre_stop: [{ command: x, user: "a b" }]', 'expected USER[:GROUP]'],
-    ['volumes_from: [db]', 'Weft refuses this key: volumes are of one node'],
+    ['volumes_from: [container:db]', 'what a container of another stack mounts may change without this one'],
     ['platform: linux/arm/v7', 'nodes do not tell variants of a platform apart'],
     ['storage_opt: { size: 1G }', 'Weft refuses this key: containerd'],
     ['pre_start: [{ command: x }]', 'Weft refuses this key: Weft runs nothing beside'],

@@ -125,7 +125,7 @@ describe('paths beside the compose file', () => {
     expect(mountsOf(text)).toEqual([
       { type: 'tree', source: 'nginx.conf', target: '/etc/nginx.conf', readOnly: true },
       { type: 'tree', source: '../shared', target: '/shared', readOnly: true },
-      { type: 'bind', source: '/srv/data', target: '/data', readOnly: false },
+      { type: 'bind', source: '/srv/data', target: '/data', readOnly: false, createHostPath: true },
       { type: 'tree', source: 'seeds', target: '/seeds', readOnly: false, seed: { uid: 7 } },
       { type: 'tree', source: 'ro', target: '/ro', readOnly: true, seed: {} },
     ]);
@@ -176,13 +176,40 @@ describe('volumes and paths of the nodes', () => {
       - { type: bind, source: /srv/b, target: /b, bind: { propagation: rshared, selinux: Z } }`)}volumes: { data: { external: true, name: kept } }`,
     );
     expect(stack.services['web']?.container.mounts).toEqual([
-      { type: 'bind', source: '/', target: '/host', readOnly: true, propagation: 'rslave' },
-      { type: 'bind', source: '/srv/a', target: '/a', readOnly: false },
+      { type: 'bind', source: '/', target: '/host', readOnly: true, propagation: 'rslave', createHostPath: true },
+      { type: 'bind', source: '/srv/a', target: '/a', readOnly: false, createHostPath: true },
       { type: 'volume', source: 'kept', target: '/data', readOnly: false, nocopy: true },
-      { type: 'bind', source: '/srv/b', target: '/b', readOnly: false, propagation: 'rshared' },
+      { type: 'bind', source: '/srv/b', target: '/b', readOnly: false, propagation: 'rshared', createHostPath: true },
     ]);
     expect(stack.volumes).toEqual({ data: { key: 'data', name: 'kept', external: true, labels: {} } });
   });
+
+  it('are mounted in part, with or without what is mounted below, and are there or are made', () => {
+    const { stack } = parse(
+      `${service(`volumes:
+      - { type: volume, source: data, target: /data, volume: { subpath: a/b/ } }
+      - { type: bind, source: /srv/a, target: /a, read_only: true, bind: { recursive: readonly, create_host_path: false } }
+      - { type: bind, source: /srv/b, target: /b, bind: { recursive: disabled } }
+      - { type: bind, source: /srv/c, target: /c }`)}volumes: { data: { name: kept } }`,
+    );
+    expect(stack.services['web']?.container.mounts).toEqual([
+      { type: 'volume', source: 'kept', target: '/data', readOnly: false, subpath: 'a/b' },
+      { type: 'bind', source: '/srv/a', target: '/a', readOnly: true, recursive: 'readonly' },
+      { type: 'bind', source: '/srv/b', target: '/b', readOnly: false, recursive: 'disabled', createHostPath: true },
+      { type: 'bind', source: '/srv/c', target: '/c', readOnly: false },
+    ]);
+  });
+
+  it.each([
+    ['volumes: [{ type: volume, source: v, target: /a, volume: { subpath: ../b } }]\nvolumes: { v: }', 'a path in the volume: relative'],
+    ['volumes: [{ type: volume, source: v, target: /a, volume: { subpath: /b } }]\nvolumes: { v: }', 'a path in the volume: relative'],
+    ['volumes: [{ type: volume, source: v, target: /a, volume: { subpath: b/.. } }]\nvolumes: { v: }', 'a path in the volume: relative'],
+    ['volumes: [{ type: volume, source: v, target: /a, volume: { labels: { a: b } } }]\nvolumes: { v: }', 'volumes without a name'],
+    ['volumes: [{ type: image, source: i, target: /a, image: { subpath: b } }]', 'that is only mounted is of none'],
+    ['volumes: [{ type: bind, source: /a, target: /a, bind: { recursive: readonly } }]', 'is about a mount that is read-only'],
+    ['volumes: [{ type: bind, source: /a, target: /a, bind: { recursive: writable } }]', 'is about a mount that is read-only'],
+    ['volumes: [{ type: bind, source: ./a, target: /a, bind: { recursive: disabled } }]', 'that travels'],
+  ])('%s is refused', (keys, message) => expect(linesOf(service(keys))).toContainEqual(expect.stringContaining(message)));
 
   it.each([
     [

@@ -3,7 +3,7 @@
  * file, on the machine of the user: its content travels. A `..` in a container's path is refused: it has no use but to leave where it says it is.
  */
 import { posix } from 'node:path';
-import { propagationSchema, type MountWish, type Propagation, type Seed } from '#model/stack.js';
+import { propagationSchema, recursionSchema, SUBPATH_PATTERN, type MountWish, type Propagation, type Seed } from '#model/stack.js';
 import {
   defined,
   entriesOf,
@@ -11,6 +11,7 @@ import {
   itemsOf,
   readBoolean,
   readChoice,
+  readMatching,
   readString,
   readText,
   readUnit,
@@ -77,7 +78,10 @@ interface LongMount {
   readOnly?: boolean;
   propagation?: Propagation;
   propagated?: Field;
+  recursive?: { field: Field; value: MountWish['recursive'] };
+  createHostPath?: boolean;
   nocopy?: boolean;
+  subpath?: string;
   tmpfs?: { field: Field; sizeBytes?: number; mode?: number };
 }
 
@@ -94,7 +98,8 @@ const TMPFS_KEYS: KeyTable<{ sizeBytes?: number; mode?: number }> = {
 const BIND_KEYS: KeyTable<LongMount> = {
   shape: objectAt(MOUNT, 'bind'),
   keys: {
-    create_host_path: () => undefined,
+    create_host_path: (c, field, m) => void (m.createHostPath = readBoolean(c, field)),
+    recursive: (c, field, m) => void (m.recursive = { field, value: readChoice(c, field, recursionSchema.options) }),
     propagation: (c, field, m) => {
       m.propagation = readChoice(c, field, PROPAGATIONS);
       m.propagated = field;
@@ -104,7 +109,11 @@ const BIND_KEYS: KeyTable<LongMount> = {
 };
 const VOLUME_KEYS: KeyTable<LongMount> = {
   shape: objectAt(MOUNT, 'volume'),
-  keys: { nocopy: (c, field, m) => void (m.nocopy = readBoolean(c, field)) },
+  keys: {
+    nocopy: (c, field, m) => void (m.nocopy = readBoolean(c, field)),
+    subpath: (c, field, m) =>
+      void (m.subpath = readMatching(c, field, SUBPATH_PATTERN, 'a path in the volume: relative, and without ".."')?.replace(/\/+$/, '')),
+  },
 };
 
 const MOUNT_KEYS: KeyTable<LongMount> = {
@@ -199,10 +208,17 @@ function readLong(c: Context, field: Field, draft: ServiceDraft): MountWish | un
   const seed = weft && readSeed(c, weft);
   if (type === 'bind' && isBeside(from) && m.propagated)
     reject(c, m.propagated, 'nothing is ever mounted in a file or directory that travels', 'remove it, or name a path on the node');
+  if (type === 'bind' && isBeside(from) && m.recursive)
+    reject(c, m.recursive.field, 'nothing is ever mounted in a file or directory that travels', 'remove it, or name a path on the node');
   if (type === 'bind' && isBeside(from)) return { ...treeMount(c, draft, m.source, seed), target, readOnly: !seed || readOnly };
   if (seed && weft) reject(c, weft, 'only a file or directory from beside the compose file can be a seed', 'write its source as ./…');
   const source = type === 'bind' ? nodePath(c, from, text) : volumeName(draft, text);
-  const more = type === 'bind' ? { propagation: m.propagation } : { nocopy: m.nocopy || undefined };
+  if (!readOnly && (m.recursive?.value === 'readonly' || m.recursive?.value === 'writable'))
+    reject(c, m.recursive.field, `"${m.recursive.value}" is about a mount that is read-only`, 'add "read_only: true"');
+  const more =
+    type === 'bind'
+      ? { propagation: m.propagation, recursive: m.recursive?.value, createHostPath: m.createHostPath || undefined }
+      : { nocopy: m.nocopy || undefined, subpath: m.subpath };
   return source === undefined ? undefined : { type, source, target, readOnly, ...defined(more) };
 }
 

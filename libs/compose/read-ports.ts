@@ -54,6 +54,8 @@ const PORT_KEYS: KeyTable<Partial<Port>> = {
       else port.hostIp = hostIp(ip).hostIp;
     },
     mode: (c, field, port) => void (port.mode = readChoice(c, field, ['host', 'ingress'])),
+    // A hint, and nothing that Weft does depends on it.
+    app_protocol: () => undefined,
   },
 };
 

@@ -52,6 +52,7 @@ import { placeServiceMac, readAttachments, readServiceMac } from './read-network
 import { readEnvironment, readLabels, readUniqueList } from './read-pairs.js';
 import { readPlacement, readPlatform } from './read-placement.js';
 import { readPorts } from './read-ports.js';
+import { readVolumesFrom } from './read-volumes-from.js';
 import { checkProcess, PROCESS_KEYS } from './read-process.js';
 import { readSecurity } from './read-security.js';
 import { parseBytes, parseDurationMs, parseNanoCpus } from './units.js';
@@ -142,6 +143,7 @@ const SERVICE_KEYS: KeyTable<ServiceDraft> = {
     external_links: (c, field, service) => void (service.links = [...(service.links ?? []), ...readExternalLinks(c, field)]),
     ports: readPorts,
     volumes: readVolumes,
+    volumes_from: readVolumesFrom,
     tmpfs: readTmpfs,
     configs: (c, field, service) => readFileMounts(c, field, service, 'config'),
     secrets: (c, field, service) => readFileMounts(c, field, service, 'secret'),

@@ -50,6 +50,13 @@ export const seedSchema = z.object({
 
 export const propagationSchema = z.enum(['private', 'rprivate', 'shared', 'rshared', 'slave', 'rslave']);
 
+/** enabled and readonly: with `readOnly`, mounts below are read-only, too; writable: they can be written; disabled: they are not there. */
+export const recursionSchema = z.enum(['enabled', 'disabled', 'writable', 'readonly']);
+
+/** A relative path that stays where it is. */
+export const SUBPATH_PATTERN = /^(?!\/)(?!(.*\/)?\.\.(\/|$))[^\0\n\r]{1,4096}$/;
+const subpathSchema = z.string().regex(SUBPATH_PATTERN);
+
 export const mountSchema = z.object({
   /** tree: a file or directory from beside the compose file; its content travels. */
   type: z.enum(['volume', 'bind', 'tmpfs', 'tree']),
@@ -64,6 +71,12 @@ export const mountSchema = z.object({
   propagation: propagationSchema.optional(),
   /** volume: what it is a mount of. Filled in by the API, from the volume: a task always has it. */
   volumeOptions: volumeOptionsSchema.optional(),
+  /** bind: what of the mounts below the source is there, and can be written (Docker's `bind-recursive`); enabled if left out. */
+  recursive: recursionSchema.optional(),
+  /** bind: a directory is made on the node where there is nothing. */
+  createHostPath: z.boolean().optional(),
+  /** volume: a file or directory in it, instead of the whole. */
+  subpath: subpathSchema.optional(),
   /** volume: begins empty, whatever the image has there. */
   nocopy: z.boolean().optional(),
   /** tmpfs: bytes. */
@@ -299,6 +312,8 @@ export const serviceSchema = z.object({
   /** What a node must have free. */
   reservations: limitsSchema.omit({ pids: true }).optional(),
   dependsOn: z.record(serviceNameSchema, dependencySchema).optional(),
+  /** On the node of that service's task in the same slot, whose paths of the node it mounts (`volumes_from`). */
+  placedWith: serviceNameSchema.optional(),
   /** On a node that is cut off from the cluster: go on (if left out), or stop. */
   onPartition: z.enum(['keep', 'stop']).optional(),
 });

@@ -1,8 +1,9 @@
 /** Which node a new task goes to, or why none can take it. */
 import type { Node } from '#model/node.js';
+import type { Task } from '#model/task.js';
 import type { Draft } from './attach.js';
 import { isChildDriver } from './child-drivers.js';
-import { serviceKey, type ClusterState } from './cluster-state.js';
+import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { isBoundToNode } from './dead-nodes.js';
 import { demandsOf, fullness, mismatchOf, preferred, refusalFor, sift } from './node-filters.js';
 import { fitting } from './node-fits.js';
@@ -36,6 +37,7 @@ const isPlain = ({ service, replaces, beside, endpoints }: SlotWish, shared: Sha
   (service.placement?.spread ?? []).length === 0 &&
   service.ports.every((p) => p.mode !== 'host') &&
   volumesOf({ container: service.container }).length === 0 &&
+  service.placedWith === undefined &&
   !endpoints.some(({ network }) => isChildDriver(network));
 
 const quickPlace = ({ state, spread }: Draft, wish: SlotWish): Node | undefined =>
@@ -50,13 +52,23 @@ function placesFor(draft: Draft, wish: SlotWish, shared: SharedNamespace | undef
   const { state } = draft;
   const waited = linkAwaited(state, wish);
   if (waited !== undefined) return `it waits for service ${waited}, to be on its node: a link on the default bridge ends there`;
-  const only = isGlobal(wish.service) ? nodeOfSlot(state, wish.slot)?.id : (shared?.nodeId ?? linkedNode(state, wish));
+  const partner = partnerOf(state, wish);
+  if (typeof partner === 'string') return partner;
+  const only = isGlobal(wish.service) ? nodeOfSlot(state, wish.slot)?.id : (shared?.nodeId ?? partner?.nodeId ?? linkedNode(state, wish));
   const nodes = only === undefined ? state.nodes.values() : [state.nodes.get(only)].filter((n) => n !== undefined);
   const { able, explanation } = sift(nodes, (node) => refusalFor(state, draft.spread, node, wish));
   if (able.length > 0) return fitting(state, able, wish.endpoints);
   if (homeOf(draft, wish)) return able;
   if (only !== undefined) return `it has to be on node ${state.nodes.get(only)?.name ?? only}, which takes none now`;
   return `no node can take it (${explanation})`;
+}
+
+/** The task whose paths of the node it mounts (`volumes_from`); a text: it is not there. */
+function partnerOf(state: ClusterState, { stack, service, slot }: SlotWish): Task | string | undefined {
+  const { placedWith } = service;
+  if (placedWith === undefined) return undefined;
+  const task = state.tasks.get(state.slots.get(slotKey(stack, placedWith, slot)) ?? '');
+  return task ?? `it waits for slot ${slot} of ${placedWith}, whose paths of the node it mounts`;
 }
 
 /** A service to be linked to that has no task yet, and will have one. Two that are linked to each other do not wait. */

@@ -19,6 +19,7 @@ const COMPOSE_NAMES: Readonly<Record<string, string>> = {
   nanoCpus: 'cpus (billionths)',
   mode: 'deploy.mode',
   placement: 'deploy.placement',
+  placedWith: 'volumes_from',
   update: 'deploy.update_config',
   rollback: 'deploy.rollback_config',
   endpointMode: 'deploy.endpoint_mode',

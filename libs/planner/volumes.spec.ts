@@ -102,6 +102,24 @@ describe('named volumes', () => {
     expect(world.model.volumes.get('kept')).toMatchObject({ stack: '', labels: { a: 'b' }, createdAt: 1, nodeId: nodesOf(world)[0] });
   });
 
+  it('bring nobody together who mounts paths of the node; a service that mounts those of another is put beside it, slot by slot', () => {
+    const world = world3();
+    const bind = { container: { image: 'x', mounts: [{ type: 'bind', source: '/srv', target: '/srv' }] } };
+    const both = stackOf('s', { a: { ...bind, replicas: 3 }, b: { ...bind, replicas: 2, placedWith: 'a' } });
+    world.up(both);
+    world.settle();
+    const nodes = (name: string) =>
+      world.model
+        .tasksOfService('s', name)
+        .sort((x, y) => x.slot - y.slot)
+        .map((t) => t.nodeId);
+    expect(new Set(nodes('a')).size).toBe(3);
+    expect(nodes('b')).toEqual(nodes('a').slice(0, 2));
+    world.up(stackOf('t', { a: { ...bind, replicas: 0 }, c: { ...bind, placedWith: 'a' } }));
+    world.settle();
+    expect(waiting(world).get('t/c')).toBe('it waits for slot 1 of a, whose paths of the node it mounts');
+  });
+
   describe('with options', () => {
     const NFS = { type: 'nfs', device: ':/export', options: ['addr=10.0.0.1'] };
     const BIND = { type: 'none', device: '/srv', options: ['bind'] };

@@ -29,6 +29,10 @@ const localVolumesOf = ({ container }: Pick<Task, 'container'>): string[] => [
   ...new Set(container.mounts.flatMap((m) => (isVolume(m) && !isShared(m.volumeOptions) ? [m.source] : []))),
 ];
 
+/** Ids of the nodes that have volumes of a service. */
+export const homesOf = (state: ClusterState, service: Service): string[] =>
+  localVolumesOf(service).flatMap((name) => state.volumes.get(name)?.nodeId ?? []);
+
 /** Whether a mount of a task leads to what only its node has: a directory of the host, a named volume. */
 export const isLocalMount = (mount: MountWish): boolean => mount.type === 'bind' || (isVolume(mount) && !isShared(mount.volumeOptions));
 

@@ -109,6 +109,12 @@ test('propagation of a bind, and of the root that it is below', () => {
   const bind = (propagation?: 'rslave' | 'shared') => ({ mounts: [{ type: 'bind' as const, source: '/s', target: '/t', propagation }] });
   const optionsOf = (spec: Partial<ContainerSpec>) => build(spec).mounts.find((m) => m.destination === '/t')?.options;
   expect(optionsOf(bind('rslave'))).toEqual(['rbind', 'rslave', 'rw']);
+  const below = (recursive: 'disabled' | 'writable' | 'readonly', readOnly = true) =>
+    optionsOf({ mounts: [{ type: 'bind', source: '/s', target: '/t', readOnly, recursive, flags: ['nosuid'] }] });
+  expect(below('disabled')).toEqual(['bind', 'rprivate', 'ro', 'nosuid']);
+  expect(below('writable')).toEqual(['rbind', 'rprivate', 'ro', 'nosuid']);
+  expect(below('readonly')).toEqual(['rbind', 'rprivate', 'ro', 'rro', 'nosuid']);
+  expect(below('readonly', false)).toEqual(['rbind', 'rprivate', 'rw', 'nosuid']);
   expect(build(bind()).linux).not.toHaveProperty('rootfsPropagation');
   expect(build(bind('rslave')).linux.rootfsPropagation).toBe('rslave');
   expect(build(bind('shared')).linux.rootfsPropagation).toBe('shared');

@@ -77,6 +77,27 @@ export async function withSpotBelow<T>(
 /** Opens a directory that no symlink leads to, to look or go further below it. */
 export const openDirectory = (path: string): Promise<FileHandle> => open(path, DIRECTORY_FLAGS);
 
+/** A file or directory that is open by itself: its path leads to it whatever becomes of its name. */
+export interface OpenEntry {
+  /** Good for this process and its children until closed. */
+  path: string;
+  isDirectory: boolean;
+  close(): Promise<void>;
+}
+
+/** Opens what a spot leads to; undefined if there is none, or it is no directory or regular file. */
+export async function openEntry({ directory, name = '.' }: Spot): Promise<OpenEntry | undefined> {
+  const handle = await open(`${directory}/${name}`, O_PATH | constants.O_NOFOLLOW).catch((error: unknown) => {
+    if (ABSENT.has((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    throw error;
+  });
+  if (!handle) return undefined;
+  const stat = await handle.stat();
+  if (stat.isDirectory() || stat.isFile()) return { path: pathOf([handle]), isDirectory: stat.isDirectory(), close: () => handle.close() };
+  await handle.close();
+  return undefined;
+}
+
 /** Opens the root of a process's mounts (`/proc/<pid>/root`, proc(5)), which is a link of a kind that only the kernel can follow. */
 export const openRoot = (path: string): Promise<FileHandle> => open(path, O_PATH | constants.O_DIRECTORY);
 

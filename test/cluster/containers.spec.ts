@@ -18,7 +18,8 @@ services:
   exits: { image: weft-demo, command: [sh, -c, 'exit 7'] }
   nocmd: { image: weft-demo, command: [/no/such/program] }
   nouser: { image: weft-demo, user: nobodyhere }
-  nobind: { image: weft-demo, volumes: ['/does/not/exist:/x'] }
+  # Not there, and cannot be made.
+  nobind: { image: weft-demo, volumes: ['/proc/does/not/exist:/x'] }
   memory:
     image: weft-demo
     command: [sh, -c, 'head -c 200m /dev/zero | tail']
@@ -112,7 +113,7 @@ volumes: { kept: {} }
       /crash-exits-1 on node\d: restarting: exited with code 7/,
       /crash-nocmd-1 on node\d: failed: .*\/no\/such\/program/,
       /crash-nouser-1 on node\d: failed: no user "nobodyhere" in the container/,
-      /crash-nobind-1 on node\d: failed: node node\d has no \/does\/not\/exist to mount/,
+      /crash-nobind-1 on node\d: failed: node node\d has no \/proc\/does\/not\/exist to mount/,
       /crash-memory-1 on node\d: restarting: ran out of memory/,
     ])
       expect(stderr).toMatch(words);

@@ -240,4 +240,59 @@ describe('files', () => {
     await cluster.ctl('down', '-p', 'opts');
     await cluster.ctl('volume', 'rm', 'opts_data');
   }, 180_000);
+
+  it('of volumes in part, and of nodes with what is mounted below them, are as the file says; none is made in silence', async () => {
+    const host = join(cluster.dir, 'host');
+    mkdirSync(join(host, 'below'), { recursive: true });
+    const long = (target: string, bind: string): string =>
+      `      - { type: bind, source: ${host}, target: /${target}, read_only: true, bind: { ${bind} } }\n`;
+    const text = (mounts: string): string =>
+      `name: parts\nservices:\n  web:\n    image: weft-demo\n    user: root\n    stop_grace_period: 0s\n    volumes:\n${mounts}volumes: { v: {} }\n`;
+    const up = (mounts: string, ...more: string[]) => {
+      cluster.write('parts.yaml', text(mounts));
+      return cluster.tryCtl(['up', '-f', 'parts.yaml', ...more]);
+    };
+
+    const gone = `      - { type: bind, source: ${host}/gone, target: /gone, bind: { create_host_path: false } }\n`;
+    expect(await up(gone)).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/nothing was changed\nwhy: +service web: there is no \S+\/host\/gone on node1, node2\n/),
+    });
+    expect(await cluster.ctl('ls')).not.toContain('parts');
+    const made = `      - ${host}/made/here:/made\n      - v:/v\n`;
+    const said = `${host}/made/here is not there on node1, node2: the directory is made where a task mounts it`;
+    expect((await up(made, '--dry-run')).stdout).toContain(said);
+    expect(readdirSync(host)).toEqual(['below']);
+    const { code, stderr } = await up(made);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining(said) });
+    expect(readdirSync(join(host, 'made'))).toEqual(['here']);
+    await inside('parts', 'web', 'mkdir -p /v/a/b; echo part > /v/a/b/file; ln -s / /v/out');
+
+    sh('mount', '-t', 'tmpfs', 'tmpfs', join(host, 'below'));
+    try {
+      cluster.write('host/below/file', 'below\n');
+      const part = (subpath: string): string => `      - { type: volume, source: v, target: /part, volume: { subpath: ${subpath} } }\n`;
+      const below = long('on', 'recursive: readonly') + long('off', 'recursive: disabled') + long('open', 'recursive: writable');
+      expect(await up(part('a/b') + below)).toMatchObject({ code: 0 });
+      expect(await inside('parts', 'web', 'ls /part /off/below; cat /part/file /on/below/file /open/below/file')).toBe(
+        '/off/below:\n\n/part:\nfile\npart\nbelow\nbelow\n',
+      );
+      expect(await inside('parts', 'web', 'touch /on/x /on/below/x /off/x /open/x 2>&1; touch /open/below/x && echo written')).toMatch(
+        /^touch: \/on\/x: Read-only.*\ntouch: \/on\/below\/x: Read-only.*\ntouch: \/off\/x: Read-only.*\ntouch: \/open\/x: Read-only.*\nwritten\n$/,
+      );
+      for (const subpath of ['a/none', 'out/etc/passwd']) {
+        await up(part(subpath), '--detach');
+        await eventually(60_000, async () => {
+          const [task] = await cluster.json<(TaskLine & { message: string })[]>('ps', '-p', 'parts');
+          expect(task?.message).toMatch(new RegExp(`^volume parts_v has no "${subpath}" in it on node node\\d`));
+        });
+      }
+    } finally {
+      sh('umount', join(host, 'below'));
+    }
+    await cluster.ctl('down', '-p', 'parts');
+    await cluster.ctl('volume', 'rm', 'parts_v');
+    for (const node of ['node1', 'node2'])
+      expect(readFileSync('/proc/self/mountinfo', 'utf8')).not.toContain(`${join(cluster.runDir, node)}/volumes/`);
+  }, 300_000);
 });

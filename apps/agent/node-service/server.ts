@@ -9,6 +9,7 @@ import { execInTask, type ExecCallDeps } from './exec.js';
 import { listImages, loadImage, prepareImages, type ImageCallDeps } from './images.js';
 import { giveImage, takeImages } from './transfer.js';
 import { readLogs, type LogCallDeps } from './logs.js';
+import { checkPaths } from './paths.js';
 import { removeVolumeOf, type VolumeCallDeps } from './volumes.js';
 import { listProcesses, signalTasks, watchStats, type UsageCallDeps } from './usage.js';
 
@@ -40,6 +41,7 @@ export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
     listProcesses: unary(ONLY_CONTROLLERS, (request) => listProcesses(deps, request)),
     watchStats: serverStream(ONLY_CONTROLLERS, (request, _peer, signal) => watchStats(deps, request, signal)),
     removeVolume: unary(ONLY_CONTROLLERS, ({ name }) => removeVolumeOf(deps, name)),
+    checkPaths: unary(ONLY_CONTROLLERS, checkPaths),
     checkKernel: unary(ONLY_CONTROLLERS, () => checkKernel(deps)),
     probe: unary(ONLY_CONTROLLERS, (request: ProbeRequest) => probe(deps, request)),
   };

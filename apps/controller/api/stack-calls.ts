@@ -1,4 +1,5 @@
 /** Stacks: plan, apply, remove, list, watch. */
+import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import { requireContents } from '#planner/contents.js';
 import { stopGraceSchema } from '#model/stack.js';
@@ -6,6 +7,7 @@ import type { ClusterState } from '#planner/cluster-state.js';
 import { planRollback } from '#planner/plan-rollback.js';
 import { planRemoveOneOffs, planRestart, planScale, planStart, planStop, type OperationPlan } from '#planner/plan-operations.js';
 import { planRemoval, planStack, type StackPlan } from '#planner/plan-stack.js';
+import { resolveVolumes } from '#planner/volumes.js';
 import type {
   ApplyStackRequest,
   ApplyStackResponse,
@@ -21,8 +23,11 @@ import type {
 } from '#rpc/gen/weft/v1/api.js';
 import type { OperateStackRequest } from '#rpc/gen/weft/v1/operations.js';
 import { stackFromWire, stackToWire } from '#rpc/wire.js';
-import { MAX_TXN_OPS, MAX_VALUE_BYTES } from '#store/store.js';
+import { MAX_TXN_OPS, MAX_VALUE_BYTES, type Store } from '#store/store.js';
 import { Bell } from '../bell.js';
+import type { ClusterFollower } from '../cluster/follower.js';
+import { checkHostPaths, tellMade } from './host-paths.js';
+import type { NodeClients } from './node-clients.js';
 import { StackSight } from './stack-sight.js';
 import { newId, PlannedCalls } from './planned-calls.js';
 import { txnSurely } from './txn-surely.js';
@@ -56,11 +61,18 @@ function graceFrom({ graceMs }: { graceMs?: number | undefined }): number | unde
 }
 
 export class StackCalls extends PlannedCalls {
+  readonly #clients: Pick<NodeClients, 'reach'>;
   #watchers = 0;
+
+  constructor(follower: ClusterFollower, store: Store, clients: Pick<NodeClients, 'reach'>, clock: Clock) {
+    super(follower, store, clock);
+    this.#clients = clients;
+  }
 
   plan = async (request: PlanStackRequest): Promise<PlanStackResponse> => {
     this.follower.requireCurrent();
     const plan = planStack(this.follower.model, stackFromWire(request.stack), newId, this.clock.now(), request.leftBehind);
+    tellMade(plan.steps, await checkHostPaths(this.follower.model, this.#clients, plan.stack));
     return {
       steps: plan.steps,
       baseGeneration: plan.baseGeneration,
@@ -72,6 +84,9 @@ export class StackCalls extends PlannedCalls {
 
   apply = async (request: ApplyStackRequest): Promise<ApplyStackResponse> => {
     const wanted = stackFromWire(request.stack);
+    this.follower.requireCurrent();
+    // Not in its turn: others plan while nodes are asked.
+    const made = await checkHostPaths(this.follower.model, this.#clients, resolveVolumes(this.follower.model, wanted));
     return this.planned(`stack ${wanted.name} could not be stored`, async () => {
       const plan = planStack(this.follower.model, wanted, newId, this.clock.now(), { kept: request.kept });
       if (plan.baseGeneration !== request.baseGeneration) {
@@ -81,6 +96,7 @@ export class StackCalls extends PlannedCalls {
         });
       }
       requireContents(this.follower.model, plan.stack);
+      tellMade(plan.steps, made);
       return (await this.#write(plan)) ? { generation: plan.generation, steps: plan.steps } : undefined;
     });
   };
