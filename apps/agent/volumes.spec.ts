@@ -71,6 +71,10 @@ describe('mounts', () => {
       const [mount] = await prepareMounts([{ ...bind, createHostPath: true, recursive: 'enabled' }], dir, 'n1');
       expect(mount).toEqual({ ...bind, recursive: 'readonly' });
       expect((await stat(join(dir, 'a/b'))).isDirectory()).toBe(true);
+      await expect(prepareMounts([{ ...bind, source: '/proc/does/not/exist', createHostPath: true }], dir, 'n1')).rejects.toMatchObject({
+        code: 'NOT_FOUND',
+        what: 'node n1 has no /proc/does/not/exist to mount',
+      });
       expect(await prepareMounts([{ ...bind, recursive: 'disabled' }], dir, 'n1')).toEqual([{ ...bind, recursive: 'disabled' }]);
     }));
 

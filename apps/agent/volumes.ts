@@ -126,11 +126,22 @@ async function volumeDir(volumesDir: string, name: string): Promise<string> {
 
 async function makeBindSource(path: string, nodeName: string): Promise<void> {
   try {
-    if (await isThere(path)) return;
-    await mkdir(path, { recursive: true, mode: 0o755 });
+    // One by one: where nothing can be made (/proc), Node's own recursive mkdir never ends.
+    let way = '';
+    for (const part of path.split('/').filter((one) => one !== '')) {
+      way += `/${part}`;
+      if (!(await isThere(way))) await mkdirOnce(way);
+    }
   } catch (error) {
     throw new WeftError('NOT_FOUND', { what: `node ${nodeName} has no ${path} to mount`, why: `it cannot be made: ${messageOf(error)}` });
   }
+}
+
+/** Another task may make it at the same time. */
+async function mkdirOnce(path: string): Promise<void> {
+  await mkdir(path, { mode: 0o755 }).catch((error: unknown) => {
+    if (errnoOf(error) !== 'EEXIST') throw error;
+  });
 }
 
 async function requireBindSource(path: string, nodeName: string): Promise<void> {
