@@ -65,7 +65,7 @@ export class Twin {
             ? { taskId: id, nodeId: hex(7), state: 'stopped', message: 'stopped by command', restarts: 0, exitCode: 0, at: 1 }
             : bad
               ? { taskId: id, nodeId: hex(7), state: 'failed', message: 'no such program\u001b[31m', restarts: 0, at: 1 }
-              : { taskId: id, nodeId: hex(7), state: 'running', message: '', restarts: 0, startedAt: Date.now() - 61_000, at: 1 },
+              : { taskId: id, nodeId: hex(7), state: 'running', message: '', restarts: 0, startedAt: Date.now() - 65 * 60_000, at: 1 },
         };
       }),
     );

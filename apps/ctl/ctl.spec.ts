@@ -159,9 +159,9 @@ describe('listings', () => {
     expect(table).toMatchObject({ code: 0, err: '' });
     expect(table.out.split('\n').map((line) => line.split(/ {2,}/))).toEqual([
       ['NAME', 'SERVICE', 'NODE', 'STATE', 'ADDRESSES', 'PORTS', 'IMAGE'],
-      ['shop-db-1', 'db', 'node1', 'running 1m 1s', 'default 10.1.0.20', '-', 'reg.local:5000/db'],
-      ['shop-web-1', 'web', 'node1', 'running 1m 1s', 'default 10.1.0.10', '8080->80/tcp', 'app:1'],
-      ['shop-web-2', 'web', 'node2', 'running 1m 1s', 'default 10.1.0.11', '8080->80/tcp', 'app:1'],
+      ['shop-db-1', 'db', 'node1', 'running 1h 5m', 'default 10.1.0.20', '-', 'reg.local:5000/db'],
+      ['shop-web-1', 'web', 'node1', 'running 1h 5m', 'default 10.1.0.10', '8080->80/tcp', 'app:1'],
+      ['shop-web-2', 'web', 'node2', 'running 1h 5m', 'default 10.1.0.11', '8080->80/tcp', 'app:1'],
       [''],
     ]);
     const rows = JSON.parse((await ctl('ps --format json web')).out);
