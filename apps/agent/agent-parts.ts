@@ -6,7 +6,6 @@ import type { LogKeeperVerbs } from '#logs/keeper-client.js';
 import type { Run } from '#linux/runner.js';
 import type { SeenTunnel } from '#linux/wireguard.js';
 import type { ListeningPort } from '#model/node.js';
-import type { NameConfig } from '#dns/name-config.js';
 import type { Runtime } from '#runtime/runtime.js';
 import type { Believer } from './believer.js';
 import type { Callers } from './callers.js';
@@ -14,6 +13,7 @@ import type { DesiredStore } from './desired-store.js';
 import type { Membership } from './join.js';
 import type { Layout } from './layout.js';
 import type { Ledger } from './ledger.js';
+import type { NameServerLink } from './name-server-link.js';
 import type { LogTaps } from './log-keeper/ensure.js';
 import type { FactsLoop, HostPart } from './loops/facts.js';
 import type { Hub } from './loops/hub.js';
@@ -25,6 +25,7 @@ import type { AgentOptions } from './options.js';
 import type { PortKeeper } from './port-keeper.js';
 import type { PortProxyLink } from './port-proxy/link.js';
 import type { RepairTimerOptions } from './repair-timer.js';
+import type { Resolvers } from './resolvers.js';
 import type { StatusBoard } from './status-board.js';
 import type { TakenOut } from './taken-out.js';
 import type { NodeTunnelKeys } from './tunnel-keys.js';
@@ -39,7 +40,7 @@ export interface AgentParts {
   /** News of what others do to the kernel. */
   kernelEvents?: RepairTimerOptions['events'];
   /** `onUp` is called each time the name server is up. */
-  openNameServer: (onUp: () => void) => Promise<{ set(config: NameConfig): Promise<void>; stop(): Promise<void> }>;
+  openNameServer: (onUp: () => void) => Promise<NameServerLink>;
   /** Left out where localhost is not to be served. `onUp` is called each time the port proxy is up. */
   openPortProxy?: (onUp: () => void) => Promise<PortProxyLink>;
   /** libs/linux `listeningPorts`: who has a port that cannot be held. */
@@ -72,6 +73,7 @@ export interface AgentBase {
   late: {
     network?: NetworkLoop;
     names?: Pick<NamesLoop<unknown>, 'toldRevision'>;
+    resolvers?: Resolvers;
     ports?: PortKeeper;
     tunnels?: TunnelLoop;
     tasks?: TasksLoop;

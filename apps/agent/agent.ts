@@ -240,6 +240,7 @@ async function startTasks(
     volumeMounts,
     keeper,
     network,
+    resolver: async (task) => base.late.resolvers?.answer(task),
     // Of this process: a container runtime may run in another namespace than its node (as on a simulated one).
     nodeNetns: `/proc/${process.pid}/ns/net`,
     placeOf: (task) => filesPlace(task, store.byKind, { nodeName: options.name, resolvConf: options.resolvConf }),

@@ -23,6 +23,8 @@ export interface NameServerOptions {
 export interface NameServerLink {
   /** @throws UNAVAILABLE, TIMEOUT, BAD_VALUE */
   set(config: NameConfig): Promise<void>;
+  /** Ids of the networks it serves → whether it listens there. @throws UNAVAILABLE, TIMEOUT */
+  listening(): Promise<ReadonlyMap<string, boolean>>;
   /** Lets go of it; it lives on. */
   stop(): Promise<void>;
 }
@@ -40,16 +42,20 @@ export async function ensureNameServer(options: NameServerOptions): Promise<Name
     onUp,
   });
   let client: NameServerClient | undefined;
+  const connected = async (): Promise<NameServerClient> => {
+    if (client) return client;
+    const fresh = await connectNameServer(control);
+    client = fresh;
+    void fresh.closed.then(() => {
+      if (client === fresh) client = undefined;
+    });
+    return fresh;
+  };
   return {
-    async set(config) {
-      if (!client) {
-        const fresh = await connectNameServer(control);
-        client = fresh;
-        void fresh.closed.then(() => {
-          if (client === fresh) client = undefined;
-        });
-      }
-      await client.set(config);
+    set: async (config) => (await connected()).set(config),
+    async listening() {
+      const { networks } = await (await connected()).status();
+      return new Map(networks.map(({ id, udp, tcp }) => [id, udp && tcp]));
     },
     async stop() {
       client?.close();

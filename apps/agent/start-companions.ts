@@ -3,9 +3,11 @@ import { messageOf, WeftError } from '#base/errors.js';
 import type { NameConfig } from '#dns/name-config.js';
 import type { AgentBase } from './agent-parts.js';
 import { NamesLoop } from './loops/names.js';
+import type { NameServerLink } from './name-server-link.js';
 import { namesConfig } from './names-config.js';
 import { PortKeeper } from './port-keeper.js';
 import type { PortProxyLink } from './port-proxy/link.js';
+import { Resolvers } from './resolvers.js';
 import { untilItWorks } from './retry.js';
 import { followUpstreams } from './upstreams.js';
 
@@ -13,20 +15,33 @@ import { followUpstreams } from './upstreams.js';
 export async function startNames({ options, parts, stops, nodeId, store, late, takenOut }: AgentBase): Promise<void> {
   const { clock, log } = parts;
   let upstreams: string[] = [];
-  let set: ((config: NameConfig) => Promise<void>) | undefined;
+  let link: NameServerLink | undefined;
+  const server = (): NameServerLink => {
+    if (!link) throw new WeftError('UNAVAILABLE', 'the name server is not up yet');
+    return link;
+  };
   const names = new NamesLoop<NameConfig>({
     store,
     configOf: () => namesConfig(store.byKind, nodeId, upstreams),
-    set: async (config) => {
-      if (!set) throw new WeftError('UNAVAILABLE', 'the name server is not up yet');
-      await set(config);
-    },
+    set: async (config) => server().set(config),
     // A node that knows nothing tells nothing: the name server keeps what it had.
     isKnown: () => store.isKnown,
     onTold: () => takenOut.advanced(),
     log,
   });
   late.names = names;
+  const resolvers = new Resolvers({
+    wanted: () => store.view.revision,
+    told: () => names.toldRevision,
+    listening: async () => server().listening(),
+    clock,
+    log,
+  });
+  late.resolvers = resolvers;
+  const cameUp = () => {
+    names.cameUp();
+    resolvers.forget();
+  };
   const follow = (servers: string[]) => {
     upstreams = servers;
     names.kick();
@@ -37,16 +52,16 @@ export async function startNames({ options, parts, stops, nodeId, store, late, t
     stopping.abort();
     names.stop();
   });
-  const opening = untilItWorks('the name server', () => parts.openNameServer(() => names.cameUp()), {
+  const opening = untilItWorks('the name server', () => parts.openNameServer(cameUp), {
     clock,
     log,
     signal: stopping.signal,
   });
   const opened = opening.then(
-    async (server) => {
-      set = (config) => server.set(config);
-      stops.push('name server', () => server.stop());
-      if (stopping.signal.aborted) await server.stop();
+    async (up) => {
+      link = up;
+      stops.push('name server', () => up.stop());
+      if (stopping.signal.aborted) await up.stop();
       else names.start();
     },
     () => undefined,

@@ -44,6 +44,8 @@ export interface RunnerDeps {
   peers?: ImagePeers | undefined;
   keeper: Pick<LogKeeperVerbs, 'open' | 'close'>;
   network: TaskNetwork;
+  /** Resolves when the names around the task are answered, or were waited for long enough. */
+  resolver: (task: Task) => Promise<void>;
   /** Path of the namespace that the agent itself is in: the node's. */
   nodeNetns: string;
   placeOf: (task: Task) => Promise<FilesPlace>;
@@ -82,7 +84,7 @@ export class TaskRunner {
     onStep('preparing');
     const began = clock.monotonic();
     const place = await placeOf(task);
-    const ready = this.#namespace(task, 'ready');
+    const ready = this.#namespace(task, 'ready').then(() => this.#d.resolver(task));
     // Heard below; until then it must not count as unhandled.
     ready.catch(() => undefined);
     const [image, netnsPath, mounts] = await allSettledOrThrow([

@@ -89,6 +89,7 @@ async function makeRig(dir: string, runtime: FakeRuntime): Promise<Rig> {
     runtime,
     keeper,
     network: { made: async (id) => `/run/netns/${id}`, ready: (id) => network.ready(id) },
+    resolver: () => Promise.resolve(),
     nodeNetns: '/proc/1/ns/net',
     placeOf: async () => ({}),
     layout: paths,

@@ -11,6 +11,8 @@ import { UdpService } from './udp-service.js';
 
 /** An address that is not there yet (its bridge is being made) or a port that is taken is tried again after so long. */
 const RETRY_MS = 200;
+/** The first container on it may be about to start. */
+const RETRY_ABSENT_MS = 20;
 
 export interface ListenAddress {
   address: string;
@@ -146,6 +148,6 @@ class Slot {
     if (problem !== this.problem) this.#log.warn({ listener: this.#name, problem }, 'cannot answer there now; trying again');
     this.close();
     this.problem = problem;
-    this.#retry = setTimeout(() => this.#try(), RETRY_MS);
+    this.#retry = setTimeout(() => this.#try(), problem === 'EADDRNOTAVAIL' ? RETRY_ABSENT_MS : RETRY_MS);
   }
 }

@@ -26,6 +26,22 @@ services:
     deploy: { resources: { limits: { memory: 20M } } }
 `;
 
+const RUN = `
+name: run
+services:
+  db:
+    image: weft-demo
+    command: [sh, -c, 'sleep 1; touch /tmp/ok; exec sleep 1000']
+    healthcheck: { test: [CMD, test, -f, /tmp/ok], interval: 500ms, start_interval: 200ms, start_period: 60s }
+    stop_grace_period: 1s
+  web:
+    image: weft-demo
+    command: [sleep, '1000']
+    environment: { A: one }
+    stop_grace_period: 1s
+    depends_on: { db: { condition: service_healthy } }
+`;
+
 describe('containers', () => {
   const cluster = new TestCluster('box');
   const tasks = (stack: string) => cluster.json<PsLine[]>('ps', '-p', stack);
@@ -289,6 +305,56 @@ services:
       expect(stderr).toMatch(words);
     await cluster.ctl('down', '-p', 'lacks');
   }, 120_000);
+
+  it('of ctl run: in order, beside their service, attached to the end, with its exit code', async () => {
+    cluster.write('run.yaml', RUN);
+    const run = (args: string[], input = '') => cluster.tryCtl(['run', '-f', 'run.yaml', ...args], { input });
+    const first = await run(
+      ['--rm', '-e', 'B=two', 'web', 'sh', '-c', 'echo "$A $B"; echo err >&2; nslookup db >/dev/null && cat; exit 5'],
+      'typed\n',
+    );
+    expect(first).toMatchObject({ code: 5, stdout: 'one two\ntyped\n' });
+    expect(first.stderr).toContain('err\n');
+    // What it depends on came first; neither its service nor the one-off is there.
+    await eventually(30_000, async () => expect((await tasks('run')).map((t) => t.name)).toEqual(['run-db-1']));
+    const text = (await run(['--rm', '--no-deps', 'web', 'seq', '1', '100000'])).stdout;
+    expect(text).toBe(Array.from({ length: 100_000 }, (_, i) => `${i + 1}\n`).join(''));
+    const wrong = await run(['--rm', '--no-deps', 'web', '/no/such/program']);
+    expect(wrong.code).toBe(1);
+    expect(wrong.stderr).toContain('it could not be started');
+
+    await cluster.ctl('up', '-f', 'run.yaml');
+    await cluster.ctl('run', '-d', '-f', 'run.yaml', '--name', 'run-own', 'web', 'sleep', '1000');
+    const names = await inside('run', 'db', 'nslookup web; nslookup tasks.web');
+    const own = (await tasks('run')).find((t) => t.name === 'run-own');
+    expect(own?.state).toBe('running');
+    const [address = ''] = /10(\.\d+){3}/.exec(JSON.stringify(own?.addresses)) ?? [];
+    expect(address).not.toBe('');
+    expect(names).not.toContain(`${address}\n`);
+    expect((await cluster.tryCtl(['up', '-f', 'run.yaml', '--remove-orphans'])).stderr).toContain('nothing to change');
+
+    // Whoever loses its caller goes on, and can be taken up again.
+    const lost = cluster.startCtl([
+      'run',
+      '-f',
+      'run.yaml',
+      '--name',
+      'run-lost',
+      'web',
+      'sh',
+      '-c',
+      'echo begun; while ! test -e /tmp/end; do echo tick; sleep 0.1; done; echo ended; exit 4',
+    ]);
+    await eventually(30_000, () => expect(lost.said()).toContain('begun\n'));
+    await lost.end('SIGKILL');
+    const again = cluster.startCtl(['attach', '-p', 'run', 'run-lost']);
+    await eventually(30_000, () => expect(again.said()).toContain('tick\n'));
+    const lostTask = (await tasks('run')).find((t) => t.name === 'run-lost');
+    await cluster.ctl('exec', '-T', '-p', 'run', lostTask?.service ?? '', 'touch', '/tmp/end');
+    await eventually(30_000, () => expect(again.said()).toContain('ended\n'));
+    expect(await again.end('SIGTERM')).toBe(4);
+    await cluster.ctl('down', '-p', 'run');
+  }, 180_000);
 
   it('stay as they are when their service is scaled, and are replaced when it changes; what left the file goes', async () => {
     const file = (replicas: number, environment: string, more = '') =>
