@@ -132,9 +132,10 @@ services:
   const { code, stderr } = await cluster.tryCtl(['up', '-f', 'fleet.yaml']);
   expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining('prepare 2/2 complete') });
   const first = await jobs();
+  expect(first.map((r) => r.node).sort()).toEqual(['node1', 'node2']);
   expect(first).toMatchObject([
-    { node: 'node1', state: 'complete', exitCode: 0 },
-    { node: 'node2', state: 'complete', exitCode: 0 },
+    { name: 'fleet-prepare-1', state: 'complete', exitCode: 0 },
+    { name: 'fleet-prepare-2', state: 'complete', exitCode: 0 },
   ]);
   const app = (await rows('fleet')).find((r) => r.service === 'app');
   expect((app?.startedAt ?? 0) - (first[1]?.startedAt ?? 0)).toBeGreaterThanOrEqual(2_000);
