@@ -333,6 +333,12 @@ services:
     expect(names).not.toContain(`${address}\n`);
     expect((await cluster.tryCtl(['up', '-f', 'run.yaml', '--remove-orphans'])).stderr).toContain('nothing to change');
 
+    const script = 'trap "echo caught; exit 9" INT; echo begun; while :; do sleep 0.1; done';
+    const caught = cluster.startCtl(['run', '-f', 'run.yaml', '--rm', 'web', 'sh', '-c', script]);
+    await eventually(30_000, () => expect(caught.said()).toContain('begun\n'));
+    expect(await caught.end('SIGINT')).toBe(9);
+    expect(caught.said()).toContain('caught\n');
+
     // Whoever loses its caller goes on, and can be taken up again.
     const lost = cluster.startCtl([
       'run',

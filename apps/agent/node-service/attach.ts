@@ -106,6 +106,29 @@ async function cutOff(): Promise<never> {
   });
 }
 
+/** Between tries to signal a container that is about to start, in milliseconds. */
+const SOON_MS = 20;
+
+/** A caller may have had enough before the process has begun: that is not lost. @throws NOT_FOUND when it has ended, BAD_VALUE, RUNTIME */
+export async function signalWhenItRuns(
+  { runtime }: Pick<AttachCallDeps, 'runtime'>,
+  taskId: string,
+  name: string,
+  exited: Promise<unknown>,
+): Promise<void> {
+  let isOver = false;
+  const over = (): void => void (isOver = true);
+  exited.then(over, over);
+  for (;;) {
+    try {
+      return await runtime.kill(taskId, name);
+    } catch (error) {
+      if (isOver || !(error instanceof WeftError && error.code === 'NOT_FOUND')) throw error;
+      await new Promise((resolve) => setTimeout(resolve, SOON_MS).unref());
+    }
+  }
+}
+
 /** What the caller sends, into the process. */
 async function feed(
   deps: AttachCallDeps,
@@ -114,7 +137,7 @@ async function feed(
   input: AsyncIterator<ExecRequest>,
   exited: Promise<unknown>,
 ): Promise<void> {
-  const process: Process = { stdin, resize, signal: (name) => deps.runtime.kill(start.task, name), exited };
+  const process: Process = { stdin, resize, signal: (name) => signalWhenItRuns(deps, start.task, name, exited), exited };
   try {
     for (let next = await input.next(); !next.done; next = await input.next())
       await passOn(process, start.stdin, next.value).catch((error: unknown) =>
