@@ -1,5 +1,5 @@
 /** The first whole path: a Compose file in, nine replicas on three nodes out; reachable by name where they share a network. */
-import { cpSync, existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually, readQuietly, sh, TestCluster, type TaskLine } from './cluster.js';
 
@@ -7,6 +7,21 @@ const cluster = new TestCluster('st');
 let tasks: TaskLine[] = [];
 const of = (service: string): TaskLine[] => tasks.filter((t) => t.service === service);
 const first = (service: string): TaskLine => of(service)[0] as TaskLine;
+
+/** Processes whose network namespace is one of these: it lives as long as they do, also without a name. */
+function pidsInside(inodes: ReadonlySet<number>): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        return inodes.has(statSync(`/proc/${pid}/ns/net`).ino);
+      } catch {
+        // Ended meanwhile, or nobody may look at it.
+        return false;
+      }
+    })
+    .map(Number);
+}
 
 beforeAll(async () => {
   await cluster.up();
@@ -224,7 +239,12 @@ describe('ctl down', () => {
   it('dev down leaves no process, namespace, device, mount, nft table, cgroup or file behind', async () => {
     await cluster.ctl('up', '-f', 'shop.yaml');
     const left = await cluster.tasks('shop');
+    const spaces = [...['node1', 'node2', 'node3'].map((node) => cluster.netns(node)), ...left.map((t) => cluster.taskNetns(t.id))];
+    const inodes = new Set(spaces.map((name) => statSync(`/run/netns/${name}`).ino));
+    const inside = () => pidsInside(inodes).map((pid) => `${pid} ${readQuietly(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')}`);
+    expect(inside().join('\n')).toContain('nft monitor');
     await cluster.ctl('dev', 'down', '--name', cluster.name);
+    expect(inside()).toEqual([]);
     expect(cluster.pids().map((pid) => `${pid} ${readQuietly(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')}`)).toEqual([]);
     const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
     expect(namespaces.filter((n) => n.includes(`-${cluster.name}-`) || left.some((t) => n === cluster.taskNetns(t.id)))).toEqual([]);

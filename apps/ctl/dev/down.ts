@@ -71,13 +71,16 @@ function removeCgroups(l: DevLayout): void {
   }
 }
 
+/** What runs inside the nodes' namespaces without a word of the cluster in its command line. */
+const INSIDERS = /(^|\/)(wireguard-go|ip|nft)$/;
+
 /**
- * wireguard-go, one a node with encrypted networks. Nothing of the cluster stands in its command line: it is known by the
- * namespace that it is in, which would live on with it.
+ * wireguard-go, one a node with encrypted networks, and the `ip monitor` and `nft monitor` of agents whose command helper was
+ * killed. They are known by the namespace that they are in, which would live on with them.
  */
-function tunnelProcesses(l: DevLayout) {
+function insideProcesses(l: DevLayout) {
   const inside = new Set(l.nodes.flatMap((n) => inodeOf(`/run/netns/${n.netns}`)));
-  return findProcesses((argv) => /(^|\/)wireguard-go$/.test(argv[0] ?? '')).filter(({ pid }) =>
+  return findProcesses((argv) => INSIDERS.test(argv[0] ?? '')).filter(({ pid }) =>
     inodeOf(`/proc/${pid}/ns/net`).some((inode) => inside.has(inode)),
   );
 }
@@ -113,8 +116,8 @@ export async function devDown(name: string, say: Say): Promise<boolean> {
   const weft = processesOf(dirs).filter(({ argv }) => !containerd(argv) && !/containerd-shim/.test(argv[0] ?? ''));
   await endProcesses(weft, 'SIGKILL', 0);
   await endProcesses(containerProcesses(l), 'SIGKILL', 0);
-  // In order: it then removes its control socket.
-  await endProcesses(tunnelProcesses(l), 'SIGTERM', 2_000);
+  // In order: wireguard-go then removes its control socket.
+  await endProcesses(insideProcesses(l), 'SIGTERM', 2_000);
   await endProcesses(findProcesses(containerd), 'SIGTERM', 3_000);
   const shims = findProcesses((argv) => /containerd-shim/.test(argv[0] ?? '') && argv.includes(l.containerdSocket));
   await endProcesses(shims, 'SIGTERM', 1_000);
