@@ -31,7 +31,9 @@ export async function followUpstreams(path: string, onChange: (servers: string[]
   let last: string | undefined;
   const textOf = async (file: string) => (await readIfThere(file).catch(() => undefined)) ?? '';
   const look = async () => {
-    const [host, behind] = await Promise.all([textOf(path), textOf(behindStub)]);
+    // In this order: who writes that there is a stub has written before who is behind it.
+    const host = await textOf(path);
+    const behind = await textOf(behindStub);
     const servers = upstreamsOf(host, behind);
     if (servers.join() === last) return;
     last = servers.join();

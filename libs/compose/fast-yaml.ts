@@ -42,7 +42,11 @@ export function readFast(text: string, file: string): Value | undefined {
   if (ODD.test(text)) return undefined;
   let parsed = text;
   let events = tryEvents(text);
-  if (!events && /\n *[\]}]/.test(text)) events = tryEvents((parsed = deepBrackets(text)));
+  if (!events && /\n *[\]}]/.test(text)) {
+    const deep = deepBrackets(text);
+    events = tryEvents((parsed = deep.text));
+    if (events?.some((e) => isTextAt(e, deep.moved))) return undefined;
+  }
   if (!events) return undefined;
   try {
     return new TreeBuilder(text, parsed, file).build(events);
@@ -63,19 +67,30 @@ function tryEvents(text: string): Event[] | undefined {
 
 /**
  * By the letter of YAML a closing bracket is deeper than the key whose value it ends, and js-yaml insists. Everybody else
- * takes it in the key's column, too, where formatters put it: here it then stands behind the line before, at the same offset.
+ * takes it in the key's column, too, where formatters put it: here it then stands behind the line before, at the same offset
+ * (unless a comment would swallow it there).
  */
-function deepBrackets(text: string): string {
+function deepBrackets(text: string): { text: string; moved: number[] } {
   const columns: number[] = [];
-  return text.replace(
+  const moved: number[] = [];
+  let before = '';
+  const deep = text.replace(
     /(^|\n)( *)([\]}])?((?:- +)*)(.*)/g,
-    (line, _, indent: string, closing: string | undefined, dashes: string, rest: string) => {
-      const isInKeysColumn = closing !== undefined && columns.pop() === indent.length;
+    (line, begin: string, indent: string, closing: string | undefined, dashes: string, rest: string, offset: number) => {
+      const isInKeysColumn = closing !== undefined && columns.pop() === indent.length && !before.includes('#');
       if (/[[{] *\r?$/.test(rest)) columns.push(indent.length + dashes.length);
-      return isInKeysColumn ? ` ${line.slice(1)}` : line;
+      before = line;
+      if (!isInKeysColumn) return line;
+      moved.push(offset + begin.length + indent.length);
+      return ` ${line.slice(1)}`;
     },
   );
+  return { text: deep, moved };
 }
+
+/** Whether one of these offsets lies in a text: a bracket there ends nothing. */
+const isTextAt = (event: Event, offsets: readonly number[]): boolean =>
+  event.type === EVENT_ID.SCALAR && offsets.some((at) => event.valueStart <= at && at < event.valueEnd);
 
 interface ListFrame {
   value: ListValue;
