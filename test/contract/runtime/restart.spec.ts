@@ -84,7 +84,8 @@ test('an out-of-memory kill is told', async () => {
   const watch = h.runtime.events((event) => events.push(event));
   await until(() => events.some((e) => e.type === 'resync'), 'events are live');
   const id = await h.run({
-    command: ['dd', 'if=/dev/zero', 'of=/dev/null', 'bs=100M', 'count=1'],
+    // The shim begins to watch the cgroup a moment after the start: of a kill before that, containerd tells the exit code only.
+    command: ['sh', '-c', 'sleep 1; exec dd if=/dev/zero of=/dev/null bs=100M count=1'],
     limits: { memoryBytes: 20 * 1024 * 1024 },
   });
   await until(() => events.some((e) => e.type === 'exit' && e.containerId === id), 'it ends');
