@@ -27,6 +27,8 @@ export class Resolvers {
   readonly #o: ResolversOptions;
   /** Networks where it was seen to listen. */
   #open = new Set<string>();
+  /** A question under way, for all who wait. */
+  #asking: Promise<ReadonlyMap<string, boolean>> | undefined;
 
   constructor(options: ResolversOptions) {
     this.#o = options;
@@ -59,10 +61,12 @@ export class Resolvers {
   }
 
   async #listens(networks: readonly string[]): Promise<boolean> {
-    if (networks.every((id) => this.#open.has(id))) return true;
-    const found = await this.#o.listening();
-    // A network that it does not serve has no names.
-    for (const id of networks) if (found.get(id) ?? true) this.#open.add(id);
-    return networks.every((id) => this.#open.has(id));
+    const open = this.#open;
+    if (networks.every((id) => open.has(id))) return true;
+    this.#asking ??= this.#o.listening().finally(() => (this.#asking = undefined));
+    const found = await this.#asking;
+    // A network that it does not serve has no names. What was asked of one that has begun anew since does not count.
+    for (const id of networks) if (found.get(id) ?? true) open.add(id);
+    return open === this.#open && networks.every((id) => open.has(id));
   }
 }
