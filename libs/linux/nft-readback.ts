@@ -1,7 +1,7 @@
 /** What `nft -j list table …` printed, made comparable: a digest of what was loaded as text, and the virtual addresses beside it. */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { backendsIn, isVipChain, valueOf, VIP_MAPS, type VipRecord } from '#overlay/vip-table.js';
+import { backendsIn, balancerAt, isVipChain, valueOf, VIP_MAPS, type VipRecord } from '#overlay/vip-table.js';
 
 export type NftObject = Record<string, unknown>;
 
@@ -9,7 +9,8 @@ const readbackSchema = z.object({ nftables: z.array(z.record(z.string(), z.unkno
 const namedSchema = z.object({ name: z.string() });
 const ruleSchema = z.looseObject({ chain: z.string() });
 const elementsSchema = z.looseObject({ name: z.string(), elem: z.array(z.unknown()).optional() });
-const gotoSchema = z.tuple([z.string(), z.object({ goto: z.object({ target: z.string() }) })]);
+const markSchema = z.tuple([z.string(), z.number()]);
+const gotoSchema = z.tuple([z.number(), z.object({ goto: z.object({ target: z.string() }) })]);
 const backendSchema = z.tuple([z.object({ concat: z.tuple([z.string(), z.number()]) }), z.string()]);
 
 export const objectsOf = (json: string): NftObject[] => readbackSchema.parse(JSON.parse(json)).nftables.filter((o) => !('metainfo' in o));
@@ -67,12 +68,15 @@ export const elementsOf = (objects: readonly NftObject[], kind: 'map' | 'set', n
 
 /** The virtual addresses in a table, none if it has no such maps; undefined if the maps do not fit together. */
 export function vipsIn(objects: readonly NftObject[]): VipRecord | undefined {
-  const [chosen, numbered, empty] = [
+  const [chosen, balancers, numbered, empty] = [
     elementsOf(objects, 'map', 'vips'),
+    elementsOf(objects, 'map', 'balancers'),
     elementsOf(objects, 'map', 'ep'),
     elementsOf(objects, 'set', 'empty'),
   ];
-  if (!chosen || !numbered || !empty) return {};
+  if (!chosen || !balancers || !numbered || !empty) return {};
+  const chains = chainsIn(balancers);
+  if (!chains) return undefined;
   const backends = new Map<string, string[]>();
   for (const element of numbered) {
     const parsed = backendSchema.safeParse(element).data;
@@ -84,10 +88,11 @@ export function vipsIn(objects: readonly NftObject[]): VipRecord | undefined {
   }
   const record: Record<string, string> = {};
   for (const element of chosen) {
-    const [address, verdict] = gotoSchema.safeParse(element).data ?? [];
+    const [address, mark] = markSchema.safeParse(element).data ?? [];
     const list = backends.get(address ?? '');
-    if (address === undefined || !verdict || !list) return undefined;
-    const value = valueIn(list, verdict.goto.target);
+    const chain = chains.get(mark ?? 0);
+    if (address === undefined || chain === undefined || !list) return undefined;
+    const value = valueIn(list, chain);
     if (value === undefined) return undefined;
     record[address] = value;
     backends.delete(address);
@@ -97,6 +102,17 @@ export function vipsIn(objects: readonly NftObject[]): VipRecord | undefined {
     record[address] = '';
   }
   return backends.size === 0 ? record : undefined;
+}
+
+/** Chains by their marks; undefined if one leads elsewhere. */
+function chainsIn(balancers: readonly unknown[]): Map<number, string> | undefined {
+  const chains = new Map<number, string>();
+  for (const element of balancers) {
+    const [mark, verdict] = gotoSchema.safeParse(element).data ?? [];
+    if (mark === undefined || verdict?.goto.target !== balancerAt(mark)) return undefined;
+    chains.set(mark, verdict.goto.target);
+  }
+  return chains;
 }
 
 /** undefined: they are not numbered in their order, or the chain chooses among more or fewer. */

@@ -7,12 +7,14 @@ const vips = (count: number): TableOperation => ({
   ns: '',
   table: NODE_VIP_TABLE,
   changes: Array.from({ length: count }, (_, i) => ({ address: `10.1.${i >> 8}.${i & 255}`, before: '10.2.0.1', after: '' })),
+  balancers: [],
   refusing: true,
 });
+const lineOf = (operations: TableOperation[]) => scriptLine(operations, script(operations));
 
 describe('a script for an nft that is kept', () => {
   it('is one line with the same commands', () => {
-    const line = scriptLine([vips(1)]) ?? '';
+    const line = lineOf([vips(1)]) ?? '';
     expect(line).not.toContain('\n');
     expect(line.split('; ').join('\n')).toBe(
       script([vips(1)])
@@ -21,8 +23,8 @@ describe('a script for an nft that is kept', () => {
     );
   });
   it('is none for whole tables, or for much', () => {
-    expect(scriptLine([{ op: 'putTable', ns: '', table: TASK_TABLE, text: 'chain a {\n}' }, vips(1)])).toBeUndefined();
-    expect(scriptLine([vips(5_000)])).toBeUndefined();
+    expect(lineOf([{ op: 'putTable', ns: '', table: TASK_TABLE, text: 'chain a {\n}' }, vips(1)])).toBeUndefined();
+    expect(lineOf([vips(5_000)])).toBeUndefined();
   });
 });
 

@@ -17,7 +17,7 @@ export const FOREIGN_TEXT = '# not what was loaded';
 export function script(operations: readonly TableOperation[]): string {
   return operations
     .map((o) => {
-      if (o.op === 'setVips') return vipScript(o.table, o.changes, o.refusing);
+      if (o.op === 'setVips') return vipScript(o.table, o);
       const clear = `table ${o.table} {\n}\ndelete table ${o.table}\n`;
       return o.op === 'removeTable' ? clear : `${clear}table ${o.table} {\n${o.text}\n}\n`;
     })
@@ -27,10 +27,10 @@ export function script(operations: readonly TableOperation[]): string {
 /** A longer line is rather given to a process of its own. */
 const MOST_LINE_CHARS = 16_384;
 
-/** The same script for a process that takes a transaction a line; undefined if it is none for that. */
-export function scriptLine(operations: readonly TableOperation[]): string | undefined {
-  if (operations.some((o) => o.op !== 'setVips')) return undefined;
-  const line = script(operations).trim().replaceAll('\n', '; ');
+/** The script of `operations` for a process that takes a transaction a line; undefined if it is none for that. */
+export function scriptLine(operations: readonly TableOperation[], text: string): string | undefined {
+  if (text.length > MOST_LINE_CHARS || operations.some((o) => o.op !== 'setVips')) return undefined;
+  const line = text.trim().replaceAll('\n', '; ');
   return line.length <= MOST_LINE_CHARS ? line : undefined;
 }
 
@@ -72,9 +72,9 @@ export class NftTables {
 
   /** Loads all of `operations`, which are of one namespace, in one transaction. @throws COMMAND_FAILED; then nothing changed */
   async load(ns: string, operations: readonly TableOperation[]): Promise<void> {
-    const line = this.#entry.session && scriptLine(operations);
-    if (line === undefined || !(await this.#entry.session?.tell(ns, line)))
-      await this.#entry.exec(ns, ['nft', '-f', '-'], { input: script(operations) });
+    const text = script(operations);
+    const line = this.#entry.session && scriptLine(operations, text);
+    if (line === undefined || !(await this.#entry.session?.tell(ns, line))) await this.#entry.exec(ns, ['nft', '-f', '-'], { input: text });
     for (const o of operations) {
       const key = `${ns}|${o.table}`;
       if (o.op === 'removeTable') this.#loaded.delete(key);
@@ -114,13 +114,13 @@ export class NftTables {
     return seen;
   }
 
-  async #noteVips(ns: string, { table, changes, refusing }: Extract<TableOperation, { op: 'setVips' }>): Promise<void> {
+  async #noteVips(ns: string, { table, ...update }: Extract<TableOperation, { op: 'setVips' }>): Promise<void> {
     const vips = this.#loaded.get(`${ns}|${table}`)?.vips;
-    for (const { address, after } of changes) {
+    for (const { address, after } of update.changes) {
       if (after === undefined) vips?.delete(address);
       else vips?.set(address, after);
     }
-    const names = vipChainNames(table, changes, refusing);
+    const names = vipChainNames(table, update);
     const kinds = new Set(names.map((name) => kindKey(table, name)));
     if ([...kinds].every((kind) => this.#kinds.has(kind))) return;
     const maps = tableText(vipSets(table), []);

@@ -18,7 +18,7 @@ import {
 } from './kernel-state.js';
 import type { Operation } from './operation.js';
 import { describe } from './operation.js';
-import { refuses } from './vip-table.js';
+import { missingBalancers, refuses } from './vip-table.js';
 
 /** Applies `operation` to `state` in place. @throws KERNEL where a kernel would refuse */
 export function applyOperation(state: KernelState, operation: Operation): void {
@@ -105,6 +105,7 @@ function applyInside(state: KernelState, space: NamespaceState, o: Inside, refus
 
 function setVips(space: NamespaceState, o: Extract<Operation, { op: 'setVips' }>, refuse: Refuse): void {
   if (!(o.table in space.nft)) refuse('no such table');
+  for (const chain of missingBalancers(space.vips[o.table] ?? {}, o)) refuse(`no chain ${chain}`);
   const record = { ...space.vips[o.table] };
   for (const { address, before, after } of o.changes) {
     if (record[address] !== before) refuse(`${address} is not as it was thought to be`);

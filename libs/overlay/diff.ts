@@ -7,7 +7,7 @@ import type { FdbRow, KernelState, Link, NamespaceState } from './kernel-state.j
 import { deviceOfSysctl, emptyNamespace, isChild, NODE_NAMESPACE } from './kernel-state.js';
 import { DEVICE_TABLE } from './names.js';
 import type { Operation } from './operation.js';
-import { backendsIn, refuses, vipChanges, type VipChange, type VipRecord } from './vip-table.js';
+import { backendsIn, refuses, vipChanges, vipUpdate, type VipChange, type VipRecord } from './vip-table.js';
 
 /** Operations that turn `observed` into `desired`; empty if nothing differs. */
 export function diff(desired: KernelState, observed: KernelState): Operation[] {
@@ -177,8 +177,9 @@ function diffVips(ns: string, want: NamespaceState, have: NamespaceState, compar
     const after = want.vips[table] ?? NO_VIPS;
     const isKept = have.nft[table] === want.nft[table];
     const before = have.vips[table] ?? NO_VIPS;
-    const changes = compare(isKept ? before : NO_VIPS, after);
-    if (changes.length > 0) sets.push({ op: 'setVips', ns, table, changes, refusing: refuses(after) });
+    const kept = isKept ? before : NO_VIPS;
+    const changes = compare(kept, after);
+    if (changes.length > 0) sets.push({ op: 'setVips', ns, table, ...vipUpdate(kept, changes, refuses(after)) });
     if (have.nft[table] !== undefined) flows.push(...staleDatagrams(ns, isKept ? changes : compare(before, after)));
   }
   return { sets, flows };

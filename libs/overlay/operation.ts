@@ -1,6 +1,6 @@
 /** One step that changes a kernel. A list of them is a plan: it prints (describe), and the same list runs (libs/linux). */
 import type { Address, FdbRow, Link, Neighbour, Peer, Route, Rule } from './kernel-state.js';
-import type { VipChange } from './vip-table.js';
+import type { VipUpdate } from './vip-table.js';
 
 export type Operation =
   | { op: 'addNamespace'; ns: string }
@@ -23,8 +23,8 @@ export type Operation =
   | { op: 'setSysctl'; ns: string; key: string; value: string }
   | { op: 'putTable'; ns: string; table: string; text: string }
   | { op: 'removeTable'; ns: string; table: string }
-  /** Behind `putTable`: the maps of a table that is put anew are empty. `refusing`: some address is without backends then. */
-  | { op: 'setVips'; ns: string; table: string; changes: readonly VipChange[]; refusing: boolean }
+  /** Behind `putTable`: the maps of a table that is put anew are empty. */
+  | ({ op: 'setVips'; ns: string; table: string } & VipUpdate)
   /** UDP flows that went to a backend of a virtual address, or to the address before there was one. */
   | { op: 'forgetDatagrams'; ns: string; to: 'backend' | 'vip'; address: string }
   | { op: 'forgetFlows'; ns: string; address: string }

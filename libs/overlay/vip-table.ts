@@ -2,8 +2,12 @@
  * Virtual addresses, balanced where the client is: its own namespace rewrites the destination of each new connection, so
  * the source address stays and nothing has to come back the same way.
  *
- * Flat maps and one chain per NUMBER of backends, not a chain per service: loading 30,000 services takes under a second
- * this way, and minutes the usual way. A look-up costs the same for one service and for thousands.
+ * Flat maps and one chain per NUMBER of backends, not a chain per service: loading 30,000 services takes a second this way, and
+ * minutes the usual way. A look-up costs the same for one service and for thousands.
+ *
+ * `vips` leads an address to a mark, and `balancers` the mark to its chain. Not the address to its chain at once: whenever a map of
+ * verdicts changes, the kernel looks for loops behind every element of it (nft_table_validate), 15 ms with 30,000. So the large map
+ * holds plain values, and the one of verdicts as many elements as there are chains.
  *
  * A table's text holds the empty maps and the hooks; what is in the maps is a record of its own (VipRecord), changed element by
  * element: one virtual address among 30,000 costs what it costs alone. Chains `lb<n>` are made when first needed and stay.
@@ -66,7 +70,8 @@ export const refuses = (record: VipRecord): boolean => made.get(record)?.refuses
 export function vipSets(table: string): NftSet[] {
   const type = `${familyOf(table)}_addr`;
   return [
-    { name: 'vips', kind: 'map', type: `${type} : verdict`, elements: [] },
+    { name: 'vips', kind: 'map', type: `${type} : mark`, elements: [] },
+    { name: 'balancers', kind: 'map', type: 'mark : verdict', elements: [] },
     { name: 'ep', kind: 'map', type: `${type} . mark : ${type}`, elements: [] },
     { name: 'empty', kind: 'set', type, elements: [] },
   ];
@@ -84,7 +89,13 @@ const hooksOf = (table: string): VipHook[] =>
 const translator = (table: string, hook: VipHook): NftChain => ({
   name: `vip_${hook}`,
   hook: `nat hook ${hook} priority -100`,
-  rules: [rule(`${protocolOf(table)} daddr vmap @vips`, 'virtual address → a backend, once per connection')],
+  // One rule: of what is no virtual address it says nothing from the first map on, and its mark stays as it is.
+  rules: [
+    rule(
+      `meta mark set ${protocolOf(table)} daddr map @vips meta mark vmap @balancers`,
+      'virtual address → a backend, once per connection',
+    ),
+  ],
 });
 
 /** A NAT chain cannot reject; the filter hook behind it can. What was sent on has another destination by then. */
@@ -112,20 +123,58 @@ function balancer(table: string, name: string): NftChain {
   };
 }
 
-const chainOf = (value: string): string => `${value.startsWith(`${CLIENT} `) ? 'st' : 'lb'}${backendsIn(value).length}`;
+/** Marks of chains by the client's address begin here, behind those of any number of backends. */
+const STICKY_MARK = 0x1_0000;
+
+/** The chain that a value with backends goes by. Asked of thousands of values, so it only counts words. */
+function chainOf(value: string): string {
+  let words = 1;
+  for (let at = value.indexOf(' '); at !== -1; at = value.indexOf(' ', at + 1)) words++;
+  return value.startsWith(`${CLIENT} `) ? `st${words - 1}` : `lb${words}`;
+}
+
+/** The mark that leads to a balancing chain. */
+const markOf = (chain: string): number => Number(chain.slice(2)) + (chain.startsWith('st') ? STICKY_MARK : 0);
+
+/** The balancing chain that a mark leads to. */
+export const balancerAt = (mark: number): string => (mark > STICKY_MARK ? `st${mark - STICKY_MARK}` : `lb${mark}`);
 
 /** Chains that come and go beside the table's text. */
 export const isVipChain = (name: string): boolean => /^(lb|st)\d+$|^empty_(output|prerouting)$/.test(name);
 
 /** The maps whose elements change one by one. */
-export const VIP_MAPS: readonly string[] = ['vips', 'ep', 'empty'];
+export const VIP_MAPS: readonly string[] = ['vips', 'balancers', 'ep', 'empty'];
+
+/** A change of what is in a table's maps. */
+export interface VipUpdate {
+  changes: readonly VipChange[];
+  /** Balancing chains that are needed and may not be there yet. */
+  balancers: readonly string[];
+  /** Whether some virtual address is without backends then. */
+  refusing: boolean;
+}
+
+/** `changes` of a table that holds `before`, with what else they need. */
+export function vipUpdate(before: VipRecord, changes: readonly VipChange[], refusing: boolean): VipUpdate {
+  const needed = new Set(changes.flatMap((c) => (c.after ? [chainOf(c.after)] : [])));
+  // Where one has stood it stays. Most often the first address that is looked at goes by it.
+  for (const [address, value] of needed.size === 0 ? [] : (made.get(before)?.pairs ?? Object.entries(before))) {
+    if (value !== '' && value === before[address]) needed.delete(chainOf(value));
+    if (needed.size === 0) break;
+  }
+  return { changes, balancers: [...needed].sort(), refusing };
+}
+
+/** The balancing chains that `changes` need, and neither `before` has nor `balancers` bring. */
+export const missingBalancers = (before: VipRecord, { changes, balancers }: VipUpdate): string[] =>
+  vipUpdate(before, changes, false).balancers.filter((chain) => !balancers.includes(chain));
 
 /** The chains beside the text that `vipScript` makes. */
-export function vipChainNames(table: string, changes: readonly VipChange[], refusing: boolean): string[] {
-  const balancers = changes.flatMap((c) => (c.after ? [chainOf(c.after)] : []));
-  const touchesEmpty = changes.some((c) => c.before === '' || c.after === '');
-  return [...new Set(balancers), ...(refusing && touchesEmpty ? hooksOf(table).map((hook) => refuser(table, hook).name) : [])];
+export function vipChainNames(table: string, { changes, balancers, refusing }: VipUpdate): string[] {
+  return [...balancers, ...(refusing && touchesEmpty(changes) ? hooksOf(table).map((hook) => refuser(table, hook).name) : [])];
 }
+
+const touchesEmpty = (changes: readonly VipChange[]): boolean => changes.some((c) => c.before === '' || c.after === '');
 
 /** What must change from `before` to `after`. */
 export function vipChanges(before: VipRecord, after: VipRecord): VipChange[] {
@@ -158,30 +207,44 @@ function movedAddresses(before: Pairs | undefined, after: Pairs | undefined): Se
 }
 
 /**
- * nft commands that carry `changes` out; one transaction with whatever stands before.
- * @param refusing whether some virtual address is without backends then: a filter chain is asked about every packet, one of
- *   type nat about the first of a connection, so there is one only while there is something to refuse
+ * nft commands that carry an update out; one transaction with whatever stands before. A filter chain is asked about every packet, one of
+ * type nat about the first of a connection: so those that refuse stand only while there is something to refuse.
  */
-export function vipScript(table: string, changes: readonly VipChange[], refusing: boolean): string {
-  const gone = changes.filter((c) => c.before !== undefined);
-  const come = changes.filter((c) => c.after !== undefined);
-  const alive = come.filter((c) => c.after !== '');
-  const were = gone.filter((c) => c.before !== '');
-  const elements = (verb: 'add' | 'delete', set: string, list: readonly string[]) =>
-    list.length === 0 ? [] : [`${verb} element ${table} ${set} { ${list.join(', ')} }`];
+export function vipScript(table: string, { changes, balancers, refusing }: VipUpdate): string {
+  const gone = noElements();
+  const come = noElements();
+  for (const { address, before, after } of changes) {
+    gather(gone, address, before);
+    gather(come, address, after);
+  }
+  const elements = (verb: 'add' | 'delete', of: Elements, partOf: (e: Element) => string) =>
+    MAPS_OF_VALUES.flatMap((map) =>
+      of[map].length === 0 ? [] : [`${verb} element ${table} ${map} { ${of[map].map(partOf).join(', ')} }`],
+    );
   return [
-    ...elements('delete', 'vips', were.map((c) => c.address)), // prettier-ignore
-    ...elements('delete', 'ep', were.flatMap((c) => backendsIn(c.before).map((_, i) => `${c.address} . ${hex(i)}`))), // prettier-ignore
-    ...elements('delete', 'empty', gone.filter((c) => c.before === '').map((c) => c.address)), // prettier-ignore
-    ...[...new Set(alive.map((c) => chainOf(c.after ?? '')))].flatMap((name) => chainLines(table, balancer(table, name))),
-    ...elements('add', 'ep', alive.flatMap((c) => backendsIn(c.after).map((b, i) => `${c.address} . ${hex(i)} : ${b}`))), // prettier-ignore
-    ...elements('add', 'vips', alive.map((c) => `${c.address} : goto ${chainOf(c.after ?? '')}`)), // prettier-ignore
-    ...elements('add', 'empty', come.filter((c) => c.after === '').map((c) => c.address)), // prettier-ignore
-    ...(changes.some((c) => c.before === '' || c.after === '')
-      ? hooksOf(table).flatMap((hook) => refuserLines(table, hook, refusing))
-      : []),
+    ...elements('delete', gone, ([key]) => key),
+    ...balancers.flatMap((name) => balancerLines(table, name)),
+    ...elements('add', come, ([key, data]) => (data === undefined ? key : `${key} : ${data}`)),
+    ...(touchesEmpty(changes) ? hooksOf(table).flatMap((hook) => refuserLines(table, hook, refusing)) : []),
     '',
   ].join('\n');
+}
+
+/** Of a set, an element is its key alone. */
+type Element = readonly [key: string, data?: string];
+
+type Elements = Record<(typeof MAPS_OF_VALUES)[number], Element[]>;
+
+const MAPS_OF_VALUES = ['vips', 'ep', 'empty'] as const;
+
+const noElements = (): Elements => ({ vips: [], ep: [], empty: [] });
+
+/** Adds the elements that say that `address` has this value. */
+function gather(into: Elements, address: string, value: string | undefined): void {
+  if (value === undefined) return;
+  if (value === '') return void into.empty.push([address]);
+  into.vips.push([address, String(markOf(chainOf(value)))]);
+  backendsIn(value).forEach((backend, i) => into.ep.push([`${address} . ${i}`, backend]));
 }
 
 /** Put right whether or not it is there. */
@@ -196,8 +259,12 @@ function chainLines(table: string, chain: NftChain): string[] {
 
 /** Commands that make the chain `name` (of vipChainNames) in `table`. */
 export function vipChainLines(table: string, name: string): string[] {
-  if (!name.startsWith('empty_')) return chainLines(table, balancer(table, name));
+  if (!name.startsWith('empty_')) return balancerLines(table, name);
   return chainLines(table, refuser(table, name === 'empty_output' ? 'output' : 'prerouting'));
+}
+
+function balancerLines(table: string, name: string): string[] {
+  return [...chainLines(table, balancer(table, name)), `add element ${table} balancers { ${markOf(name)} : goto ${name} }`];
 }
 
 function refuserLines(table: string, hook: VipHook, wanted: boolean): string[] {
@@ -205,5 +272,3 @@ function refuserLines(table: string, hook: VipHook, wanted: boolean): string[] {
   const lines = chainLines(table, wanted ? chain : { ...chain, rules: [] });
   return wanted ? lines : [...lines, `delete chain ${table} ${chain.name}`];
 }
-
-const hex = (n: number): string => `0x${n.toString(16).padStart(8, '0')}`;
