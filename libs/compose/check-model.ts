@@ -209,6 +209,6 @@ function checkContent(c: Context, entry: Entry, section: 'configs' | 'secrets'):
   const path = `${section}.${entry.key}`;
   const external = textOf(entry.value, 'external') === 'true';
   if (given.length > 1) report(c, entry.at, path, `one of ${keys.join(', ')} is enough, found ${given.join(' and ')}`);
-  if (given.length === 0 && !external && !entryOf(entry.value, 'driver'))
+  if (given.length === 0 && !external && !entryOf(entry.value, 'driver') && !isTold(c, path, ...keys, 'external'))
     report(c, entry.at, path, `nothing says where it comes from`, `give ${keys.join(', ')} or "external: true"`);
 }

@@ -68,8 +68,10 @@ function fromEnvFiles(l: Loading, name: string, service: MapValue, env: Env): En
   const places: Record<string, Position> = {};
   itemsIn(service, 'env_file').forEach((item, i) => {
     const keyPath = `services.${name}.env_file[${i}]`;
+    const named = textOf(item, 'path');
+    if (named === undefined) return;
     const optional = textOf(item, 'required') === 'false';
-    const path = absolute(l, textOf(item, 'path') ?? '');
+    const path = absolute(l, named);
     if (optional && l.input.read?.(path) === undefined) return;
     const file = openFile(l, path, item.at, keyPath, 'env file');
     if (!file) return;

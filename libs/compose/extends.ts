@@ -1,6 +1,6 @@
 /** `extends` of services ("extends"): the service named stands under the one that names it, be it in this file or another. */
 import { posix } from 'node:path';
-import { report } from './context.js';
+import { isTold, report } from './context.js';
 import { expand } from './expand.js';
 import { quote } from './issue.js';
 import { nearest } from './nearest.js';
@@ -56,7 +56,8 @@ function baseOf(
   const path = `services.${name}.extends`;
   const wanted = textOf(entry.value, 'service');
   const from = textOf(entry.value, 'file');
-  if (wanted === undefined) return void report(l.c, entry.at, path, 'the key "service" is missing');
+  if (wanted === undefined)
+    return isTold(l.c, path, 'service') ? undefined : void report(l.c, entry.at, path, 'the key "service" is missing');
   const other = from === undefined || from === source.file.path ? source : openSource(l, from, entry, path);
   if (!other) return undefined;
   const at = valueOf(entry.value, 'service')?.at ?? entry.at;

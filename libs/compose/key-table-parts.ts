@@ -63,7 +63,7 @@ export const HOSTS: MapShape = map('a host', list(string, { unique: itself }), {
 export const PROVENANCE: Shape = text('true, false or attributes', { short: asText });
 
 export const ULIMITS = map(
-  'limit',
+  'a limit',
   object('a limit', { soft: [anyWhole, honoured], hard: [anyWhole, honoured] }, { required: ['soft', 'hard'], scalar: anyWhole }),
 );
 

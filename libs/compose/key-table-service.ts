@@ -107,7 +107,10 @@ const bindSource: Short = (e, field) => {
 const VOLUME = object(
   'a volume of a service',
   {
-    type: [choice('volume', 'bind', 'tmpfs', 'image', 'cluster', 'npipe'), honoured],
+    type: [
+      choice('volume', 'bind', 'tmpfs', 'image', 'cluster', 'npipe'),
+      differs('volume, bind and tmpfs; an image, a volume of Swarm (cluster) and a pipe of Windows (npipe) are refused'),
+    ],
     source: [string, honoured],
     target: [text('a path in the container', { then: cleanTarget }), honoured],
     read_only: [boolean, honoured],

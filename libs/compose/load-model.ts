@@ -8,7 +8,7 @@
 import { posix } from 'node:path';
 import { checkModel } from './check-model.js';
 import { completeModel, projectNameOf } from './complete.js';
-import { failure, newContext, report, type Context } from './context.js';
+import { failure, isTold, newContext, report, type Context } from './context.js';
 import { resolveEnvironments } from './env-files.js';
 import { expand } from './expand.js';
 import { parseDotEnv } from './dot-env.js';
@@ -153,7 +153,8 @@ function loadInclude(l: Loading, item: MapValue, keyPath: string, scope: FileSco
   const paths = listOf(valueOf(item, 'path'));
   const at = entryOf(item, 'path')?.at ?? item.at;
   const first = paths[0];
-  if (first === undefined) return void report(l.c, at, keyPath, 'an include names at least one file');
+  if (first === undefined)
+    return isTold(l.c, keyPath, 'path') ? undefined : void report(l.c, at, keyPath, 'an include names at least one file');
   if (scope.chain.includes(first.text) || scope.chain.length > MAX_INCLUDE_DEPTH) {
     const circle = [...scope.chain, first.text].map((path) => l.input.shown?.(path) ?? path);
     return void report(l.c, first.at, keyPath, `this file includes itself: ${circle.join(' → ')}`);

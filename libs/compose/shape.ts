@@ -166,7 +166,7 @@ export function describeShape(shape: Shape): string {
     case 'list':
       return `a list of ${plural(shape.of.kind === 'object' ? shape.of.name : describeShape(shape.of))}`;
     case 'map':
-      return `a map of ${shape.what.replace(/^an? /, '')}s`;
+      return `a map of ${plural(shape.what)}`;
     case 'object':
       return `${shape.name}, a map`;
   }
@@ -179,6 +179,7 @@ const plural = (what: string): string =>
         .replace(/^an? /, '')
         .replace(/(,| or | like ).*/, '')
         .replace(/^(.*?)( (?:of|for|to) .*)?$/, '$1s$2')
+        .replace(/sss\b/, 'sses')
     : what;
 
 export interface KeyRow {

@@ -16,11 +16,19 @@ export type Verdict =
   | { is: 'refused'; by: 'language' | 'weft'; issues: readonly ComposeIssue[]; canonical?: string }
   | { is: 'wrong'; why: string };
 
+/** By path from ROOT. */
+export type Texts = Pick<ReadonlyMap<string, string>, 'get'>;
+
+/** The same texts, but for that of one path. */
+export const withText = (texts: Texts, path: string, text: string): Texts => ({
+  get: (asked) => (asked === path ? text : texts.get(asked)),
+});
+
 /** A file takes some milliseconds; what takes this long, of processor time, would hang on a larger one. */
 const MAX_CPU_MS = 5_000;
 
 /** @param texts by path from ROOT */
-export function judge(one: Case, texts: ReadonlyMap<string, string>): Verdict {
+export function judge(one: Case, texts: Texts): Verdict {
   const began = performance.now();
   let verdict: Verdict;
   try {
@@ -36,24 +44,16 @@ export function judge(one: Case, texts: ReadonlyMap<string, string>): Verdict {
   return verdict;
 }
 
-function cpuTimeOf(one: Case, texts: ReadonlyMap<string, string>): number {
+function cpuTimeOf(one: Case, texts: Texts): number {
   const began = process.cpuUsage();
   attempt(one, texts);
   const { user, system } = process.cpuUsage(began);
   return (user + system) / 1000;
 }
 
-function attempt(one: Case, texts: ReadonlyMap<string, string>): Verdict {
-  const input = inputOf(one, texts);
-  if ('fault' in input) return { is: 'refused', by: 'language', issues: [input.fault] };
-  let model: Model;
-  try {
-    model = loadModel(input);
-  } catch (error) {
-    if (error instanceof ComposeErrors) return { is: 'refused', by: 'language', issues: error.issues };
-    throw error;
-  }
-  if (model.context.issues.length > 0) return { is: 'refused', by: 'language', issues: model.context.issues };
+function attempt(one: Case, texts: Texts): Verdict {
+  const model = modelOf(one, texts);
+  if ('issues' in model) return { is: 'refused', by: 'language', issues: model.issues };
   const canonical = renderYaml(renderModel(model.tree, { escape: true }));
   try {
     readStack(model);
@@ -64,8 +64,21 @@ function attempt(one: Case, texts: ReadonlyMap<string, string>): Verdict {
   return { is: 'parsed', canonical };
 }
 
+/** The model of a case, or what the language has against it. */
+export function modelOf(one: Case, texts: Texts): Model | { issues: readonly ComposeIssue[] } {
+  const input = inputOf(one, texts);
+  if ('fault' in input) return { issues: [input.fault] };
+  try {
+    const model = loadModel(input);
+    return model.context.issues.length > 0 ? { issues: model.context.issues } : model;
+  } catch (error) {
+    if (error instanceof ComposeErrors) return { issues: error.issues };
+    throw error;
+  }
+}
+
 /** As `ctl` reads a project. */
-function inputOf(one: Case, texts: ReadonlyMap<string, string>): ModelInput | { fault: ComposeIssue } {
+function inputOf(one: Case, texts: Texts): ModelInput | { fault: ComposeIssue } {
   const directory = dirname(one.files[0] ?? ROOT);
   const shown = (path: string): string => relative(ROOT, path) || path;
   const read = (path: string): { text: string } | undefined => {
@@ -84,17 +97,17 @@ function inputOf(one: Case, texts: ReadonlyMap<string, string>): ModelInput | { 
   return { files, projectDirectory: directory, projectName: env['COMPOSE_PROJECT_NAME'], env, profiles, read, shown };
 }
 
-function hasPlace(issue: ComposeIssue, texts: ReadonlyMap<string, string>): boolean {
+function hasPlace(issue: ComposeIssue, texts: Texts): boolean {
   const lines = texts.get(`${ROOT}/${issue.file}`)?.split(/\r\n|\r|\n/);
   return lines !== undefined && issue.line >= 1 && issue.line <= lines.length && issue.column >= 1 && issue.message !== '';
 }
 
 /** Reads what was printed: it must be the same model. @returns what is wrong */
-export function faultOfRoundTrip(one: Case, texts: ReadonlyMap<string, string>, canonical: string): string | undefined {
+export function faultOfRoundTrip(one: Case, texts: Texts, canonical: string): string | undefined {
   // No profile that is active has a service: such a model is printed, and is nothing to run.
   if (/^services: \{\}$/m.test(canonical)) return undefined;
   const path = one.files[0] ?? ROOT;
-  const again = judge({ name: one.name, files: [path], envFile: one.envFile }, new Map([...texts, [path, canonical]]));
+  const again = judge({ name: one.name, files: [path], envFile: one.envFile }, withText(texts, path, canonical));
   if (again.is === 'wrong') return `printed and read again: ${again.why}`;
   if (again.canonical === canonical) return undefined;
   if (again.canonical !== undefined) return `printed and read again it is another model:\n${again.canonical}`;

@@ -1,0 +1,82 @@
+/**
+ * The keys of the Compose Specification (schema/compose-spec.json), by their place: `*` is
+ * a name that the user chooses, `[]` an item of a list. Written down apart from the key table, which is held to it.
+ */
+const KEYS: Readonly<Record<string, string>> = {
+  '': 'name version include services models networks volumes secrets configs',
+  'include[]': 'path project_directory env_file',
+  'services.*': [
+    'profiles annotations attach build develop blkio_config cap_add cap_drop cgroup_parent cgroup cpu_count cpu_percent',
+    'cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpus cpuset cpu_shares command configs container_name credential_spec',
+    'depends_on deploy device_cgroup_rules devices dns dns_opt dns_search domainname entrypoint provider environment env_file',
+    'expose extends external_links extra_hosts group_add gpus hostname healthcheck image init ipc isolation labels label_file',
+    'links logging mem_limit mem_reservation memswap_limit mem_swappiness mac_address models network_mode networks',
+    'oom_kill_disable oom_score_adj pid pids_limit platform ports privileged pull_policy pull_refresh_after read_only restart',
+    'runtime scale secrets security_opt shm_size stdin_open stop_grace_period stop_signal storage_opt sysctls tmpfs tty',
+    'ulimits use_api_socket user userns_mode uts volumes volumes_from working_dir post_start pre_stop',
+  ].join(' '),
+  'services.*.build': [
+    'context dockerfile dockerfile_inline entitlements args provenance sbom ssh labels cache_from cache_to no_cache',
+    'additional_contexts pull extra_hosts isolation network target secrets shm_size tags ulimits platforms privileged',
+  ].join(' '),
+  'services.*.build.secrets[]': 'source target uid gid mode',
+  'services.*.build.ulimits.*': 'soft hard',
+  'services.*.develop': 'watch',
+  'services.*.develop.watch[]': 'path action target exec include ignore initial_sync',
+  'services.*.develop.watch[].exec': 'command user privileged working_dir environment',
+  'services.*.blkio_config': 'weight weight_device device_read_bps device_read_iops device_write_bps device_write_iops',
+  'services.*.blkio_config.weight_device[]': 'path weight',
+  'services.*.blkio_config.device_read_bps[]': 'path rate',
+  'services.*.blkio_config.device_read_iops[]': 'path rate',
+  'services.*.blkio_config.device_write_bps[]': 'path rate',
+  'services.*.blkio_config.device_write_iops[]': 'path rate',
+  'services.*.configs[]': 'source target uid gid mode',
+  'services.*.credential_spec': 'config file registry',
+  'services.*.depends_on.*': 'condition restart required',
+  'services.*.deploy': 'mode replicas labels update_config rollback_config resources restart_policy placement endpoint_mode',
+  'services.*.deploy.update_config': 'parallelism delay failure_action monitor max_failure_ratio order',
+  'services.*.deploy.rollback_config': 'parallelism delay failure_action monitor max_failure_ratio order',
+  'services.*.deploy.resources': 'limits reservations',
+  'services.*.deploy.resources.limits': 'cpus memory pids',
+  'services.*.deploy.resources.reservations': 'cpus memory pids devices generic_resources',
+  'services.*.deploy.resources.reservations.devices[]': 'capabilities driver count device_ids options',
+  'services.*.deploy.resources.reservations.generic_resources[]': 'discrete_resource_spec',
+  'services.*.deploy.resources.reservations.generic_resources[].discrete_resource_spec': 'kind value',
+  'services.*.deploy.restart_policy': 'condition delay max_attempts window',
+  'services.*.deploy.placement': 'constraints preferences max_replicas_per_node',
+  'services.*.deploy.placement.preferences[]': 'spread',
+  'services.*.devices[]': 'source target permissions',
+  'services.*.provider': 'type options',
+  'services.*.env_file[]': 'path required format',
+  'services.*.extends': 'file service',
+  'services.*.gpus[]': 'capabilities driver count device_ids options',
+  'services.*.healthcheck': 'test timeout interval retries start_period start_interval disable',
+  'services.*.logging': 'driver options',
+  'services.*.models.*': 'endpoint_var model_var',
+  'services.*.networks.*': 'aliases driver_opts gw_priority interface_name ipv4_address ipv6_address link_local_ips mac_address priority',
+  'services.*.ports[]': 'name mode host_ip target published protocol app_protocol',
+  'services.*.secrets[]': 'source target uid gid mode',
+  'services.*.ulimits.*': 'soft hard',
+  'services.*.volumes[]': 'type source target read_only consistency bind volume tmpfs image',
+  'services.*.volumes[].bind': 'selinux propagation create_host_path recursive',
+  'services.*.volumes[].volume': 'labels nocopy subpath',
+  'services.*.volumes[].tmpfs': 'size mode',
+  'services.*.volumes[].image': 'subpath',
+  'services.*.post_start[]': 'command user privileged working_dir environment',
+  'services.*.pre_stop[]': 'command user privileged working_dir environment',
+  'models.*': 'name model context_size runtime_flags',
+  'networks.*': 'name driver driver_opts ipam external internal attachable labels enable_ipv4 enable_ipv6',
+  'networks.*.ipam': 'driver config options',
+  'networks.*.ipam.config[]': 'subnet gateway ip_range aux_addresses',
+  'volumes.*': 'name driver driver_opts external labels',
+  'secrets.*': 'name file environment external labels driver driver_opts template_driver',
+  'configs.*': 'name file environment content external labels template_driver',
+};
+
+/** Every key's path, `services.*.ports[].target`. */
+export const SPECIFIED: readonly string[] = Object.entries(KEYS).flatMap(([place, keys]) =>
+  keys.split(' ').map((key) => (place === '' ? key : `${place}.${key}`)),
+);
+
+/** Keys that the table has besides, as docker compose knows them, or files have them at a place that looks right. */
+export const BESIDES = /^services\.\*\.(pre_start|build\.no_cache_filter|deploy\.resources\.limits\.(devices|generic_resources))\b/;
