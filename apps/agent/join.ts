@@ -47,7 +47,7 @@ async function join(options: AgentOptions, at: { token: string; host: string; po
   const target = `${at.host}:${at.port}`;
   const client = connectToJoin(JoinClient, target, caPem);
   try {
-    const request = { token: `${token.id}.${token.secret}`, csrPem, name: options.name, address: options.address };
+    const request = { token: `${token.id}.${token.secret}`, csrPem, name: options.name, address: options.address, role: 'node' };
     const answer = await callUnary(client, 'signCertificate', request, { timeoutMs: SIGN_TIMEOUT_MS, target });
     const identity = identityOf({ caPem, certPem: answer.certificatePem, keyPem });
     if (identity.role !== 'node')

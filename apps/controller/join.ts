@@ -55,7 +55,7 @@ async function sign(
   const target = `${host}:${port}`;
   const client = connectToJoin(JoinClient, target, caPem);
   try {
-    const request = { token: `${token.id}.${token.secret}`, csrPem, name, address: advertise };
+    const request = { token: `${token.id}.${token.secret}`, csrPem, name, address: advertise, role: 'controller' };
     const answer = await callUnary(client, 'signCertificate', request, { timeoutMs: SIGN_TIMEOUT_MS, target });
     const identity = identityOf({ caPem, certPem: answer.certificatePem, keyPem });
     if (identity.role === 'controller') return { identity, controllers: answer.controllers };

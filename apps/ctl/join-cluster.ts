@@ -18,7 +18,7 @@ export async function joinCluster(shell: Shell, address: string, tokenText: stri
   const { csrPem, keyPem } = await createCsr();
   const client = connectToJoin(JoinClient, address, caPem);
   try {
-    const request = { token: `${token.id}.${token.secret}`, csrPem, name: '', address: '' };
+    const request = { token: `${token.id}.${token.secret}`, csrPem, name: '', address: '', role: 'admin' };
     const signed = await callUnary(client, 'signCertificate', request, { target: `the controller at ${address}` });
     // What the answer calls the CA is only taken if it is the one that the token pins.
     if (signed.caPem !== '' && caDigest(signed.caPem) !== token.caDigest)

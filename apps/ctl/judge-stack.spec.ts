@@ -1,5 +1,5 @@
 import type { StackState, TaskRow } from '#rpc/gen/weft/v1/api.js';
-import { CONFIRM_MS, CONFIRM_RESTARTED_MS, openReasons, runningSummary, SETTLE_MS, StackJudge } from './judge-stack.js';
+import { CONFIRM_MS, CONFIRM_RESTARTED_MS, nowhere, openReasons, runningSummary, SETTLE_MS, StackJudge } from './judge-stack.js';
 
 interface Wanted {
   state?: string;
@@ -211,4 +211,13 @@ describe('health, jobs, updates', () => {
       reasons: ['web: its update was rolled back: web-1 failed'],
     });
   });
+});
+
+it('a global service that no node fits is up, and told of; one without replicas is nothing to tell', () => {
+  const why = 'on no node (3 nodes: 3 not node.labels.disk == ssd)';
+  const judge = new StackJudge({ generation: 1, stale: new Set() });
+  expect(judge.judge(state({ agent: 0 }, [], why), 0)).toEqual({ kind: 'up' });
+  expect(nowhere(state({ agent: 0 }, [], why))).toEqual([`agent: ${why}`]);
+  expect(nowhere(state({ idle: 0 }, []))).toEqual([]);
+  expect(nowhere(state({ held: 0 }, [], 'stopped'))).toEqual([]);
 });

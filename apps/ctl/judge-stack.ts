@@ -135,6 +135,8 @@ export function withoutOneOffs(state: StackState): StackState {
 
 /** What the controller says of tasks that it has not come to yet. */
 const NOT_PLACED = 'not placed yet';
+/** How it begins to say why a global service has no task at all. */
+const ON_NO_NODE = 'on no node';
 
 const ASK_AGAIN_MS = 1_000;
 
@@ -200,6 +202,10 @@ export function openReasons(state: StackState): string[] {
   }
   return reasons;
 }
+
+/** Global services that no node fits are as they should be, and nowhere: what a person has to be told of them. */
+export const nowhere = ({ services }: StackState): string[] =>
+  services.filter((s) => s.wanted === 0 && s.waiting.startsWith(ON_NO_NODE)).map((s) => `${s.name}: ${s.waiting}`);
 
 /** `web 2/3, db 1/1`. */
 export const runningSummary = (state: StackState): string =>

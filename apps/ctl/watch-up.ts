@@ -131,7 +131,8 @@ function show(lines: LiveLines, state: StackState, stale: ReadonlySet<string>): 
   const fresh = state.tasks.filter((row) => !stale.has(row.task?.id ?? ''));
   for (const service of state.services) {
     const running = runningIn(service, fresh);
-    const waiting = running < service.wanted && service.waiting ? `: ${service.waiting}` : '';
+    const isOpen = running < service.wanted || service.wanted === 0;
+    const waiting = isOpen && service.waiting ? `: ${service.waiting}` : '';
     const what = isJob(service) ? 'complete' : 'running';
     const update = service.update === '' ? '' : ` (${UPDATES[service.update] ?? service.update})`;
     const text = `${running >= service.wanted ? '✔' : '…'} ${service.name} ${running}/${service.wanted} ${what}${update}`;

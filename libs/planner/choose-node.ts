@@ -59,7 +59,8 @@ function placesFor(draft: Draft, wish: SlotWish, shared: SharedNamespace | undef
   const { able, explanation } = sift(nodes, (node) => refusalFor(state, draft.spread, node, wish));
   if (able.length > 0) return fitting(state, able, wish.endpoints);
   if (homeOf(draft, wish)) return able;
-  if (only !== undefined) return `it has to be on node ${state.nodes.get(only)?.name ?? only}, which takes none now`;
+  const one = only === undefined ? undefined : state.nodes.get(only);
+  if (one) return `it has to be on node ${one.name}, which takes none now (${refusalFor(state, draft.spread, one, wish) ?? ''})`;
   return `no node can take it (${explanation})`;
 }
 
@@ -100,17 +101,26 @@ function chooseNode(draft: Draft, wish: SlotWish, able: readonly Node[]): Node |
   const home = homeOf(draft, wish);
   if (typeof home === 'string') return home;
   const near = home ? able.filter((n) => n.id === home.id) : able;
-  if (home && near.length === 0) return `its data is on node ${home.name}, which ${whyNot(state, home)}`;
+  if (home && near.length === 0) return `its data is on node ${home.name}, which ${whyNot(draft, home, wish)}`;
   const free = hostPorts.allow(near, wish.service, wish.replaces?.id);
-  if (near.length > 0 && free.length === 0) return 'every node that could take it has another task on its host port';
+  if (near.length > 0 && free.length === 0) return portsTaken(draft, wish, home ? [home] : state.nodes.values());
   const back = returnsTo(wish.replaces, free);
   if (back) return back;
   return spread.choose(preferred(state, spread, free, wish), wish.stack, wish.service.name) ?? 'no node can take it';
 }
 
-function whyNot(state: ClusterState, node: Node): string {
+function whyNot({ state, spread }: Draft, node: Node, wish: SlotWish): string {
   const refusal = refusalOf(state, node);
-  return refusal === undefined ? 'cannot take it' : `is ${refusal}`;
+  return refusal === undefined ? `cannot take it (${refusalFor(state, spread, node, wish) ?? ''})` : `is ${refusal}`;
+}
+
+/** Every node that could take it otherwise has another task on one of its host ports. */
+function portsTaken({ state, spread, hostPorts }: Draft, wish: SlotWish, nodes: Iterable<Node>): string {
+  const { explanation } = sift(nodes, (node) => {
+    const held = hostPorts.heldOn(node.id, wish.service, wish.replaces?.id);
+    return refusalFor(state, spread, node, wish) ?? (held && `with another task on host port ${held.published}/${held.protocol}`);
+  });
+  return `no node can take it (${explanation})`;
 }
 
 /** The node that has its data: its volumes, or the directories of the host that the task before it had. A text: why there is none. */

@@ -3,13 +3,12 @@
  * has to be, on whatever node; a stack is taken down in reverse.
  */
 import { WeftError } from '#base/errors.js';
-import { isGlobal } from '#model/service-mode.js';
 import type { Dependency, Service, Stack, StackRecord } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
 import { isLost } from './serving.js';
 import { isUp } from './standing-of-task.js';
-import { expectedSlots } from './service-slots.js';
+import { expectedSlots, whyNowhere } from './service-slots.js';
 
 interface Finding {
   /** failed: it will not come by waiting; with `required: false` that does. */
@@ -33,8 +32,11 @@ function look(state: ClusterState, stack: string, other: Service, condition: Dep
   const waits = `waits for ${other.name} to ${WORDS[condition]}`;
   const expected = expectedSlots(state, stack, other);
   if (isStopped) return { is: 'waiting', reason: `${waits}: it is stopped` };
-  if (expected.length === 0)
-    return condition === 'service_started' ? MET : { is: 'failed', reason: `${waits}: it has no ${isGlobal(other) ? 'node' : 'replicas'}` };
+  if (expected.length === 0 && condition === 'service_started') return MET;
+  if (expected.length === 0) {
+    const nowhere = whyNowhere(state, stack, other);
+    return { is: 'failed', reason: `${waits}: it ${nowhere === undefined ? 'has no replicas' : `is ${nowhere}`}` };
+  }
   const good = new Set(tasks.filter((t) => GOOD[condition](state, t)).map((t) => t.slot));
   if (expected.every((slot) => good.has(slot))) return MET;
   const trouble = tasks.map((t) => troubleOf(state, t, condition)).find((found) => found !== undefined);

@@ -23,12 +23,14 @@ export class HostPorts {
 
   /** Nodes where nobody but the task that is replaced has a host port of `service`. */
   allow(nodes: readonly Node[], service: Service, replaces: string | undefined): readonly Node[] {
+    return nodes.filter((n) => this.heldOn(n.id, service, replaces) === undefined);
+  }
+
+  /** A host port of `service` that another task than the one that is replaced has on the node; undefined: all are free. */
+  heldOn(nodeId: string, service: Service, replaces: string | undefined): Port | undefined {
     const wanted = ofHostMode(service.ports);
-    if (wanted.length === 0) return nodes;
-    const isTaken = (nodeId: string) =>
-      [...this.#state.tallies.hostPortsOn(nodeId), ...(this.#added.get(nodeId) ?? [])].some(
-        (h) => h.taskId !== replaces && h.ports.some((p) => wanted.some((w) => samePort(p, w))),
-      );
-    return nodes.filter((n) => !isTaken(n.id));
+    if (wanted.length === 0) return undefined;
+    const others = [...this.#state.tallies.hostPortsOn(nodeId), ...(this.#added.get(nodeId) ?? [])].filter((h) => h.taskId !== replaces);
+    return wanted.find((w) => others.some((h) => h.ports.some((p) => samePort(p, w))));
   }
 }

@@ -7,7 +7,7 @@ import { hasEnded, isOneOff } from './one-offs.js';
 import { placeTasks, type Placing } from './place-tasks.js';
 import { reconcileServices } from './reconcile-services.js';
 import { standingOf } from './schedule.js';
-import { wantedTasks } from './service-slots.js';
+import { wantedTasks, whyNowhere } from './service-slots.js';
 import { isSatisfied } from './standing-of-task.js';
 import { stoppedReason } from './stopped-services.js';
 
@@ -39,7 +39,9 @@ export function waitingReason(state: ClusterState, record: StackRecord, name: st
   const note = (reason: string) => reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   const trouble = troubles.get(serviceKey(record.spec.name, name));
   if (trouble) note(trouble);
-  if (good.length >= wanted && good.length === tasks.length && !trouble) return '';
+  const nowhere = record.removing || !service ? undefined : whyNowhere(state, record.spec.name, service);
+  if (nowhere !== undefined) note(nowhere);
+  if (good.length >= wanted && good.length === tasks.length && reasons.size === 0) return '';
   for (const task of tasks) {
     if (!good.includes(task)) note(taskReason(state, task));
   }

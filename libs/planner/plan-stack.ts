@@ -20,6 +20,7 @@ import { mismatchOf, sift } from './node-filters.js';
 import { candidates } from './schedule.js';
 import { changesInPlace, changesThatRecreate } from './service-changes.js';
 import { isGlobal } from '#model/service-mode.js';
+import { whyNowhere } from './service-slots.js';
 import { sameValue } from './spec-hash.js';
 import type { Compare, Write } from './transaction.js';
 import { resolveVolumes } from './volumes.js';
@@ -77,6 +78,7 @@ export function planStack(state: ClusterState, asked: Stack, newId: () => string
     ...volumeSteps(stack, record),
   ];
   for (const step of steps) if (step.kind === 'service' && kept.has(step.name)) step.details.push(kept.get(step.name) ?? '');
+  for (const step of steps) step.details.push(...nowhereOf(state, stack, step));
   const forgotten = forget(state, said);
   const moved = moveConnections(state, networks, said);
   const starts = Object.keys(record?.stopped ?? {}).some((name) => !kept.has(name));
@@ -246,6 +248,13 @@ function serviceSteps(
 function withStart(step: PlanStep, record: StackRecord | undefined, kept: ReadonlyMap<string, string>): PlanStep {
   if (record?.removing || !record?.stopped?.[step.name] || kept.has(step.name)) return step;
   return { ...step, action: step.action === 'keep' ? 'change' : step.action, details: [...step.details, 'starts: it was stopped'] };
+}
+
+/** A global service may fit no node now and get its tasks later: no error, but nothing that a person wants to find out by waiting. */
+function nowhereOf(state: ClusterState, stack: Stack, { kind, name, action }: PlanStep): string[] {
+  const service = kind === 'service' && action !== 'remove' ? stack.services[name] : undefined;
+  const why = service && whyNowhere(state, stack.name, service);
+  return why === undefined ? [] : [why];
 }
 
 /** With `restart: true` a service is made anew when what it depends on is. */

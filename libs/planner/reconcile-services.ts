@@ -183,7 +183,10 @@ function reconcileService(scope: Scope, service: Service): void {
   for (const slot of slotsOf(state, stack, service)) {
     const endpoints = wantedEndpoints(state, stack, service, slot, scope.networkIds);
     // A network that is not there (yet): its task could only be made wrong.
-    if (typeof endpoints === 'string') continue;
+    if (typeof endpoints === 'string') {
+      plan.waiting.set(serviceKey(stack, service.name), `waits: ${endpoints}`);
+      continue;
+    }
     const wish: SlotWish = { stack, service, slot, specHash: hash, endpoints };
     wishes.set(slot, wish);
     sortSlot(scope, wish, slots, waits);

@@ -39,7 +39,10 @@ export function candidates(state: ClusterState): Candidates {
     else out.set(refusal, (out.get(refusal) ?? 0) + 1);
   }
   if (state.nodes.size === 0) return { ready, explanation: 'no node has joined yet' };
-  const reasons = [...out].map(([refusal, count]) => `${count} ${refusal}`).join(', ');
+  const reasons = [...out]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([refusal, count]) => `${count} ${refusal}`)
+    .join(', ');
   const total = `${state.nodes.size} node${state.nodes.size === 1 ? '' : 's'}`;
   return { ready, explanation: reasons ? `${total}: ${reasons}` : `${total}: all ready` };
 }

@@ -4,8 +4,8 @@ import { isGlobal, isJob } from '#model/service-mode.js';
 import type { Service } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import { slotKey, type ClusterState } from './cluster-state.js';
-import { mismatchOf } from './node-filters.js';
-import { standingOf } from './schedule.js';
+import { mismatchOf, sift } from './node-filters.js';
+import { refusalOf, standingOf } from './schedule.js';
 import { isComplete } from './standing-of-task.js';
 
 /** Why a global service has no task on a node; undefined when it has. A paused or dead one keeps what it has. */
@@ -49,6 +49,13 @@ export function expectedSlots(state: ClusterState, stack: string, service: Servi
   return nodesOfGlobal(state, stack, service)
     .filter((node) => standingOf(state, node.id) !== 'down' && isExpected(node))
     .map((node) => node.index);
+}
+
+/** Why a global service has to be nowhere at all: `on no node (3 nodes: 1 drained, 2 not node.labels.disk == ssd)`. */
+export function whyNowhere(state: ClusterState, stack: string, service: Service): string | undefined {
+  if (!isGlobal(service) || expectedSlots(state, stack, service).length > 0) return undefined;
+  const { explanation } = sift(state.nodes.values(), (node) => refusalOf(state, node) ?? mismatchOf(state, node, service));
+  return `on no node (${explanation})`;
 }
 
 /** How many tasks a service wants. */

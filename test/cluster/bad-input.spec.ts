@@ -1,5 +1,5 @@
 /** Bad input gets one clear error, of at most a few lines, and changes nothing. */
-import { TestCluster } from './cluster.js';
+import { eventually, TestCluster } from './cluster.js';
 
 const cluster = new TestCluster('ba');
 const service = (extra: string): string => `name: bad\nservices:\n  web:\n    image: weft-demo\n${extra}`;
@@ -47,6 +47,26 @@ it.each([
     [/172\.31\.7\.0\/29|bad_default/],
   ],
   ['an undeclared network', service('    networks: [nowhere]\n'), [/bad\.yaml:5:\d+/, /nowhere/]],
+  [
+    'a constraint that no node meets, with the count of nodes',
+    service('    deploy: {placement: {constraints: [node.labels.disk == ssd]}}\n'),
+    [/can ever run service web/, /2 nodes: 2 not node\.labels\.disk == ssd/],
+  ],
+  [
+    'a node that is unknown',
+    service('    deploy: {placement: {constraints: [node.hostname == node9]}}\n'),
+    [/2 nodes: 2 not node\.hostname == node9/],
+  ],
+  [
+    'a reservation above any node',
+    service('    deploy: {resources: {reservations: {memory: 900T}}}\n'),
+    [/can ever run service web/, /2 nodes: 2 too little memory/],
+  ],
+  [
+    'services that wait for one another',
+    service('    depends_on: [db]\n  db:\n    image: weft-demo\n    depends_on: [web]\n'),
+    [/web/, /db/],
+  ],
   ['replicas below zero', service('    deploy: {replicas: -1}\n'), [/bad\.yaml:5:\d+/]],
 ] as [string, string, RegExp[]][])('up refuses %s', async (_what, text, words) => refused(text, ...words), 60_000);
 
@@ -135,3 +155,52 @@ it('a failed up says what is running and what is not', async () => {
   expect(stderr).toMatch(/ok/);
   await cluster.ctl('down', '-p', 'half');
 }, 90_000);
+
+describe('what cannot run now says why, in up and in ps', () => {
+  const said = async (): Promise<string> => (await cluster.tryCtl(['ps', '-p', 'waits'])).stderr;
+  const WAITING = `
+name: waits
+services:
+  agent: { image: weft-demo, deploy: { mode: global, placement: { constraints: [node.labels.disk == ssd] } } }
+  later: { image: weft-demo, depends_on: { agent: { condition: service_healthy } } }
+  apart: { image: weft-demo, deploy: { replicas: 3, placement: { max_replicas_per_node: 1 } } }
+  doors: { image: weft-demo, ports: [{ target: 80, published: 8181, mode: host }], deploy: { replicas: 3 } }
+`;
+  afterAll(async () => {
+    await cluster.tryCtl(['node', 'activate', 'node2']);
+    await cluster.tryCtl(['down', '-p', 'waits']);
+  }, 60_000);
+
+  it('a global service that no node fits is up, with a warning', async () => {
+    const why = 'on no node (2 nodes: 2 not node.labels.disk == ssd)';
+    cluster.write('agent.yaml', WAITING.replace(/^ {2}(later|apart|doors):.*\n/gm, ''));
+    expect((await cluster.tryCtl(['up', '-f', 'agent.yaml', '--dry-run'])).stdout).toContain(why);
+    const { code, stderr } = await cluster.tryCtl(['up', '-f', 'agent.yaml']);
+    expect({ code, stderr }).toMatchObject({ code: 0, stderr: expect.stringContaining(`warning: agent: ${why}`) });
+    expect(await said()).toContain(`agent: ${why}`);
+    expect((await cluster.tryCtl(['ps'])).stderr).toBe(`waits/agent: ${why}\n`);
+  }, 60_000);
+
+  it('dependencies, limits and host ports: an up gives up with all reasons', async () => {
+    cluster.write('waits.yaml', WAITING);
+    const { code, stderr } = await cluster.tryCtl(['up', '-f', 'waits.yaml']);
+    const reasons = [
+      'later: waits for agent to be healthy: it is on no node (2 nodes: 2 not node.labels.disk == ssd)',
+      'apart: no node can take it (2 nodes: 2 at max_replicas_per_node)',
+      'doors: no node can take it (2 nodes: 2 with another task on host port 8181/tcp)',
+    ];
+    expect({ code, stderr }).toMatchObject({ code: 1 });
+    for (const reason of reasons) expect(stderr).toContain(reason);
+    const listed = await said();
+    for (const reason of reasons) expect(listed).toContain(reason);
+  }, 90_000);
+
+  it('a drained node is named as that, and a label lets a global service begin', async () => {
+    await cluster.ctl('node', 'drain', 'node2');
+    await eventually(30_000, async () =>
+      expect(await said()).toContain('apart: no node can take it (2 nodes: 1 at max_replicas_per_node, 1 drained)'),
+    );
+    await cluster.ctl('node', 'update', 'node1', '--label-add', 'disk=ssd');
+    await eventually(30_000, async () => expect((await cluster.tasks('waits')).filter((t) => t.service === 'agent')).toHaveLength(1));
+  }, 90_000);
+});

@@ -60,6 +60,7 @@ export class JoinCalls {
     const { cluster } = follower.model;
     if (!cluster) throw new WeftError('UNAVAILABLE', 'the cluster is not made yet');
     const { role } = pass.token;
+    checkRole(request.role, role);
     const isHost = role !== 'admin';
     const id = isHost ? randomBytes(8).toString('hex') : adminName(request.name);
     if (isHost) checkAddress(request.address, role);
@@ -99,15 +100,36 @@ export class JoinCalls {
   }
 }
 
+const NEWCOMERS: Readonly<Record<Token['role'], { called: string; command: string }>> = {
+  node: { called: 'nodes', command: 'ctl node token' },
+  controller: { called: 'controllers', command: 'ctl controller token' },
+  admin: { called: 'users', command: 'ctl node token --role admin' },
+};
+
+/**
+ * Before anything is written: a controller that comes with the token of a node must not leave the record of a node behind.
+ * @param asked what the newcomer is, where it says so
+ * @throws TOKEN_INVALID
+ */
+function checkRole(asked: string | undefined, role: Token['role']): void {
+  if (asked === undefined || asked === role) return;
+  const known = tokenSchema.shape.role.safeParse(asked);
+  if (!known.success) throw new WeftError('BAD_VALUE', 'nobody joins in such a role');
+  throw notFor(known.data, role);
+}
+
+const notFor = (newcomer: Token['role'], role: Token['role']): WeftError =>
+  new WeftError('TOKEN_INVALID', {
+    what: `this token is not for ${NEWCOMERS[newcomer].called}`,
+    why: `it makes a certificate of the role "${role}"`,
+    hint: `Make one with \`${NEWCOMERS[newcomer].command}\`.`,
+  });
+
 /** @throws TOKEN_INVALID for a user, who names no address; BAD_ADDRESS */
 function checkAddress(address: string, role: Token['role']): void {
   if (isIpv4(address)) return;
   if (address !== '') throw new WeftError('BAD_ADDRESS', `a ${role} joins with its IPv4 address`);
-  throw new WeftError('TOKEN_INVALID', {
-    what: 'this token is not for users',
-    why: `it makes a certificate of the role "${role}"`,
-    hint: 'Make one with `ctl node token --role admin`.',
-  });
+  throw notFor('admin', role);
 }
 
 /** @throws BAD_NAME; CONFLICT when another controller has the name or the address */

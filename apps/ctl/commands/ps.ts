@@ -2,7 +2,7 @@
 import { Command } from 'commander';
 import { WeftError } from '#base/errors.js';
 import { callUnary, readStream } from '#rpc/client.js';
-import type { ApiClient, StackState } from '#rpc/gen/weft/v1/api.js';
+import type { ApiClient, StackState, StackSummary, TaskRow } from '#rpc/gen/weft/v1/api.js';
 import { withApi } from '../connection.js';
 import { flagsOf, listingOptions, type CommonFlags } from '../options.js';
 import { projectOptions, type ProjectFlags } from '../project-options.js';
@@ -47,8 +47,20 @@ export async function ps(shell: Shell, services: readonly string[], flags: PsFla
     const called = networkCalled(networks.flatMap((row) => row.network ?? []));
     const all = [...tasks.map((row) => taskRow(row, called)), ...(flags.all ? ended.map(endedTaskRow) : [])];
     show(shell, all, services, flags, stack === '');
-    if (stack !== '' && flags.format === 'table') sayWaiting(shell, await firstState(api, stack, target), services);
+    if (flags.format !== 'table') return;
+    if (stack !== '') return sayWaiting(shell, await firstState(api, stack, target), services);
+    const open = stacks.filter((s) => isOpen(s, tasks)).slice(0, MOST_EXPLAINED);
+    for (const state of await Promise.all(open.map((s) => firstState(api, s.name, target)))) sayWaiting(shell, state, services, true);
   });
+}
+
+/** Stacks that a listing of all explains, at most: asking is dear. With -p each of them is. */
+const MOST_EXPLAINED = 20;
+
+/** Whether tasks are missing, or a service has none at all. */
+function isOpen({ name, services, tasksRunning, tasksWanted }: StackSummary, tasks: readonly TaskRow[]): boolean {
+  const withTasks = new Set(tasks.flatMap(({ task }) => (task?.stack === name ? [task.service] : [])));
+  return tasksRunning < tasksWanted || withTasks.size < services;
 }
 
 function show(shell: Shell, all: readonly TaskListRow[], services: readonly string[], flags: PsFlags, withStack: boolean): void {
@@ -59,9 +71,10 @@ function show(shell: Shell, all: readonly TaskListRow[], services: readonly stri
 }
 
 /** What the services that are not as they should be wait for: it is about what has no row yet. */
-function sayWaiting(shell: Shell, state: StackState | undefined, services: readonly string[]): void {
+function sayWaiting(shell: Shell, state: StackState | undefined, services: readonly string[], withStack = false): void {
   for (const { name, waiting } of state?.services ?? [])
-    if (waiting !== '' && (services.length === 0 || services.includes(name))) say(shell, printable(`${name}: ${waiting}`));
+    if (waiting !== '' && (services.length === 0 || services.includes(name)))
+      say(shell, printable(`${withStack ? `${state?.name}/` : ''}${name}: ${waiting}`));
 }
 
 async function firstState(api: ApiClient, name: string, target: string): Promise<StackState | undefined> {

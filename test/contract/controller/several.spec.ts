@@ -80,6 +80,9 @@ describe('three controllers', () => {
       await expect(TestController.start({ name: 'c2', joins: first })).rejects.toThrow(/the name c2 belongs to controller c2/);
       const { token } = await callUnary(await first.api(), 'createToken', { role: 'node', ttlMs: 60_000 });
       await expect(TestController.start({ name: 'c9', joins: first, token })).rejects.toThrow(/not for controllers|cannot join/);
+      // It left no node behind.
+      const { nodes } = await callUnary(await first.api(), 'listNodes', {});
+      expect(nodes.map((n) => n.node?.name)).toEqual(agents.map((a) => a.name));
     },
     LONG_MS,
   );

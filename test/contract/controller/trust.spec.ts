@@ -2,7 +2,7 @@ import { callUnary, connect, connectToJoin, openBidi, type Bidi } from '#rpc/cli
 import { AgentHubClient, type AgentMessage, type HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
 import { ApiClient, JoinClient } from '#rpc/gen/weft/v1/api.js';
 import { snapshotFromWire } from '#rpc/wire.js';
-import { createCa, issue } from '#trust/ca.js';
+import { createCa, createCsr, issue } from '#trust/ca.js';
 import { parseToken } from '#trust/token.js';
 import { FakeAgent, joinNode } from './fake-agent.js';
 import { eventually, makeStack, ownAddress, sleep, TestController, up, watchUntil, isUp } from './harness.js';
@@ -59,7 +59,21 @@ describe('who may do what', () => {
     await expect(
       callUnary(client, 'signCertificate', { token: `${id}.${secret}`, csrPem: 'nonsense', name: 'nx', address: ownAddress() }),
     ).rejects.toMatchObject({ code: 'BAD_VALUE' });
+    // As a controller joins, or a user: neither leaves the record of a node behind that never comes.
+    const { csrPem } = await createCsr();
+    const asked = { token: `${id}.${secret}`, csrPem, name: 'c9', address: ownAddress() };
+    for (const [role, called] of [
+      ['controller', 'controllers'],
+      ['admin', 'users'],
+    ] as const)
+      await expect(callUnary(client, 'signCertificate', { ...asked, role })).rejects.toMatchObject({
+        code: 'TOKEN_INVALID',
+        what: `this token is not for ${called}`,
+        why: 'it makes a certificate of the role "node"',
+      });
+    await expect(callUnary(client, 'signCertificate', { ...asked, role: 'king' })).rejects.toMatchObject({ code: 'BAD_VALUE' });
     client.close();
+    expect((await callUnary(api, 'listNodes', {})).nodes.map((n) => n.node?.name)).not.toContain('c9');
     // As a user joins, who has no address.
     await expect(joinNode(controller, good, 'eva', '')).rejects.toMatchObject({
       code: 'TOKEN_INVALID',
