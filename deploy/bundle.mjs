@@ -1,54 +1,73 @@
 /**
- * The last step of the build: makes one file of `ctl` and everything it imports, and keeps the code that V8 compiled of it.
- * Finding, reading and compiling some 400 modules takes most of the time of a short command; this way it takes next to none.
+ * The last step of the build: makes one file of each program and everything it imports, and keeps the code that V8 compiled
+ * of it. Finding, reading and compiling hundreds of modules takes most of the time of a short command, and of an agent's or a
+ * controller's start; this way it takes next to none.
  *
- * The loader is put in place of dist/apps/ctl/main.js: whoever compiles again without bundling gets the modules back, and
+ * The loader is put in place of the program's main.js: whoever compiles again without bundling gets the modules back, and
  * never an old bundle.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
-import { Writable } from 'node:stream';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { cachedDataVersionTag } from 'node:v8';
 import vm from 'node:vm';
+import { DIST } from './dist.mjs';
+import { runUsualCommands } from './usual-commands.mjs';
 
-const DIST = join(dirname(dirname(fileURLToPath(import.meta.url))), 'dist');
-const HOME = join(DIST, 'apps/ctl');
-const BUNDLE = join(HOME, 'bundle');
-/** The rest of the modules' names for themselves is theirs, bundled or not. */
-const URL_OF = '__urlOf';
+/**
+ * Each has a program.js with a function `program`. Code is compiled for the flags a process was started with: they come from
+ * the module that starts it. Without one it is started with none.
+ */
+const PROGRAMS = [
+  { home: 'apps/ctl', more: `export { run } from './run.js';\nexport { processShell } from './shell.js';\n` },
+  { home: 'apps/agent', startedBy: 'apps/ctl/dev/up.js' },
+  { home: 'apps/controller', startedBy: 'apps/ctl/dev/up.js' },
+  { home: 'apps/agent/name-server', startedBy: 'apps/agent/name-server-link.js' },
+  { home: 'apps/agent/port-proxy', startedBy: 'apps/agent/port-proxy/link.js' },
+  { home: 'apps/agent/log-keeper', startedBy: 'apps/agent/log-keeper/ensure.js' },
+  { home: 'apps/agent/command-helper', startedBy: 'libs/linux/helper-client.js' },
+];
 
-const ENTRY = `export { program } from './program.js';\nexport { run } from './run.js';\nexport { processShell } from './shell.js';\n`;
+/** Parts of NestJS that nobody here installed; it asks for them when they are used. */
+const NOT_INSTALLED = ['@nestjs/websockets*', '@nestjs/microservices*', 'class-validator', 'class-transformer'];
 
-/** Modules find their neighbours by import.meta.url, which a bundle has not: each keeps the one it had. */
-const ownUrls = {
-  name: 'own-urls',
+/** Modules find their neighbours by import.meta.url or __dirname, which a bundle has not: each keeps the one it had. */
+const ownPlaces = {
+  name: 'own-places',
   setup({ onLoad }) {
-    onLoad({ filter: /[/\\]dist[/\\](apps|libs)[/\\].*\.js$/ }, ({ path }) => {
+    onLoad({ filter: /\.[cm]?js$/ }, ({ path }) => {
       const text = readFileSync(path, 'utf8');
-      if (!text.includes('import.meta.url')) return undefined;
-      return { contents: text.replaceAll('import.meta.url', `${URL_OF}(${JSON.stringify(relative(DIST, path))})`), loader: 'js' };
+      if (!/import\.meta\.url|\b__dirname\b/.test(text)) return undefined;
+      const place = JSON.stringify(relative(DIST, path));
+      return {
+        contents: text.replaceAll('import.meta.url', `__urlOf(${place})`).replaceAll(/\b__dirname\b/g, `__dirOf(${place})`),
+        loader: 'js',
+      };
     });
   },
 };
+const PLACES = `const __fileOf = (path) => require('node:path').join(__dirname, UP, path);
+const __urlOf = (path) => require('node:url').pathToFileURL(__fileOf(path)).href;
+const __dirOf = (path) => require('node:path').dirname(__fileOf(path));`;
 
-async function bundle(build) {
+async function bundle(build, { home, more = '' }) {
   const { outputFiles } = await build({
-    stdin: { contents: ENTRY, resolveDir: HOME },
+    stdin: { contents: `export { program } from './program.js';\n${more}`, resolveDir: join(DIST, home) },
     bundle: true,
     write: false,
     platform: 'node',
     target: 'node20',
     format: 'cjs',
+    external: NOT_INSTALLED,
     legalComments: 'inline',
     logLevel: 'warning',
-    plugins: [ownUrls],
-    banner: {
-      js: `const ${URL_OF} = (path) => require('node:url').pathToFileURL(require('node:path').join(__dirname, '../../..', path)).href;`,
-    },
+    plugins: [ownPlaces],
+    banner: { js: PLACES.replace('UP', JSON.stringify(relative(join(DIST, home, 'bundle'), DIST))) },
   });
   return outputFiles[0].text;
 }
@@ -60,99 +79,70 @@ const loader = (name) => `#!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { cachedDataVersionTag } from 'node:v8';
 import vm from 'node:vm';
 
 const filename = fileURLToPath(new URL('./bundle/${name}.cjs', import.meta.url));
 let cachedData;
 try {
-  cachedData = readFileSync(filename + '.cache');
+  cachedData = readFileSync(\`\${filename}.\${cachedDataVersionTag()}\`);
 } catch {
-  // Slower, and right all the same; so is one of another version of Node, which V8 refuses by itself.
+  // Another version of Node, or other flags: slower, and right all the same.
 }
 // 'latin1': the bundler writes ASCII only.
-const script = new vm.Script(readFileSync(filename, 'latin1'), { filename, cachedData });
+const script = new vm.Script(readFileSync(filename, 'latin1'), {
+  filename,
+  cachedData,
+  importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+});
 const module = { exports: {} };
 script.runInThisContext()(module.exports, createRequire(filename), module, filename, fileURLToPath(new URL('./bundle', import.meta.url)));
 await module.exports.program(process.argv.slice(2));
 `;
 
-/** Runs usual commands in one process, so that the cache holds the functions that they use. */
+/** Loads a bundle as its loader will, and keeps what V8 compiled: what every start runs, and of ctl what usual commands run. */
 async function warm(filename) {
-  const script = new vm.Script(readFileSync(filename, 'latin1'), { filename });
+  const script = new vm.Script(readFileSync(filename, 'latin1'), {
+    filename,
+    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
+  });
   const module = { exports: {} };
   script.runInThisContext()(module.exports, createRequire(filename), module, filename, dirname(filename));
   const dir = mkdtempSync(join(tmpdir(), 'weft-build-'));
   try {
-    await runUsualCommands(module.exports, dir);
-    writeFileSync(`${filename}.cache`, script.createCachedData());
+    if (module.exports.run) await runUsualCommands(module.exports, dir);
+    writeFileSync(`${filename}.${cachedDataVersionTag()}`, script.createCachedData());
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
+  // What was only loaded may keep a process all the same.
+  process.exit(0);
 }
 
-async function runUsualCommands({ run, processShell }, dir) {
-  const nowhere = () => new Writable({ write: (_chunk, _encoding, done) => done() });
-  const shell = {
-    ...processShell(() => undefined),
-    stdout: nowhere(),
-    stderr: nowhere(),
-    cwd: dir,
-    env: { WEFT_CONFIG_DIR: dir, HOME: dir },
-  };
-  const file = join(dir, 'compose.yaml');
-  writeFileSync(file, SAMPLE);
-  await run(['config'], shell);
-  await makeContext(dir);
-  // No controller answers there. What it takes to ask is compiled all the same.
-  for (const words of [['ls'], ['ps', '-p', 'x'], ['up', '--dry-run'], ['down', '-p', 'x']]) await run(words, shell);
+async function make(build, program) {
+  const home = join(DIST, program.home);
+  const directory = join(home, 'bundle');
+  const text = wrapped(await bundle(build, program));
+  // V8 knows a cache by the length of its source: another text needs another name.
+  const name = createHash('sha256').update(text).digest('hex').slice(0, 16);
+  rmSync(directory, { recursive: true, force: true });
+  mkdirSync(directory, { recursive: true });
+  const filename = join(directory, `${name}.cjs`);
+  writeFileSync(filename, text);
+  const { NODE_FLAGS = [] } = program.startedBy ? await import(pathToFileURL(join(DIST, program.startedBy)).href) : {};
+  const child = spawn(process.execPath, [...NODE_FLAGS, fileURLToPath(import.meta.url), '--warm', filename], { stdio: 'inherit' });
+  const [status] = await once(child, 'exit');
+  if (status !== 0) throw new Error(`the bundle of ${program.home} does not run`);
+  writeFileSync(join(home, 'main.js'), loader(name));
+  chmodSync(join(home, 'main.js'), 0o755);
 }
-
-async function makeContext(dir) {
-  const trust = await import(pathToFileURL(join(DIST, 'libs/trust/ca.js')).href);
-  const identity = await trust.issue(await trust.createCa('build'), { role: 'admin', id: 'build', clusterId: 'build' });
-  const context = join(dir, 'contexts/build');
-  mkdirSync(context, { recursive: true });
-  for (const [name, text] of [
-    ['ca.pem', identity.caPem],
-    ['cert.pem', identity.certPem],
-    ['key.pem', identity.keyPem],
-    ['context.json', JSON.stringify({ name: 'build', endpoints: ['127.0.0.1:9'] })],
-    ['../../current', 'build\n'],
-  ])
-    writeFileSync(join(context, name), text);
-}
-
-const SAMPLE = `name: x
-services:
-  web:
-    image: \${IMAGE:-web}
-    command: [serve, --port, '80']
-    environment: {A: b}
-    ports: ['8080:80']
-    networks: [front]
-    volumes: ['data:/data']
-    deploy: {replicas: 2}
-networks: {front: {}}
-volumes: {data: {}}
-`;
 
 async function main() {
   const [flag, filename] = process.argv.slice(2);
   if (flag === '--warm') return warm(filename);
   const esbuild = await import('esbuild').catch(() => undefined);
-  if (!esbuild) return console.warn('esbuild is not installed (npm install): ctl is not bundled, and starts more slowly');
-  const text = wrapped(await bundle(esbuild.build));
-  // V8 knows a cache by the length of its source: another text needs another name.
-  const name = createHash('sha256').update(text).digest('hex').slice(0, 16);
-  rmSync(BUNDLE, { recursive: true, force: true });
-  mkdirSync(BUNDLE, { recursive: true });
-  writeFileSync(join(BUNDLE, `${name}.cjs`), text);
-  const { status, stderr } = spawnSync(process.execPath, [fileURLToPath(import.meta.url), '--warm', join(BUNDLE, `${name}.cjs`)], {
-    encoding: 'utf8',
-  });
-  if (status !== 0) throw new Error(`the bundle of ctl does not run:\n${stderr}`);
-  writeFileSync(join(HOME, 'main.js'), loader(name));
-  chmodSync(join(HOME, 'main.js'), 0o755);
+  if (!esbuild) return console.warn('esbuild is not installed (npm install): programs are not bundled, and start more slowly');
+  await Promise.all(PROGRAMS.map((program) => make(esbuild.build, program)));
 }
 
 await main();

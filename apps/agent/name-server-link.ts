@@ -6,7 +6,7 @@ import { connectNameServer, type NameServerClient } from '#dns-server/control-cl
 import { ensureCompanion, type Companion, type CompanionUp } from './companion.js';
 
 /** A small heap and few threads: it runs on every node, beside everything else. */
-const NODE_FLAGS = ['--max-semi-space-size=2', '--v8-pool-size=1'];
+export const NODE_FLAGS = ['--max-semi-space-size=2', '--v8-pool-size=1'];
 
 export interface NameServerOptions {
   /** The compiled `name-server/main.js`. */

@@ -54,7 +54,7 @@ export const USAGE = `usage: agent --address IPV4 [flags]
 const text = { type: 'string' } as const;
 
 /** @throws USAGE, BAD_NAME */
-export function parseOptions(argv: string[], env: Record<string, string | undefined>): AgentOptions {
+export function parseOptions(argv: readonly string[], env: Record<string, string | undefined>): AgentOptions {
   const v = read(argv);
   const address = v.address ?? '';
   if (!isIpv4(address)) throw usage('--address must be the IPv4 address of this node');
@@ -80,10 +80,10 @@ export function parseOptions(argv: string[], env: Record<string, string | undefi
   };
 }
 
-function read(argv: string[]) {
+function read(argv: readonly string[]) {
   try {
     return parseArgs({
-      args: argv,
+      args: [...argv],
       options: {
         'data-dir': text,
         'run-dir': text,

@@ -1,5 +1,6 @@
 /** The name server and the port proxy: companions that the agent speaks to once they are up, and does not wait for. */
 import { messageOf, WeftError } from '#base/errors.js';
+import { untilItWorks } from '#base/retry.js';
 import type { NameConfig } from '#dns/name-config.js';
 import type { AgentBase } from './agent-parts.js';
 import { NamesLoop } from './loops/names.js';
@@ -8,7 +9,6 @@ import { namesConfig } from './names-config.js';
 import { PortKeeper } from './port-keeper.js';
 import type { PortProxyLink } from './port-proxy/link.js';
 import { Resolvers } from './resolvers.js';
-import { untilItWorks } from './retry.js';
 import { followUpstreams } from './upstreams.js';
 
 /** Follows the host's name servers and the view; speaks to the name server as soon as there is one. */

@@ -5,8 +5,10 @@
  */
 import { rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { systemClock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
+import { isPassing, untilItWorks } from '#base/retry.js';
 import { decode } from '#model/codec.js';
 import { callUnary, connect, connectToJoin } from '#rpc/client.js';
 import { ControllersClient, JoinClient } from '#rpc/gen/weft/v1/api.js';
@@ -21,6 +23,8 @@ import { identityDir, markClusterMade, readOptional, saveClusterKeys, writeSecre
 
 const SIGN_TIMEOUT_MS = 15_000;
 const ENLIST_TIMEOUT_MS = 15_000;
+/** A controller that is asked may have lost touch with etcd just now, as when members come and go. */
+const PATIENCE_MS = 30_000;
 
 type JoinOptions = Pick<ControllerOptions, 'dataDir' | 'name' | 'advertise' | 'join' | 'etcdEndpoints'>;
 
@@ -33,16 +37,24 @@ export async function ensureJoined(options: JoinOptions, log: Log): Promise<void
   if (!at || (await loadIdentity(identityDir(dataDir)))) return;
   const joining = `${identityDir(dataDir)}.joining`;
   const controllersFile = join(dataDir, 'joining.json');
+  const patiently = patience(log);
   if (!(await loadIdentity(joining))) {
-    const { identity, controllers } = await sign(options, at);
+    const { identity, controllers } = await patiently(() => sign(options, at));
     await saveIdentity(joining, identity);
     await writeSecret(controllersFile, JSON.stringify(controllers));
   }
   const identity = (await loadIdentity(joining)) as Identity;
   const controllers = decode(z.array(z.string()), (await readOptional(controllersFile)) ?? '[]', controllersFile);
-  await enlist(options, identity, controllers);
+  await patiently(() => enlist(options, identity, controllers));
   await rename(joining, identityDir(dataDir));
   log.info({ controller: identity.id, cluster: identity.clusterId, controllers }, 'joined the cluster as one more controller');
+}
+
+/** Tries again what may pass, for a while from now on. */
+function patience(log: Log): <T>(work: () => Promise<T>) => Promise<T> {
+  const giveUpAt = systemClock.monotonic() + PATIENCE_MS;
+  const context = { clock: systemClock, log, signal: new AbortController().signal };
+  return (work) => untilItWorks('joining', work, context, (error) => !isPassing(error) || systemClock.monotonic() > giveUpAt);
 }
 
 async function sign(

@@ -24,7 +24,7 @@ interface Waiting {
 }
 
 /** Little memory, few threads: it only waits and passes on. */
-const NODE_FLAGS = ['--max-semi-space-size=1', '--v8-pool-size=1'];
+export const NODE_FLAGS = ['--max-semi-space-size=1', '--v8-pool-size=1'];
 const ENVIRONMENT = { ...process.env, UV_THREADPOOL_SIZE: '1', MALLOC_ARENA_MAX: '1' };
 
 export class CommandHelper {

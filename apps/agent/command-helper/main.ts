@@ -1,7 +1,4 @@
-/** Entry of the command helper, a small process that runs the agent's commands and ends with it. */
-import { serveCommands } from '#linux/helper-server.js';
+/** The entry of the command helper. The build puts a loader of its bundle in place of this file (deploy/bundle.mjs). */
+import { program } from './program.js';
 
-// Ctrl-C at a terminal goes to the whole group; the agent may still have commands to run.
-process.on('SIGINT', () => undefined);
-await serveCommands(process.stdin, process.stdout);
-process.exit(0);
+await program();

@@ -15,7 +15,7 @@ const PROBE_MS = 5_000;
  * The keeper makes little garbage and holds little: a small heap, and no more threads than it needs. Measured idle PSS
  * is in the README.
  */
-const NODE_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=64', '--v8-pool-size=1', '--expose-gc'];
+export const NODE_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=64', '--v8-pool-size=1', '--expose-gc'];
 /** Two threads for files, and an allocator that gives large buffers back to the system after a flood. */
 const ENVIRONMENT = { UV_THREADPOOL_SIZE: '2', MALLOC_ARENA_MAX: '2', MALLOC_MMAP_THRESHOLD_: '262144', MALLOC_TRIM_THRESHOLD_: '262144' };
 

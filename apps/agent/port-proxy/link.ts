@@ -8,7 +8,7 @@ import { ensureCompanion } from '../companion.js';
 import { heldSchema, type Door } from './door.js';
 
 /** A small heap and few threads: it runs on every node, and is idle most of the time. */
-const NODE_FLAGS = ['--max-semi-space-size=2', '--max-old-space-size=128', '--v8-pool-size=1'];
+export const NODE_FLAGS = ['--max-semi-space-size=2', '--max-old-space-size=128', '--v8-pool-size=1'];
 const DEADLINE_MS = 2_000;
 
 export interface PortProxyOptions {

@@ -51,7 +51,7 @@ async function layoutFor(name: string, size: DevSize): Promise<DevLayout> {
 
 const controllerDir = (node: DevNode): string => join(node.dataDir, 'controller');
 /** A quarter of the default: what lives long is little, and what is garbage shall not lie about until 48 MB of it are there. */
-const NODE_FLAGS = ['--max-semi-space-size=4', '--v8-pool-size=1'];
+export const NODE_FLAGS = ['--max-semi-space-size=4', '--v8-pool-size=1'];
 
 const agentDir = (node: DevNode): string => join(node.dataDir, 'agent');
 

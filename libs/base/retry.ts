@@ -1,8 +1,8 @@
-/** Tries until it works: for what the agent cannot do without and somebody else provides. */
-import { backoffMs } from '#base/backoff.js';
-import type { Clock } from '#base/clock.js';
-import { messageOf } from '#base/errors.js';
-import type { Log } from '#base/log.js';
+/** Tries until it works: for what a process cannot do without and somebody else provides. */
+import { backoffMs } from './backoff.js';
+import type { Clock } from './clock.js';
+import { messageOf, WeftError } from './errors.js';
+import type { Log } from './log.js';
 
 const DELAYS = { initialMs: 100, maxMs: 2_000 };
 
@@ -24,4 +24,10 @@ export async function untilItWorks<T>(
       await clock.sleep(backoffMs(tries, DELAYS), signal);
     }
   }
+}
+
+/** Whether who was asked may answer soon: it is not there, is slow, or has lost touch with what it needs itself. */
+export function isPassing(error: unknown): boolean {
+  const code = error instanceof WeftError ? error.code : undefined;
+  return code === 'UNAVAILABLE' || code === 'TIMEOUT' || code === 'NOT_LEADER';
 }
