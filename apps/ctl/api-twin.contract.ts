@@ -27,6 +27,8 @@ export class Twin {
   root = '';
   /** The exit code of what is attached to; undefined: its node is lost meanwhile. */
   attachEnds: number | undefined = 7;
+  /** Of every task: how often its container was made anew. */
+  restarts = 0;
   /** Services that a command stopped. */
   stopped = new Set<string>();
 
@@ -65,7 +67,15 @@ export class Twin {
             ? { taskId: id, nodeId: hex(7), state: 'stopped', message: 'stopped by command', restarts: 0, exitCode: 0, at: 1 }
             : bad
               ? { taskId: id, nodeId: hex(7), state: 'failed', message: 'no such program\u001b[31m', restarts: 0, at: 1 }
-              : { taskId: id, nodeId: hex(7), state: 'running', message: '', restarts: 0, startedAt: Date.now() - 65 * 60_000, at: 1 },
+              : {
+                  taskId: id,
+                  nodeId: hex(7),
+                  state: 'running',
+                  message: '',
+                  restarts: this.restarts,
+                  startedAt: Date.now() - 65 * 60_000,
+                  at: 1,
+                },
         };
       }),
     );

@@ -112,6 +112,33 @@ it('restart starts the service anew, and what was copied is copied into its new 
   });
 });
 
+it('a container that was made anew gets what was copied again, and its command is run', () =>
+  watching([rule({ action: 'sync+exec', exec: { command: ['reload'], environment: {} } })], async ({ until, said }) => {
+    writeFileSync(here('src/old'), 'changed');
+    await until(() => said().includes('web: ran reload in shop-web-2'));
+    // It crashed, and its policy starts it again from its image.
+    rmSync(there('app/old'));
+    kit.rig.twin.restarts++;
+    await until(() => said().includes('web: copied old again to /app of shop-web-2, which is new\n'));
+    expect(read(there('app/old'))).toBe('changed');
+    await until(() => kit.rig.twin.execInput.length >= 4);
+  }));
+
+it('a new container that cannot be given its files is told of once, and tried again', () =>
+  watching([rule({})], async ({ until, said }) => {
+    writeFileSync(here('src/old'), 'changed');
+    await until(() => said().includes('of 2 task(s)'));
+    rmSync(there('app'), { recursive: true });
+    writeFileSync(there('app'), 'a file where a directory should be');
+    kit.rig.twin.restarts++;
+    await until(() => said().split('warning: web: ').length > 2);
+    const told = said();
+    rmSync(there('app'));
+    await until(() => read(there('app/old')) === 'changed');
+    await until(() => said().includes('shop-web-2, which is new'));
+    expect(said().split('warning: web: ')).toHaveLength(told.split('warning: web: ').length);
+  }));
+
 it('rebuild has the image built, and goes on when that fails', () =>
   watching([rule({ action: 'rebuild' })], async ({ until, rebuilt }) => {
     writeFileSync(here('src/old'), 'changed');

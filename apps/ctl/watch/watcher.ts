@@ -17,6 +17,8 @@ import { filesText, syncInto } from './sync.js';
 const LOOK_MS = 300;
 /** Of the time, at most this part is spent looking. */
 const LOOK_SHARE = 0.1;
+/** From one look for new containers to the next, where something was copied, in milliseconds. */
+const MEET_MS = 1000;
 /** How long a restart may take before its new tasks are waited for no more. */
 const RESTART_MS = 60_000;
 
@@ -42,8 +44,11 @@ export interface WatcherTools {
 export class Watcher {
   readonly #t: WatcherTools;
   readonly #watched: Watched[] = [];
-  /** Ids of tasks that have what was copied. */
+  /** Containers that have what was copied, and those of which was told that they cannot be given it. */
   readonly #known = new Set<string>();
+  readonly #toldOf = new Set<string>();
+  /** Monotonic milliseconds. */
+  #metAt = 0;
 
   constructor(tools: WatcherTools) {
     this.#t = tools;
@@ -57,8 +62,9 @@ export class Watcher {
         const seen = await lookAt(rule.path, filter);
         this.#watched.push({ service, rule, filter, seen: rule.initialSync ? new Map() : seen, touched: new Set() });
       }
-      for (const { task } of await this.#running(service)) this.#known.add(task?.id ?? '');
+      for (const row of await this.#running(service)) this.#known.add(containerOf(row));
     }
+    this.#metAt = this.#t.shell.clock.monotonic();
   }
 
   /** Until `signal`. What an action fails with is told, and the watching goes on. */
@@ -73,6 +79,7 @@ export class Watcher {
           service,
           changes.filter(({ watched }) => watched.service === service),
         ).catch((error: unknown) => say(this.#t.shell, `warning: ${service}: ${messageOf(error)}`));
+      if (clock.monotonic() - this.#metAt >= MEET_MS) await this.#meetAll();
       await clock.sleep(Math.max(LOOK_MS, tookMs / LOOK_SHARE), signal).catch(() => undefined);
     }
   }
@@ -122,35 +129,57 @@ export class Watcher {
     this.#tell(`${service}: copied ${what} to ${rule.target} of ${tasks.length} task(s)`);
   }
 
-  /** Tasks that came since get all that was copied so far. */
+  /** A container that was made anew (it crashed, or its task went elsewhere) lacks what was copied: nothing is lost in silence. */
+  async #meetAll(): Promise<void> {
+    for (const service of new Set(this.#watched.filter(({ touched }) => touched.size > 0).map((one) => one.service)))
+      await this.#meet(service).catch((error: unknown) => say(this.#t.shell, `warning: ${service}: ${messageOf(error)}`));
+    this.#metAt = this.#t.shell.clock.monotonic();
+  }
+
+  /** Containers that came since get all that was copied so far, and run what is run after it. */
   async #meet(service: string): Promise<void> {
-    const fresh = (await this.#running(service)).map(({ task }) => task?.id ?? '').filter((id) => !this.#known.has(id));
-    if (fresh.length === 0) return;
-    for (const { rule, seen, touched, service: owner } of this.#watched) {
-      if (owner !== service || rule.target === undefined || touched.size === 0) continue;
-      const change = { changed: [...touched].filter((below) => seen.has(below)), gone: [...touched].filter((below) => !seen.has(below)) };
-      await syncInto(this.#t.connection, fresh, { path: rule.path, target: rule.target }, change);
+    const rules = this.#watched.filter((one) => one.service === service && one.rule.target !== undefined && one.touched.size > 0);
+    for (const row of await this.#running(service)) {
+      const container = containerOf(row);
+      if (this.#known.has(container)) continue;
+      try {
+        for (const watched of rules) await this.#giveAgain(row, watched);
+        this.#known.add(container);
+      } catch (error) {
+        // One that ends again and again is tried again and again, and told of once.
+        if (!this.#toldOf.has(container)) say(this.#t.shell, `warning: ${service}: ${messageOf(error)}`);
+        this.#toldOf.add(container);
+      }
     }
-    for (const id of fresh) this.#known.add(id);
+  }
+
+  async #giveAgain(row: TaskRow, { service, rule, seen, touched }: Watched): Promise<void> {
+    const place = { path: rule.path, target: rule.target ?? '' };
+    const change = { changed: [...touched].filter((below) => seen.has(below)), gone: [...touched].filter((below) => !seen.has(below)) };
+    await syncInto(this.#t.connection, [row.task?.id ?? ''], place, change);
+    this.#tell(`${service}: copied ${filesText(place, [...touched])} again to ${rule.target} of ${row.task?.name ?? ''}, which is new`);
+    if (rule.exec) await this.#execIn(row, rule.exec);
   }
 
   async #exec(service: string, exec: NonNullable<WatchRule['exec']>): Promise<void> {
+    for (const row of await this.#running(service)) await this.#execIn(row, exec);
+  }
+
+  async #execIn({ task }: TaskRow, exec: NonNullable<WatchRule['exec']>): Promise<void> {
     const { shell, connection } = this.#t;
-    for (const { task } of await this.#running(service)) {
-      const value = {
-        ...{ task: task?.id ?? '', stack: '', service: '', index: 0, argv: exec.command, tty: false, stdin: false },
-        ...{ user: exec.user, workingDir: exec.workingDir, env: exec.environment, columns: 0, rows: 0 },
-      };
-      const call = openBidi<ExecRequest, ExecResponse>(connection.api.exec(), undefined, connection.target);
-      await call.send({ message: { $case: 'start', value } });
-      for await (const { message } of call.messages) {
-        if (message?.$case === 'stdout' || message?.$case === 'stderr') await writeAll(shell.stderr, message.value);
-        else if (message?.$case === 'exitCode' && message.value !== 0)
-          say(shell, `warning: ${exec.command[0] ?? ''} ended with ${message.value} in ${task?.name ?? ''}`);
-        if (message?.$case === 'exitCode') break;
-      }
-      this.#tell(`${service}: ran ${exec.command.join(' ')} in ${task?.name ?? ''}`);
+    const value = {
+      ...{ task: task?.id ?? '', stack: '', service: '', index: 0, argv: exec.command, tty: false, stdin: false },
+      ...{ user: exec.user, workingDir: exec.workingDir, env: exec.environment, columns: 0, rows: 0 },
+    };
+    const call = openBidi<ExecRequest, ExecResponse>(connection.api.exec(), undefined, connection.target);
+    await call.send({ message: { $case: 'start', value } });
+    for await (const { message } of call.messages) {
+      if (message?.$case === 'stdout' || message?.$case === 'stderr') await writeAll(shell.stderr, message.value);
+      else if (message?.$case === 'exitCode' && message.value !== 0)
+        say(shell, `warning: ${exec.command[0] ?? ''} ended with ${message.value} in ${task?.name ?? ''}`);
+      if (message?.$case === 'exitCode') break;
     }
+    this.#tell(`${task?.service ?? ''}: ran ${exec.command.join(' ')} in ${task?.name ?? ''}`);
   }
 
   async #running(service: string): Promise<TaskRow[]> {
@@ -174,6 +203,9 @@ export class Watcher {
     if (!this.#t.quiet) say(this.#t.shell, line);
   }
 }
+
+/** A task has another container after each of its ends. */
+const containerOf = ({ task, status }: TaskRow): string => `${task?.id ?? ''} ${status?.restarts ?? 0}`;
 
 /** What the rule ignores, and what the build does not see: the same files would not be in the image. */
 async function filterOf(rule: WatchRule, build: BuildWish | undefined): Promise<TreeFilter> {
