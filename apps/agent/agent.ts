@@ -76,12 +76,12 @@ async function compose(options: AgentOptions, layout: Layout, parts: AgentParts,
   makeTunnels(base, network);
   await facts.start();
   stops.push('hub', () => base.late.hub?.stop());
+  // A node that knows what it should be says at once that it is here: one that is missed for seconds is taken for dead. What
+  // runs here is told as soon as it was looked at.
+  if (base.store.isKnown) attach(base, facts);
 
-  // A node that knows what it should be does not wait for its runtime to be one.
-  const early = setTimeout(() => {
-    network.start();
-    if (base.store.isKnown) attach(base, facts);
-  }, LOOK_FIRST_MS);
+  // Nor does its network wait for long for its runtime.
+  const early = setTimeout(() => network.start(), LOOK_FIRST_MS);
   stops.push('waiting', () => clearTimeout(early));
   const context = { clock, log, signal };
   const [keeper, runtime] = await Promise.all([

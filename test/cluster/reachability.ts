@@ -119,6 +119,7 @@ interface IpAddress {
   addr_info: { family: string; scope: string; local: string }[];
 }
 function sixOf(cluster: TestCluster, task: TaskLine): string {
+  // Of a task that has just gone there is nothing to read: '' is no address of one that runs.
   const { stdout } = cluster.inTask(task.id, 'ip', '-j', '-6', 'addr', 'show', 'scope', 'global');
   const all = (JSON.parse(stdout || '[]') as IpAddress[]).flatMap((l) => l.addr_info ?? []);
   return all.find((a) => a.family === 'inet6' && a.scope === 'global')?.local ?? '';

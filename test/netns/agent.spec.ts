@@ -23,6 +23,7 @@ import { makeTask, until } from '../../apps/agent/spec-kit.js';
 import { makeBusyboxArchive } from '../contract/runtime/busybox-archive.js';
 import { startContainerdProcess, type ContainerdProcess } from '../contract/runtime/containerd-process.js';
 import { deltaMessage, FakeController, snapshotMessage } from '../fixtures/fake-controller.js';
+import { freezeProcess } from '../fixtures/freeze-process.js';
 import { NetnsCrossing } from '../fixtures/netns-crossing.js';
 import { NetnsLab } from '../fixtures/netns-lab.js';
 import { testId } from '../fixtures/netns-views.js';
@@ -308,17 +309,25 @@ describe('an agent', () => {
   );
 
   it(
-    'is killed without harm: the next one adopts what runs',
+    'is killed without harm: the next one says at once that it is here, and adopts what runs',
     async () => {
       const before = [await pidOf(server), await pidOf(client)];
       const hellos = controller.of('hello').length;
       await killAgent('SIGKILL');
       expect((await lab.attempt(ns, ['ping', '-nqc1', '-W1', '10.191.0.10'])).exitCode).toBe(0);
-      startAgent();
-      await until(
-        () => controller.of('hello').length > hellos && last(client)?.state === 'running' && last(server)?.restarts === 1,
-        PATIENCE_MS,
-      );
+      const said = agentLog.length;
+      const saidNow = () => agentLog.slice(said).join('');
+      // Who is missed for seconds is taken for dead: the runtime, which may be slow, is not waited for.
+      await freezeProcess(containerd.pid());
+      try {
+        startAgent();
+        await until(() => controller.of('hello').length > hellos, PATIENCE_MS);
+        expect(saidNow()).not.toContain('the agent is up');
+      } finally {
+        process.kill(containerd.pid(), 'SIGCONT');
+      }
+      await until(() => saidNow().includes('the agent is up'), PATIENCE_MS);
+      await until(() => last(client)?.state === 'running' && last(server)?.restarts === 1, PATIENCE_MS);
       expect([await pidOf(server), await pidOf(client)]).toEqual(before);
       expect((await exec(client, ['wget', '-qO-', 'http://t1/'])).stdout).toBe('hello\n');
     },
