@@ -180,6 +180,12 @@ volumes: { data: }
     expect(out).toContain('$$X');
   });
 
+  it('the models, and no way around the checks', async () => {
+    await file('compose.yaml', 'services: { web: { image: a, models: [llm] } }\nmodels: { llm: { model: ai/small } }\n');
+    expect(await ctl('config --models')).toMatchObject({ code: 0, out: 'llm\n' });
+    expect(await ctl('config --no-consistency')).toMatchObject({ code: 2, out: '', err: expect.stringContaining('contradicts itself') });
+  });
+
   it('every fault of every file, and nothing else', async () => {
     await file('b.yaml', 'services:\n  web: { prots: [] }\n  db: { restart: sometimes }\n');
     const { code, out, err } = await ctl('config -f compose.yaml -f b.yaml');

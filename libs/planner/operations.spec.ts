@@ -1,6 +1,6 @@
 /** Scaling, stopping, starting and restarting by command, as the leader carries it out. */
 import type { Task } from '#model/task.js';
-import { planRestart, planScale, planStart, planStop, type OperationPlan } from './plan-operations.js';
+import { grownStack, planRestart, planScale, planStart, planStop, type OperationPlan } from './plan-operations.js';
 import { planRollback } from './plan-rollback.js';
 import { placementTroubles, waitingReason } from './plan-services.js';
 import { stackOf, World } from './spec-kit.js';
@@ -49,6 +49,17 @@ describe('scale', () => {
     const world = worldOf({ web: 2 });
     const { generation } = world.model.stacks.get('shop') ?? { generation: 0 };
     expect(planScale(world.model, 'shop', { web: 2 }, world.now)).toMatchObject({ writes: [], generation, steps: [{ action: 'keep' }] });
+  });
+
+  it('brings tasks of services that grow alone: what these mount is looked at before', () => {
+    const world = worldOf({ web: 2, db: 3, cache: 1 });
+    const { services } = grownStack(world.model, 'shop', { web: 4, db: 1, cache: 1 });
+    expect(Object.values(services).map((s) => [s.name, s.replicas])).toEqual([
+      ['web', 4],
+      ['db', 3],
+      ['cache', 1],
+    ]);
+    expect(services['db']).toBe(world.model.stacks.get('shop')?.spec.services['db']);
   });
 
   it.each([

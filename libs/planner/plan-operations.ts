@@ -3,7 +3,7 @@ import { WeftError } from '#base/errors.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { Network } from '#model/network.js';
-import { serviceSchema, type Restarts, type Service, type StackRecord } from '#model/stack.js';
+import { serviceSchema, type Restarts, type Service, type Stack, type StackRecord } from '#model/stack.js';
 import { checkAddresses } from './check-addresses.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { checkNodes, type StackPlan } from './plan-stack.js';
@@ -72,6 +72,16 @@ export function planScale(state: ClusterState, name: string, replicas: Readonly<
   checkNodes(state, spec);
   checkAddresses(state, spec, networksOf(state, name));
   return planOf(state, record, { spec }, steps, now);
+}
+
+/** The stack with the services that a scaling gives more tasks to, for what has to be looked at before: where fewer run, nothing starts. */
+export function grownStack(state: ClusterState, name: string, replicas: Readonly<Record<string, number>>): Stack {
+  const { spec } = recordOf(state, name);
+  const grown = Object.values(spec.services).map((service) => {
+    const wanted = replicas[service.name] ?? 0;
+    return [service.name, wanted > service.replicas ? { ...service, replicas: wanted } : service] as const;
+  });
+  return { ...spec, services: Object.fromEntries(grown) };
 }
 
 function networksOf(state: ClusterState, name: string): Map<string, Network> {

@@ -1,5 +1,5 @@
 /** Configs, secrets and files from beside the compose file are in the containers as the file says; secrets are nowhere else. */
-import { chmodSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmdirSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { eventually, readQuietly, sh, TestCluster, type TaskLine } from './cluster.js';
 
@@ -265,6 +265,12 @@ describe('files', () => {
     expect(readdirSync(host)).toEqual(['below']);
     const { code, stderr } = await up(made);
     expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining(said) });
+    expect(readdirSync(join(host, 'made'))).toEqual(['here']);
+    // More tasks ask as much as `up` does.
+    rmdirSync(join(host, 'made/here'));
+    const scaled = await cluster.tryCtl(['scale', '-p', 'parts', 'web=2']);
+    const where = expect.stringMatching(/host\/made\/here is not there on node\d: the directory is made where a task mounts it/);
+    expect(scaled).toMatchObject({ code: 0, stderr: where });
     expect(readdirSync(join(host, 'made'))).toEqual(['here']);
     await inside('parts', 'web', 'mkdir -p /v/a/b; echo part > /v/a/b/file; ln -s / /v/out');
 

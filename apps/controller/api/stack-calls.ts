@@ -5,7 +5,15 @@ import { requireContents } from '#planner/contents.js';
 import { stopGraceSchema } from '#model/stack.js';
 import type { ClusterState } from '#planner/cluster-state.js';
 import { planRollback } from '#planner/plan-rollback.js';
-import { planRemoveOneOffs, planRestart, planScale, planStart, planStop, type OperationPlan } from '#planner/plan-operations.js';
+import {
+  grownStack,
+  planRemoveOneOffs,
+  planRestart,
+  planScale,
+  planStart,
+  planStop,
+  type OperationPlan,
+} from '#planner/plan-operations.js';
 import { planRemoval, planStack, type StackPlan } from '#planner/plan-stack.js';
 import { resolveVolumes } from '#planner/volumes.js';
 import type {
@@ -108,12 +116,25 @@ export class StackCalls extends PlannedCalls {
       return isDone ? { generation: plan.generation, steps: plan.steps } : undefined;
     });
 
-  /** Scale, stop, start, restart. @throws NOT_FOUND, BAD_VALUE, NO_NODES, CONFLICT */
-  operate = async (request: OperateStackRequest): Promise<OperateStackResponse> =>
-    this.planned(`stack ${request.name} could not be changed`, async () => {
+  /** Scale, stop, start, restart. @throws NOT_FOUND, BAD_VALUE, NO_NODES, CONFLICT; UNAVAILABLE naming nodes that do not say what is there */
+  operate = async (request: OperateStackRequest): Promise<OperateStackResponse> => {
+    const made = await this.#checkGrown(request);
+    return this.planned(`stack ${request.name} could not be changed`, async () => {
       const plan = planOperation(this.follower.model, request, this.clock.now());
+      tellMade(plan.steps, made);
       return (await this.#write(plan)) ? { generation: plan.generation, steps: plan.steps } : undefined;
     });
+  };
+
+  /** More tasks may come to nodes that lack the paths they mount: asked as for `up`. @returns what is made, by service */
+  async #checkGrown(request: OperateStackRequest): Promise<ReadonlyMap<string, readonly string[]>> {
+    const { name, operation } = request;
+    if (operation?.$case !== 'scale') return new Map();
+    this.follower.requireCurrent();
+    // What is wrong with the numbers is told first.
+    planOperation(this.follower.model, request, this.clock.now());
+    return checkHostPaths(this.follower.model, this.#clients, grownStack(this.follower.model, name, operation.value.replicas));
+  }
 
   remove = async (request: RemoveStackRequest): Promise<RemoveStackResponse> =>
     this.planned(`stack ${request.name} could not be removed`, async () => {

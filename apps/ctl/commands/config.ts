@@ -2,6 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
+import { WeftError } from '#base/errors.js';
 import { failure, newContext, warningLines } from '#compose/context.js';
 import { ComposeErrors, formatIssue } from '#compose/issue.js';
 import { COMPOSE_FILE } from '#compose/key-table.js';
@@ -11,7 +12,7 @@ import { flagsOf } from '../options.js';
 import { projectOptions, type ProjectFlags } from '../project-options.js';
 import { loadProjectModel } from '../project.js';
 import { print, say, type Shell } from '../shell.js';
-import { renderConfig, type ConfigFlags as RenderFlags } from '../render/config.js';
+import { imagesOf, renderConfig, withImages, type ConfigFlags as RenderFlags } from '../render/config.js';
 
 interface ConfigFlags extends ProjectFlags, RenderFlags {
   quiet?: boolean;
@@ -21,6 +22,8 @@ interface ConfigFlags extends ProjectFlags, RenderFlags {
   normalize: boolean;
   pathResolution: boolean;
   envResolution: boolean;
+  consistency: boolean;
+  resolveImageDigests?: boolean;
 }
 
 const EXAMPLES = `
@@ -44,6 +47,7 @@ export function configCommand(shell: Shell): Command {
     .option('--networks', 'print the names of the networks')
     .option('--volumes', 'print the names of the volumes')
     .option('--images', 'print the images')
+    .option('--models', 'print the names of the models')
     .option('--profiles', 'print the profiles')
     .option('--variables', 'print the variables of the files and their defaults')
     .option('--environment', 'print the environment that variables are taken from')
@@ -52,12 +56,21 @@ export function configCommand(shell: Shell): Command {
     .option('--no-normalize', 'leave defaults out')
     .option('--no-path-resolution', 'leave paths as they are')
     .option('--no-env-resolution', 'leave env_file as it is')
+    .option('--resolve-image-digests', 'ask the registries, and give each image the digest that its tag means now')
+    .option('--lock-image-digests', 'print nothing but the images with their digests, as a file to merge over this one')
+    .addOption(new Option('--no-consistency', 'refused: what the files say is always checked').hideHelp())
     .option('-o, --output <file>', 'write to a file')
     .addHelpText('after', EXAMPLES);
   return command.action((services: string[]) => config(shell, flagsOf<ConfigFlags>(command), services));
 }
 
 export async function config(shell: Shell, flags: ConfigFlags, services: readonly string[] = []): Promise<void> {
+  if (!flags.consistency)
+    throw new WeftError('USAGE', {
+      what: '--no-consistency is not supported',
+      why: 'a model that contradicts itself has no canonical form to print',
+      hint: 'Leave it out: every fault of the files is told at once, with its place.',
+    });
   const { model, input } = await loadProjectModel(shell, flags, {
     services,
     prune: true,
@@ -70,9 +83,16 @@ export async function config(shell: Shell, flags: ConfigFlags, services: readonl
   for (const warning of warningLines(model.context)) say(shell, `warning: ${warning}`);
   for (const refusal of refusals(model)) say(shell, `warning: ctl up refuses this file: ${refusal}`);
   if (flags.quiet) return;
-  const text = renderConfig(model, input, flags);
+  const text = renderConfig(await withDigests(shell, model, flags), input, flags);
   if (flags.output !== undefined) await writeFile(resolve(shell.cwd, flags.output), text);
   else print(shell, text);
+}
+
+/** Loaded where it is asked for: nothing else of `config` needs a network. */
+async function withDigests(shell: Shell, model: Model, flags: ConfigFlags): Promise<Model> {
+  if (!flags.resolveImageDigests && !flags.lockImageDigests) return model;
+  const { pinned } = await import('../pin-images.js');
+  return { ...model, tree: withImages(model.tree, await pinned(shell, imagesOf(model.tree))) };
 }
 
 /** Compose's model is printed whole, but what `ctl up` will not take is said here already. */

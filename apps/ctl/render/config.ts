@@ -7,8 +7,8 @@ import type { ModelInput } from '#compose/loading.js';
 import { keysOf, servicesOf } from '#compose/profiles.js';
 import { render, renderModel, type Plain } from '#compose/render-model.js';
 import { renderYaml } from '#compose/render-yaml.js';
-import { textOf, valueOf } from '#compose/short-forms.js';
-import type { MapValue, Value } from '#compose/tree.js';
+import { scalarAt, textOf, valueOf } from '#compose/short-forms.js';
+import type { Entry, MapValue, Value } from '#compose/tree.js';
 import { variablesOf } from '#compose/variables.js';
 import { table } from './table.js';
 
@@ -18,6 +18,8 @@ export interface ConfigFlags {
   networks?: boolean;
   volumes?: boolean;
   images?: boolean;
+  models?: boolean;
+  lockImageDigests?: boolean;
   profiles?: boolean;
   variables?: boolean;
   environment?: boolean;
@@ -37,6 +39,7 @@ export function renderConfig(model: Model, input: ModelInput, flags: ConfigFlags
     );
   if (flags.networks) return lines(keysOf(valueOf(tree, 'networks')).sort());
   if (flags.volumes) return lines(keysOf(valueOf(tree, 'volumes')).sort());
+  if (flags.models) return lines(keysOf(valueOf(tree, 'models')).sort());
   if (flags.profiles) return lines(model.profiles);
   if (flags.images)
     return lines([...new Set(servicesOf(tree).map(({ key, value }) => textOf(value, 'image') ?? `${model.name}-${key}`))].sort());
@@ -49,8 +52,37 @@ export function renderConfig(model: Model, input: ModelInput, flags: ConfigFlags
   if (flags.variables) return variables(input);
   if (flags.hash !== undefined) return hashes(tree, flags.hash);
   const options = { json: flags.format === 'json', escape: input.interpolate !== false };
-  const plain = renderModel(tree, options);
+  const plain = renderModel(flags.lockImageDigests ? imagesAlone(tree) : tree, options);
   return flags.format === 'json' ? `${JSON.stringify(plain, undefined, 2)}\n` : renderYaml(plain);
+}
+
+/** Those that services name; what is only built has no name at any registry. */
+export const imagesOf = (tree: MapValue): string[] => servicesOf(tree).flatMap(({ value }) => textOf(value, 'image') ?? []);
+
+/** The model with other images. @param images by what they were */
+export function withImages(tree: MapValue, images: ReadonlyMap<string, string>): MapValue {
+  return mapServices(tree, (entry) =>
+    entry.key === 'image' && entry.value.kind === 'scalar'
+      ? [{ ...entry, value: scalarAt(entry.value.at, images.get(entry.value.text) ?? entry.value.text) }]
+      : [entry],
+  );
+}
+
+/** Of each service its image alone, and nothing else: a file to be merged over the one that it came from. */
+function imagesAlone(tree: MapValue): MapValue {
+  const services = mapServices(tree, (entry) => (entry.key === 'image' ? [entry] : []));
+  return { ...tree, entries: services.entries.filter(({ key }) => key === 'services') };
+}
+
+function mapServices(tree: MapValue, change: (entry: Entry) => Entry[]): MapValue {
+  const inService = (service: Entry): Entry =>
+    service.value.kind === 'map' ? { ...service, value: { ...service.value, entries: service.value.entries.flatMap(change) } } : service;
+  const entries = tree.entries.map((entry) =>
+    entry.key === 'services' && entry.value.kind === 'map'
+      ? { ...entry, value: { ...entry.value, entries: entry.value.entries.map(inService) } }
+      : entry,
+  );
+  return { ...tree, entries };
 }
 
 function variables(input: ModelInput): string {

@@ -3,9 +3,15 @@ import { jest } from '@jest/globals';
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { text as readAll } from 'node:stream/consumers';
+import { systemClock } from '#base/clock.js';
 import type { WeftError } from '#base/errors.js';
 import type { PullProgress } from '#runtime/runtime.js';
+import { run } from '../../../apps/ctl/run.js';
 import { RealHarness } from './real-harness.js';
 import { freePort, startRegistry } from './registry-process.js';
 import type { RegistryProcess } from './registry-process.js';
@@ -55,6 +61,40 @@ test('tag to digest without pulling; then by digest alone, under the name that w
     expect(await h.runtime.resolveRemote(name, registry.auth)).toEqual({ digest });
     expect(await h.runtime.pullImage(name, registry.auth, quiet)).toMatchObject({ name, digest });
     expect((await h.sh('cat /etc/mark', { image: name })).stdout).toBe('pulled');
+  }
+});
+
+test('ctl config --resolve-image-digests asks the registry itself, with the login of docker', async () => {
+  const host = registry.host;
+  const auth = Buffer.from(`${registry.auth.username}:${registry.auth.password}`).toString('base64');
+  const dir = await mkdtemp(join(tmpdir(), 'weft-config-'));
+  const ctl = async (...flags: string[]) => {
+    const stdout = new PassThrough();
+    const streams = { stdin: new PassThrough(), stdout, stderr: new PassThrough() };
+    const env = { WEFT_CONFIG_DIR: join(dir, 'none'), DOCKER_CONFIG: dir, HOME: dir };
+    const rest = { cwd: dir, clock: systemClock, setExitCode: quiet, setRaw: quiet, onSignal: () => quiet };
+    const code = await run(['config', ...flags], { ...streams, ...rest, env });
+    stdout.end();
+    streams.stderr.end();
+    return { code, out: await readAll(stdout), err: await readAll(streams.stderr) };
+  };
+  try {
+    await writeFile(join(dir, 'config.json'), JSON.stringify({ auths: { [host]: { auth } } }));
+    const pinnedAlready = `${host}/team/app@${digest}`;
+    const file = `name: shop\nservices:\n  web: { image: "${host}/team/app:1.0", scale: 2 }\n  old: { image: "${pinnedAlready}" }\n  made: { build: . }\n`;
+    await writeFile(join(dir, 'compose.yaml'), file);
+    expect(await ctl('--images', '--resolve-image-digests')).toMatchObject({
+      code: 0,
+      out: `${host}/team/app:1.0@${digest}\n${pinnedAlready}\nshop-made\n`,
+    });
+    expect(await ctl('--lock-image-digests')).toMatchObject({
+      code: 0,
+      out: `services:\n  made: {}\n  old:\n    image: ${pinnedAlready}\n  web:\n    image: ${host}/team/app:1.0@${digest}\n`,
+    });
+    await writeFile(join(dir, 'compose.yaml'), `services: { web: { image: "${host}/team/none:1" } }\n`);
+    expect(await ctl('--resolve-image-digests')).toMatchObject({ code: 1, out: '', err: expect.stringContaining('team/none') });
+  } finally {
+    await rm(dir, { recursive: true });
   }
 });
 
