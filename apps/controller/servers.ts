@@ -26,6 +26,7 @@ import type { NodeClients } from './api/node-clients.js';
 import { NetworkCalls } from './api/network-calls.js';
 import { TraceCalls } from './api/trace-calls.js';
 import { TaskCalls } from './api/task-calls.js';
+import { RebalanceCalls } from './api/rebalance-calls.js';
 import { StackCalls } from './api/stack-calls.js';
 import { VolumeCalls } from './api/volume-calls.js';
 import { TransferCalls } from './api/transfer-calls.js';
@@ -108,6 +109,7 @@ export class Servers {
       controllers,
       follower,
       stacks: new StackCalls(follower, store, clients, clock),
+      rebalance: new RebalanceCalls(follower, store, clock),
       files,
       volumes: new VolumeCalls(follower, store, clients, clock),
       networks: new NetworkCalls(follower, store, clients, clock),

@@ -11,6 +11,8 @@ const admin = ['admin'] as const;
 interface Operated {
   readonly stacks: ReadonlyMap<string, { stack: Stack; generation: number }>;
   readonly stopped: Set<string>;
+  readonly moves: ops.TaskMove[];
+  readonly unmoved: ops.Unmoved[];
   rows(name: string): api.TaskRow[];
   note<T>(method: string, request: T): T;
 }
@@ -48,6 +50,11 @@ export function operationHandlers(twin: Operated) {
       const steps = chosen.map((service) => operate(twin, found.stack, service, operation));
       if (steps.some((s) => s.action !== 'keep')) found.generation++;
       return { generation: found.generation, steps };
+    }),
+    rebalance: unary(admin, async (r: ops.RebalanceRequest): Promise<ops.RebalanceResponse> => {
+      twin.note('rebalance', r);
+      if (r.stack !== '' && !twin.stacks.has(r.stack)) throw new WeftError('NOT_FOUND', { what: `there is no stack ${r.stack}` });
+      return { moves: twin.moves, unmoved: twin.unmoved };
     }),
     signalTasks: unary(admin, async (r: ops.SignalTasksRequest) => {
       twin.note('signalTasks', r);

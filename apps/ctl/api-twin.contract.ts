@@ -3,6 +3,7 @@ import { pack } from 'tar-stream';
 import { WeftError } from '#base/errors.js';
 import type { Stack } from '#model/stack.js';
 import type * as api from '#rpc/gen/weft/v1/api.js';
+import type { TaskMove, Unmoved } from '#rpc/gen/weft/v1/operations.js';
 import { bidi, serverStream, unary } from '#rpc/server.js';
 import { blobsIn, offersOf, wantedMessage } from '#rpc/image-transfer.js';
 import { stackFromWire, stackToWire } from '#rpc/wire.js';
@@ -29,6 +30,9 @@ export class Twin {
   attachEnds: number | undefined = 7;
   /** Of every task: how often its container was made anew. */
   restarts = 0;
+  /** What a rebalance answers: nothing becomes of it. */
+  moves: TaskMove[] = [];
+  unmoved: Unmoved[] = [];
   /** Services that a command stopped. */
   stopped = new Set<string>();
 

@@ -281,3 +281,49 @@ describe('run and attach', () => {
     expect((await ctl('attach shop-web-2')).code).toBe(7);
   });
 });
+
+describe('rebalance', () => {
+  const asked = () => kit.rig.twin.called('rebalance').map((call) => call.request);
+
+  it('prints what would go where and why, and what stays', async () => {
+    const [row] = kit.rig.twin.rows('shop');
+    const id = row?.task?.id ?? '';
+    kit.rig.twin.moves = [
+      {
+        taskId: id,
+        taskName: 'shop-web-1',
+        stack: 'shop',
+        service: 'web',
+        from: 'node1',
+        to: 'node2',
+        why: 'node1 has 2 of web, node2 has 0',
+      },
+    ];
+    kit.rig.twin.unmoved = [{ stack: 'shop', service: 'db', why: 'its data is on the nodes of its tasks' }];
+    const { code, out, err } = await ctl('rebalance --dry-run web db');
+    expect({ code, err }).toEqual({ code: 0, err: 'shop/db stays: its data is on the nodes of its tasks\n' });
+    expect(out.replace(/ +/g, ' ')).toBe('TASK FROM TO WHY\nshop-web-1 node1 node2 node1 has 2 of web, node2 has 0\n');
+    expect(JSON.parse((await ctl('rebalance --dry-run --format json')).out)).toMatchObject([{ id, from: 'node1', to: 'node2' }]);
+    expect((await ctl('rebalance --all --detach')).code).toBe(0);
+    expect(asked()).toEqual([
+      { stack: 'shop', services: ['web', 'db'], dryRun: true },
+      { stack: 'shop', services: [], dryRun: true },
+      { stack: '', services: [], dryRun: false },
+    ]);
+  });
+
+  it('a task that the leader did not move after all is told of, and not waited for', async () => {
+    const id = kit.rig.twin.rows('shop')[0]?.task?.id ?? '';
+    kit.rig.twin.moves = [{ taskId: id, taskName: 'shop-web-1', stack: 'shop', service: 'web', from: 'node1', to: 'node2', why: '' }];
+    const { code, err } = await ctl('rebalance');
+    expect(code).toBe(0);
+    expect(err).toContain('shop-web-1 stays on node1: node2 does not take it any more');
+    expect(err).toContain('stack shop is spread: 0 tasks moved\n');
+  });
+
+  it('says what is wrong, and when there is nothing to do', async () => {
+    expect(await ctl('rebalance')).toEqual({ code: 0, out: '', err: 'nothing to move\n' });
+    expect(await ctl('rebalance -p other')).toMatchObject({ code: 1, err: expect.stringContaining('there is no stack other') });
+    expect(await ctl('rebalance --all web')).toMatchObject({ code: 2, err: expect.stringContaining('services of which stack?') });
+  });
+});

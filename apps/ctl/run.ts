@@ -39,6 +39,11 @@ const COMMANDS: readonly Entry[] = [
     summary: 'make services what they were before',
     load: async () => (await import('./commands/rollback.js')).rollbackCommand,
   },
+  {
+    name: 'rebalance',
+    summary: 'move tasks so that services are spread evenly again',
+    load: async () => (await import('./commands/rebalance.js')).rebalanceCommand,
+  },
   { name: 'ls', summary: 'list the stacks', load: async () => (await import('./commands/ls.js')).lsCommand },
   { name: 'logs', summary: 'show what the tasks of a stack print', load: async () => (await import('./commands/logs.js')).logsCommand },
   { name: 'run', summary: 'run a command in a task of its own', load: async () => (await import('./commands/run.js')).runCommand },

@@ -20,18 +20,26 @@ import type { Shell } from './shell.js';
 /** Before a broken watch is opened again, here or at another controller, in milliseconds: one that goes must not fail an `up`. */
 const REOPEN_MS = 500;
 
-/** Resolves with the state in which the stack is up. @throws DEPLOY_FAILED, TIMEOUT */
+/**
+ * Resolves with the state in which the stack is up.
+ * @param see looks at every state before it is judged
+ * @throws DEPLOY_FAILED, TIMEOUT
+ */
 export async function watchUntilUp(
   shell: Shell,
   connection: Connection,
   stack: string,
   expected: Expectation,
   timeoutMs: number,
+  see: (state: StackState) => void = () => undefined,
 ): Promise<StackState> {
   const judge = new StackJudge(expected);
   const lines = liveLines(shell.stderr);
   try {
-    return await follow(shell, connection, stack, timeoutMs, judge, (state) => show(lines, state, expected.stale));
+    return await follow(shell, connection, stack, timeoutMs, judge, (state) => {
+      see(state);
+      show(lines, state, expected.stale);
+    });
   } finally {
     lines.finish();
   }

@@ -12,6 +12,8 @@ export const updateRecordSchema = z.object({
   target: z.string(),
   /** updating → paused | (nothing: done) | rolling-back → rolled-back | paused. */
   state: z.enum(['updating', 'paused', 'rolling-back', 'rolled-back']),
+  /** Nothing of the service changed: its tasks move to other nodes (`ctl rebalance`). There is nothing to roll back to. */
+  moves: z.literal(true).optional(),
   /** Why it was paused or rolled back. */
   message: z.string().default(''),
   startedAt: z.number(),

@@ -10,6 +10,7 @@ import { fitting } from './node-fits.js';
 import type { SlotWish } from './reconcile-services.js';
 import { refusalOf } from './schedule.js';
 import { nodeOfSlot } from './service-slots.js';
+import { crowding, misfit } from './moves.js';
 import { isGlobal } from '#model/service-mode.js';
 import type { SharedNamespace } from './shared-namespace.js';
 import { returnsTo } from './stopped-services.js';
@@ -17,6 +18,8 @@ import { volumesOf } from './volumes.js';
 
 /** A service that no node can take is refused for all its slots at once: within a plan nodes get fuller. */
 export function placeFor(draft: Draft, wish: SlotWish, shared: SharedNamespace | undefined): Node | string {
+  const sent = shared ? undefined : sentTo(draft, wish);
+  if (sent) return sent;
   const service = serviceKey(wish.stack, wish.service.name);
   const known = wish.replaces || wish.beside || isGlobal(wish.service) || shared ? undefined : draft.refused.get(service);
   if (known !== undefined) return known;
@@ -26,6 +29,15 @@ export function placeFor(draft: Draft, wish: SlotWish, shared: SharedNamespace |
   const node = typeof able === 'string' ? able : chooseNode(draft, wish, able);
   if (typeof node === 'string') draft.refused.set(service, node);
   return node;
+}
+
+/** Where a command sent the task before it (moves.ts), if that node still takes it. */
+function sentTo(draft: Draft, wish: SlotWish): Node | undefined {
+  const { state } = draft;
+  const before = wish.replaces ?? wish.beside;
+  const node = state.nodes.get(before?.movesTo ?? '');
+  if (!node || isGlobal(wish.service) || homeOf(draft, wish) !== undefined || refusalOf(state, node) !== undefined) return undefined;
+  return (misfit(state, node, wish) ?? crowding(draft, node, wish, before?.id)) === undefined ? node : undefined;
 }
 
 /** Nothing binds it to a node or a group of nodes: the one with the fewest tasks of those that fit is the right one. */

@@ -101,6 +101,25 @@ export function sift(nodes: Iterable<Node>, refuse: (node: Node) => string | und
   };
 }
 
+/** The nodes by their value of an attribute, and how many tasks of the service each group has. */
+export function groupsOf(
+  state: ClusterState,
+  spread: Spread,
+  nodes: readonly Node[],
+  attribute: string,
+  service: string,
+): Map<string, { nodes: Node[]; tasks: number }> {
+  const groups = new Map<string, { nodes: Node[]; tasks: number }>();
+  for (const node of nodes) {
+    const value = valuesOf(attributesOf(state, node), attribute)[0] ?? '';
+    const group = groups.get(value) ?? { nodes: [], tasks: 0 };
+    groups.set(value, group);
+    group.nodes.push(node);
+    group.tasks += spread.countOf(node.id, service);
+  }
+  return groups;
+}
+
 /**
  * Of the nodes, those in the groups with the fewest tasks of the service, by one attribute after another (Compose Deploy
  * Specification, `placement.preferences`). Nodes without the label are a group of their own.
@@ -109,15 +128,7 @@ export function preferred(state: ClusterState, spread: Spread, nodes: readonly N
   const key = serviceKey(stack, service.name);
   let left = nodes;
   for (const attribute of service.placement?.spread ?? []) {
-    const groups = new Map<string, { nodes: Node[]; tasks: number }>();
-    for (const node of left) {
-      const value = valuesOf(attributesOf(state, node), attribute)[0] ?? '';
-      const group = groups.get(value) ?? { nodes: [], tasks: 0 };
-      groups.set(value, group);
-      group.nodes.push(node);
-      group.tasks += spread.countOf(node.id, key);
-    }
-    const fewest = [...groups].sort(([a, x], [b, y]) => x.tasks - y.tasks || (a < b ? -1 : 1))[0];
+    const fewest = [...groupsOf(state, spread, left, attribute, key)].sort(([a, x], [b, y]) => x.tasks - y.tasks || (a < b ? -1 : 1))[0];
     left = fewest?.[1].nodes ?? [];
   }
   return left;

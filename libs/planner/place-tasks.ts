@@ -17,6 +17,7 @@ import { drainOf } from './drain.js';
 import { HostPorts } from './host-ports.js';
 import { newTask } from './new-task.js';
 import type { TaskEdit } from './edit-task.js';
+import { markUnit } from './moves.js';
 import { nameInterfaces } from './interface-names.js';
 import { declaredAddresses } from './network-subnets.js';
 import { fitting } from './node-fits.js';
@@ -68,6 +69,7 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
   for (const { next, holder } of plan.promote) placing.units.push(promoteUnit(draft, next, holder));
   for (const task of plan.abandon) placing.units.push(orphanNext(state, task));
   for (const { task, reason } of plan.stop) placing.units.push(stopUnit(state, task, reason));
+  for (const task of plan.stay) placing.units.push(markUnit(state, task, undefined));
   for (const edit of plan.edit) placeEdit(draft, edit, placing);
   for (const { task, reason } of plan.forget) placing.units.push(forgetUnit(draft, task, reason));
   for (const wish of plan.create) {

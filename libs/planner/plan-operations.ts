@@ -16,7 +16,8 @@ export type OperationPlan = Pick<StackPlan, 'steps' | 'generation' | 'compares' 
 
 const step = (name: string, action: PlanStep['action'], detail: string): PlanStep => ({ action, kind: 'service', name, details: [detail] });
 
-function recordOf(state: ClusterState, name: string): StackRecord {
+/** @throws NOT_FOUND */
+export function recordOf(state: ClusterState, name: string): StackRecord {
   const record = state.stacks.get(name);
   if (record && !record.removing) return record;
   throw new WeftError('NOT_FOUND', {
@@ -27,7 +28,7 @@ function recordOf(state: ClusterState, name: string): StackRecord {
 }
 
 /** The services that are meant: all of the stack when none is named, without one-offs. @throws NOT_FOUND */
-function meant(record: StackRecord, services: readonly string[]): Service[] {
+export function meant(record: StackRecord, services: readonly string[]): Service[] {
   const all = record.spec.services;
   const regular = Object.values(all).flatMap((service) => (isOneOff(service) ? [] : [service.name]));
   return (services.length > 0 ? [...new Set(services)] : regular).map((name) => {

@@ -18,6 +18,7 @@ import { leaveDrained } from './drain-nodes.js';
 import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
 import { editOf, type TaskEdit } from './edit-task.js';
 import { goesAt, hadItsTask, isOneOff } from './one-offs.js';
+import { REBALANCED, standingOfMove } from './moves.js';
 import { replaceUnhealthyAt, UNHEALTHY } from './replace-unhealthy.js';
 import { rollOut, type Slots } from './rollout.js';
 import { sharedNamespace, sharesNamespace } from './shared-namespace.js';
@@ -59,6 +60,8 @@ export interface ServicesPlan {
   /** The same by stack, with what `againMs` says. */
   wakes: Map<string, number>;
   stop: { task: Task; reason: string }[];
+  /** Marked tasks that do not move after all. */
+  stay: Task[];
   /** Tasks whose record is edited in place: their ports, links, aliases or networks changed. */
   edit: TaskEdit[];
   /** Milliseconds from now: there is more to do then, although nothing changes. */
@@ -96,6 +99,7 @@ export function reconcileServices(state: ClusterState, now: number, only?: Reado
     abandon: [],
     stop: [],
     edit: [],
+    stay: [],
     forget: [],
     updates: [],
     rollBacks: [],
@@ -120,6 +124,9 @@ export function reconcileServices(state: ClusterState, now: number, only?: Reado
     if (reason !== undefined) endTask(state, task, reason, plan);
   }
   leaveDrained(state, plan, only);
+  // One thing at a time in one record.
+  const touched = new Set([...plan.stop, ...plan.edit].map(({ task }) => task.id));
+  plan.stay = plan.stay.filter((task) => !touched.has(task.id));
   return plan;
 }
 
@@ -198,7 +205,8 @@ function reconcileService(scope: Scope, service: Service): void {
   const outdated = waits === undefined ? slots.outdated : slots.outdated.filter((t) => !isUp(state, t));
   const step = rollOut({ state, stack, service, target: hash, slots: { ...slots, outdated }, now });
   const reason = wasOnlyRestarted(record, service.name) ? RESTARTED : CHANGED;
-  for (const task of step.stop) plan.stop.push({ task, reason });
+  for (const task of step.stop)
+    plan.stop.push({ task, reason: task.movesTo !== undefined && task.specHash === hash ? REBALANCED : reason });
   for (const task of step.surge) {
     const wish = wishes.get(task.slot);
     if (wish) plan.create.push({ ...wish, beside: task });
@@ -258,7 +266,21 @@ function sortSlot(scope: Scope, wish: SlotWish, slots: Slots, waits: string | un
     plan.stop.push({ task: holder, reason: 'the task whose network it shares goes' });
     slots.moving++;
   } else if (holder.specHash !== hash || trespasses(holder, declared)) slots.outdated.push(holder);
+  else if (holder.movesTo !== undefined) sortMoving(scope, wish, holder, slots);
   else slots.current.push(holder);
+}
+
+/** A task that a command sends elsewhere is replaced as one that is outdated, while the move can be made. */
+function sortMoving({ state, plan }: Scope, wish: SlotWish, holder: Task, slots: Slots): void {
+  const move = standingOfMove(state, holder, wish);
+  (move.is === 'goes' ? slots.outdated : slots.current).push(holder);
+  if (move.is === 'off') return void plan.stay.push(holder);
+  // Looked at again without being told: it depends on what other stacks do.
+  const why = move.is === 'waits' ? ` when there is room (${move.why})` : '';
+  plan.waiting.set(
+    serviceKey(wish.stack, wish.service.name),
+    `moves to node ${state.nodes.get(holder.movesTo ?? '')?.name ?? holder.movesTo}${why}`,
+  );
 }
 
 /** A task that starts beside the one whose slot it is to have: takes over once it is up. */

@@ -65,7 +65,11 @@ export function rollOut(input: RolloutInput): RolloutStep {
   const idle = slots.outdated.length === 0 && slots.moving === 0;
   if (!record && idle) return { stop: [], surge: [], ...(found ? { record: null } : {}) };
   if (!record && slots.outdated.length === 0) return { stop: [], surge: [] };
-  const before = record ?? { stack, service: service.name, target, state: 'updating', message: '', startedAt: now, failed: [], passed: [] };
+  const moves = slots.outdated.every((t) => t.movesTo !== undefined && t.specHash === target);
+  const before = record ?? {
+    ...{ stack, service: service.name, target, state: 'updating' as const, message: '', startedAt: now, failed: [], passed: [] },
+    ...(moves ? { moves: true as const } : {}),
+  };
   return advance(input, policy, before, record === undefined);
 }
 
@@ -100,7 +104,7 @@ function advance(input: RolloutInput, policy: UpdatePolicy, before: UpdateRecord
   const ratio = record.failed.length / Math.max(1, service.replicas);
   if (record.failed.length > 0 && ratio > policy.maxFailureRatio && policy.onFailure !== 'continue') {
     const message = seen.why ?? `${record.failed.length} of ${service.replicas} new tasks failed`;
-    if (policy.onFailure === 'rollback' && record.state === 'updating') return { ...step, rollBack: message };
+    if (policy.onFailure === 'rollback' && record.state === 'updating' && !record.moves) return { ...step, rollBack: message };
     const told = record.state === 'rolling-back' ? `${record.message}; the rollback failed: ${message}` : message;
     return { ...step, record: { ...record, state: 'paused', message: told } };
   }

@@ -23,7 +23,7 @@ type Step =
   /** A third stack on the network of the first, with an address of its own. */
   | { do: 'guest'; web: number; at: number }
   | { do: 'down'; stack: number }
-  | { do: 'tick' | 'clean' | 'remember' | 'settle' }
+  | { do: 'tick' | 'clean' | 'remember' | 'settle' | 'rebalance' }
   /** A former leader that is behind writes what it planned then. (Here without the fence that would refuse it: cleaning needs the fence.) */
   | { do: 'staleTick' }
   | { do: 'report'; pick: number; state: number }
@@ -49,6 +49,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: fc.record({ do: fc.constant('report' as const), pick: fc.nat(30), state: fc.nat(3) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('node' as const), node: fc.nat(2), state: fc.nat(6) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.nat(40_000) }) },
+  { weight: 2, arbitrary: fc.record({ do: fc.constant('rebalance' as const) }) },
 );
 
 const STACKS = ['s0', 's1', 'guest'];
@@ -101,6 +102,7 @@ class History {
       if (s.image === 0) this.remember();
     } else if (s.do === 'guest') this.guest(s);
     else if (s.do === 'down') this.down(STACKS[s.stack] as string);
+    else if (s.do === 'rebalance') world.rebalance();
     else if (s.do === 'tick') world.tick();
     else if (s.do === 'clean') world.apply(planCleanup(world.model, world.now));
     else if (s.do === 'remember') this.remember();

@@ -89,7 +89,8 @@ export class Spread {
     return this.#rowOf(service).get(nodeId) ?? 0;
   }
 
-  readonly #tasksOn = (nodeId: string): number => this.#state.tallies.tasksOn(nodeId) + (this.#all.get(nodeId) ?? 0);
+  /** Tasks of a node, of all services. */
+  readonly tasksOn = (nodeId: string): number => this.#state.tallies.tasksOn(nodeId) + (this.#all.get(nodeId) ?? 0);
 
   #rowOf(service: string): ReadonlyMap<string, number> {
     return this.#ofService.get(service) ?? this.#state.tallies.rowOf(service);
@@ -112,7 +113,7 @@ export class Spread {
     isAble: (node: Node) => boolean,
   ): Node | undefined {
     let order = this.#orders.get(of.kind);
-    if (!order) this.#orders.set(of.kind, (order = new NodeOrder(of.kind === '' ? this.open : this.open.filter(fits), this.#tasksOn)));
+    if (!order) this.#orders.set(of.kind, (order = new NodeOrder(of.kind === '' ? this.open : this.open.filter(fits), this.tasksOn)));
     const row = this.#rowOf(serviceKey(of.stack, of.service));
     const without = order.first((node) => (row.get(node.id) ?? 0) === 0 && isAble(node));
     if (without) return without;
@@ -132,7 +133,7 @@ export class Spread {
     for (const node of nodes) {
       const mine = row.get(node.id) ?? 0;
       if (mine > bestRow) continue;
-      const all = this.#tasksOn(node.id);
+      const all = this.tasksOn(node.id);
       const isBetter = mine < bestRow || all < bestAll || (all === bestAll && best !== undefined && node.name < best.name);
       if (isBetter) [best, bestRow, bestAll] = [node, mine, all];
     }

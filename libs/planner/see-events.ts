@@ -6,6 +6,7 @@ import type { Event } from '#model/event.js';
 import { splitKey } from '#model/keys.js';
 import type { Task, TaskStatus } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
+import { REBALANCED } from './moves.js';
 
 export type EventDraft = Omit<Event, 'sequence'>;
 
@@ -164,10 +165,15 @@ const about = (state: ClusterState, task: Task) => ({
 /** A new task; where its slot was on another node before, the move and its reason. */
 function arrival(state: ClusterState, task: Task): Happening {
   const others = state.tasksOfService(task.stack, task.service).filter((t) => t.slot === task.slot && t.id !== task.id);
-  const left = others.find((t) => t.desired === 'stop' && t.nodeId !== task.nodeId);
+  const left = others.find((t) => (t.desired === 'stop' || t.movesTo === task.nodeId) && t.nodeId !== task.nodeId);
   const ended = state.endedOf(task.stack, task.service, task.slot).at(-1);
   const base = about(state, task);
-  if (left) return { ...base, action: 'reschedule', message: movedFrom(state.nodes.get(left.nodeId)?.name, left.stopReason) };
+  if (left)
+    return {
+      ...base,
+      action: 'reschedule',
+      message: movedFrom(state.nodes.get(left.nodeId)?.name, left.desired === 'stop' ? left.stopReason : REBALANCED),
+    };
   // Its predecessor went in the same step.
   if (others.length === 0 && ended && ended.nodeId !== task.nodeId && ended.endedAt === task.createdAt)
     return { ...base, action: 'reschedule', message: movedFrom(ended.nodeName, ended.reason) };

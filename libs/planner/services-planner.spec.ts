@@ -72,14 +72,29 @@ class Two {
   }
 }
 
-type Step = { do: 'up' | 'down' | 'tick' | 'report' | 'node' | 'pass' | 'clean'; a: number; b: number; c: number };
-const kinds = fc.constantFrom<Step['do']>('up', 'down', 'tick', 'tick', 'tick', 'report', 'report', 'report', 'node', 'pass', 'clean');
+type Step = { do: 'up' | 'down' | 'rebalance' | 'tick' | 'report' | 'node' | 'pass' | 'clean'; a: number; b: number; c: number };
+const kinds = fc.constantFrom<Step['do']>(
+  'up',
+  'down',
+  'tick',
+  'tick',
+  'tick',
+  'report',
+  'report',
+  'report',
+  'node',
+  'node',
+  'rebalance',
+  'pass',
+  'clean',
+);
 const step = fc.record({ do: kinds, a: fc.nat(2), b: fc.nat(6), c: fc.nat(63) });
 
 function run(two: Two, { do: what, a, b, c }: Step): void {
   const { world } = two;
   if (what === 'up') two.up(a, b, c);
   else if (what === 'down') two.down(`s${a}`);
+  else if (what === 'rebalance') world.rebalance();
   else if (what === 'tick') two.tick();
   else if (what === 'report') two.report(c, a);
   else if (what === 'node') two.node(['a', 'b', 'c'][a] as string, b);

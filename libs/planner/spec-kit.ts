@@ -9,6 +9,7 @@ import { stackSchema, type Stack } from '#model/stack.js';
 import type { TaskState } from '#model/task.js';
 import { planServices } from './plan-services.js';
 import { planStack, type StackPlan } from './plan-stack.js';
+import { planRebalance, type RebalancePlan } from './rebalance.js';
 import { ReadModel } from './read-model.js';
 import { packUnits, type Compare, type Unit, type Write } from './transaction.js';
 
@@ -121,6 +122,13 @@ export class World {
   up(stack: Stack): StackPlan {
     const plan = planStack(this.model, stack, this.newId, this.now);
     if (plan.writes.length > 0 && !this.txn(plan.compares, plan.writes)) throw new Error('the plan was refused');
+    return plan;
+  }
+
+  /** As `ctl rebalance` does. */
+  rebalance(stack?: string, services?: readonly string[]): RebalancePlan {
+    const plan = planRebalance(this.model, stack, services);
+    this.apply(plan.units);
     return plan;
   }
 

@@ -213,3 +213,39 @@ it('rollback goes back to what was before', async () => {
   const answer = cluster.onNode('node1', 'busybox', 'wget', '-q', '-O', '-', `http://${await addressOf('node3')}:8080/`);
   expect(answer.stdout.trim()).toBe('good');
 }, 120_000);
+
+it('rebalance spreads the tasks again after nodes came back: no more of them than have to, and without losing a request', async () => {
+  cluster.write('site.yaml', site('spread', 'order: start-first, monitor: 500ms'));
+  await cluster.ctl('up', '-f', 'site.yaml');
+  const running = async () => (await rows('site')).filter((r) => r.health === 'healthy' && r.desired === 'run');
+  const away = ['node2', 'node3'];
+  for (const node of away) await cluster.ctl('node', 'drain', node);
+  await eventually(90_000, async () => expect((await running()).map((r) => r.node)).toEqual(['node1', 'node1', 'node1']));
+  for (const node of away) await cluster.ctl('node', 'activate', node);
+  const before = await running();
+  const plan = await cluster.json<{ id: string; from: string; to: string; why: string }[]>('rebalance', '-p', 'site', '--dry-run');
+  expect(plan.map(({ from, to, why }) => ({ from, to, why }))).toEqual([
+    { from: 'node1', to: 'node2', why: 'node1 has 3 of web, node2 has 0' },
+    { from: 'node1', to: 'node3', why: 'node1 has 2 of web, node3 has 0' },
+  ]);
+  // Nothing moves without the command.
+  expect((await rows('site')).map((r) => r.id)).toEqual(before.map((r) => r.id));
+  const since = Date.now();
+  const load = new Load('node1', `http://${await addressOf('node2')}:8080/`, 8);
+  await eventually(30_000, () => expect(load.asked).toBeGreaterThan(100));
+  const { code, stdout, stderr } = await cluster.tryCtl(['rebalance', '-p', 'site']);
+  const { asked, failures } = await load.stop();
+  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining('stack site is spread: 2 tasks moved') });
+  expect(stdout).toMatch(/TASK +FROM +TO +WHY/);
+  expect(failures).toEqual({});
+  expect(asked).toBeGreaterThan(200);
+  const after = await running();
+  expect(after.map((r) => r.node).sort()).toEqual(['node1', 'node2', 'node3']);
+  const moved = plan.map((m) => m.id);
+  expect(after.filter((r) => before.some((b) => b.id === r.id)).map((r) => r.id)).toEqual(
+    before.filter((b) => !moved.includes(b.id)).map((b) => b.id),
+  );
+  expect((await cluster.tryCtl(['rebalance', '-p', 'site'])).stderr).toBe('nothing to move\n');
+  const { stdout: told } = await cluster.tryCtl(['events', '-p', 'site', '--since', String(since), '--until', String(Date.now())]);
+  expect(told).toMatch(/from node1: rebalanced by command/);
+}, 240_000);

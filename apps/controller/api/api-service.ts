@@ -16,6 +16,7 @@ import type { NetworkCalls } from './network-calls.js';
 import { networkRows } from './network-rows.js';
 import type { NodeCalls } from './node-calls.js';
 import { endedRows, nodeRows, stackSummaries, taskRows } from './rows.js';
+import type { RebalanceCalls } from './rebalance-calls.js';
 import type { TraceCalls } from './trace-calls.js';
 import type { TaskCalls } from './task-calls.js';
 import type { StackCalls } from './stack-calls.js';
@@ -24,6 +25,7 @@ import type { TransferCalls } from './transfer-calls.js';
 export interface ApiCalls {
   follower: ClusterFollower;
   stacks: StackCalls;
+  rebalance: RebalanceCalls;
   nodes: NodeCalls;
   controllers: ControllerCalls;
   networks: NetworkCalls;
@@ -46,6 +48,7 @@ const PASSED_ON: readonly Role[] = ['admin', 'controller'];
 export function apiImplementation({
   follower,
   stacks,
+  rebalance,
   nodes,
   controllers,
   networks,
@@ -67,6 +70,7 @@ export function apiImplementation({
     removeStack: unary<m.RemoveStackRequest, m.RemoveStackResponse>(ADMIN, stacks.remove),
     rollbackStack: unary<m.RollbackStackRequest, m.RollbackStackResponse>(ADMIN, stacks.rollback),
     operateStack: unary<o.OperateStackRequest, m.OperateStackResponse>(ADMIN, stacks.operate),
+    rebalance: unary<o.RebalanceRequest, o.RebalanceResponse>(ADMIN, rebalance.rebalance),
     signalTasks: unary<o.SignalTasksRequest, o.SignalTasksResponse>(ADMIN, tasks.signal),
     listProcesses: unary<o.ListProcessesRequest, o.ListProcessesResponse>(ADMIN, tasks.processes),
     watchStats: serverStream<o.WatchStatsRequest, o.WatchStatsResponse>(ADMIN, (request, _peer, signal) => tasks.stats(request, signal)),
