@@ -9,6 +9,7 @@ import type { ListeningPort } from '#model/node.js';
 import type { Runtime } from '#runtime/runtime.js';
 import type { Believer } from './believer.js';
 import type { Callers } from './callers.js';
+import type { Contact } from './contact.js';
 import type { DesiredStore } from './desired-store.js';
 import type { Membership } from './join.js';
 import type { Layout } from './layout.js';
@@ -69,6 +70,7 @@ export interface AgentBase {
   believer: Believer;
   callers: Callers;
   takenOut: TakenOut;
+  contact: Contact;
   /** Parts that come up later than those that speak to them. */
   late: {
     network?: NetworkLoop;

@@ -9,12 +9,14 @@ import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { untilItWorks } from '#base/retry.js';
 import { turns } from '#base/turns.js';
+import { cutOffAfterMs } from '#model/node-death.js';
 import type { Task } from '#model/task.js';
 import { WIREGUARD_FEATURE } from '#model/tunnel.js';
 import type { Runtime } from '#runtime/runtime.js';
 import type { AgentBase, AgentParts } from './agent-parts.js';
 import { Believer } from './believer.js';
 import { Callers } from './callers.js';
+import { Contact } from './contact.js';
 import { knownControllers } from './controller-choice.js';
 import { DesiredStore } from './desired-store.js';
 import { ImagePeers } from './image-peers.js';
@@ -106,6 +108,8 @@ async function openBase(options: AgentOptions, layout: Layout, parts: AgentParts
   const store = await DesiredStore.open(layout.dataDir, log);
   const ledger = await Ledger.open(layout.dataDir, log);
   stops.push('files', async () => void (await Promise.all([store.flush(), ledger.flush()])));
+  const contact = new Contact({ cutOffAfterMs: () => cutOffAfterMs(store.byKind.settings), clock });
+  stops.push('contact', () => contact.stop());
   const late: AgentBase['late'] = {};
   const onQuarantine = () => {
     late.hub?.factsChanged();
@@ -124,6 +128,7 @@ async function openBase(options: AgentOptions, layout: Layout, parts: AgentParts
     board: new StatusBoard(nodeId, clock),
     believer,
     callers: new Callers(clock),
+    contact,
     takenOut,
     late,
   };
@@ -199,7 +204,7 @@ function makeTunnels({ options, parts, store, stops, nodeId, late }: AgentBase, 
   stops.push('tunnels', () => tunnels.stop());
 }
 
-function attach({ options, parts, store, board, believer, takenOut, late }: AgentBase, facts: FactsLoop): void {
+function attach({ options, parts, store, board, believer, contact, takenOut, late }: AgentBase, facts: FactsLoop): void {
   const { identity, controllers } = parts.membership;
   const { clock, log } = parts;
   late.hub ??= startHub({
@@ -211,6 +216,7 @@ function attach({ options, parts, store, board, believer, takenOut, late }: Agen
     board,
     programmed: () => takenOut.revision,
     facts: () => facts.current(),
+    onHeard: (sentAt) => contact.confirmed(sentAt),
     rotateKeys: () => late.tunnels?.rotate(),
     clock,
     log,
@@ -251,7 +257,18 @@ async function startTasks(
     clock,
     log,
   });
-  const loop = new TasksLoop({ runtime, runner, store, board, ledger, callers, isConfirmed: () => believer.isConfirmed, clock, log });
+  const loop = new TasksLoop({
+    runtime,
+    runner,
+    store,
+    board,
+    ledger,
+    callers,
+    contact: base.contact,
+    isConfirmed: () => believer.isConfirmed,
+    clock,
+    log,
+  });
   base.late.tasks = loop;
   stops.push('tasks', () => loop.stop());
   await loop.start(signal);

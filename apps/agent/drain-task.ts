@@ -3,11 +3,14 @@ import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import { MOST_UNCONFIRMED_MS } from '#model/confirmation.js';
 import type { Task } from '#model/task.js';
+import type { Contact } from './contact.js';
 import type { DesiredStore } from './desired-store.js';
+import { mayRun } from './plan-tasks.js';
 
 export interface DrainTools {
   say: (message: string) => void;
   store: Pick<DesiredStore, 'task' | 'hasTask' | 'onChange'>;
+  contact: Pick<Contact, 'state' | 'onChange'>;
   clock: Clock;
   /** The agent ends. */
   ending: AbortSignal;
@@ -15,28 +18,32 @@ export interface DrainTools {
 
 /**
  * Every node was told at the same time that nothing new is to be sent to it: what it began may end, and what is on its way arrive.
+ * One that stops on partition has no time for that where there is one.
  * @param drainMs of the task
  * @throws UNAVAILABLE when the agent ends meanwhile: its successor begins the drain anew
  */
-export async function drainTask(task: Task, drainMs: number, { say, store, clock, ending }: DrainTools): Promise<void> {
+export async function drainTask(task: Task, drainMs: number, tools: DrainTools): Promise<void> {
+  const { say, store, contact, ending } = tools;
   say('draining');
+  const mustHurry = () => !mayRun(task, contact.state);
   // Gone from the view: nothing will be said about it any more.
-  const isDrained = () => store.task(task.id)?.drained ?? !store.hasTask(task.id);
-  await until(isDrained, drainMs, { store, clock, ending });
-  if (!isDrained() && !ending.aborted) {
+  const isOut = () => (store.task(task.id)?.drained ?? !store.hasTask(task.id)) || mustHurry();
+  await until(isOut, drainMs, tools);
+  if (!isOut() && !ending.aborted) {
     say('draining; not every node has taken it out yet');
-    await until(isDrained, MOST_UNCONFIRMED_MS, { store, clock, ending });
+    await until(isOut, MOST_UNCONFIRMED_MS, tools);
   }
   // From here on nothing new comes, and the last that came has its time.
-  await clock.sleep(drainMs, ending).catch(() => undefined);
+  await until(mustHurry, drainMs, tools);
   if (ending.aborted) throw new WeftError('UNAVAILABLE', 'the agent is stopping');
 }
 
-/** Until the view says so, the agent ends, or the time is over. */
-async function until(holds: () => boolean, mostMs: number, { store, clock, ending }: Omit<DrainTools, 'say'>): Promise<void> {
+/** Until it holds, the agent ends, or the time is over. */
+async function until(holds: () => boolean, mostMs: number, { store, contact, clock, ending }: DrainTools): Promise<void> {
   if (holds()) return;
   const done = new AbortController();
-  const stop = store.onChange(() => holds() && done.abort());
+  const look = () => holds() && done.abort();
+  const stops = [store.onChange(look), contact.onChange(look)];
   await clock.sleep(mostMs, AbortSignal.any([done.signal, ending])).catch(() => undefined);
-  await stop();
+  for (const stop of stops) await stop();
 }

@@ -22,6 +22,8 @@ interface Rig {
   believer: Believer;
   board: StatusBoard;
   hub: Hub;
+  /** When what controllers have heard was sent. */
+  heardAt: number[];
   certify: () => Promise<Awaited<ReturnType<typeof issue>>>;
 }
 
@@ -44,6 +46,7 @@ async function withRig(use: (rig: Rig) => Promise<void>, deadController = false)
     const facts = () => nodeFactsSchema.parse({ nodeId: NODE_ID, hostname: 'h', quarantine: believer.quarantine, at: 1 });
     const identity = await issue(ca, { role: 'node', id: NODE_ID, clusterId: 'c1c1c1c1' });
     const controllers = () => [...(deadController ? ['127.0.0.1:1'] : []), `127.0.0.1:${controller.port}`];
+    const heardAt: number[] = [];
     const hub = startHub({
       controllers,
       address: '127.0.0.9',
@@ -52,12 +55,13 @@ async function withRig(use: (rig: Rig) => Promise<void>, deadController = false)
       believer,
       board,
       facts,
+      onHeard: (sentAt) => heardAt.push(sentAt),
       clock: systemClock,
       log: silentLog,
     });
     late.hub = hub;
     try {
-      await use({ controller, store, believer, board, hub, certify });
+      await use({ controller, store, believer, board, hub, heardAt, certify });
     } finally {
       await hub.stop();
       await controller.stop();
@@ -101,12 +105,26 @@ describe('the stream to a controller', () => {
 
   it('goes to another controller when one does not answer', () => withRig(async ({ store }) => until(() => store.isKnown, 10_000), true));
 
+  it('knows by its number when a heartbeat that was heard had been sent', () =>
+    withRig(async ({ controller, heardAt }) => {
+      await until(() => controller.of('heartbeat').length >= 2);
+      const [first, second] = controller.of('heartbeat');
+      expect([first?.number, second?.number]).toEqual([1, 2]);
+      const now = systemClock.monotonic();
+      // 0 says of nobody that it was heard; what is not known of this stream proves nothing.
+      for (const heard of [0, 99, 2, 1, 2]) controller.say({ message: { $case: 'alive', value: { intervalMs: 10_000, heard } } });
+      await until(() => heardAt.length > 0);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      expect(heardAt).toEqual([expect.any(Number)]);
+      expect(heardAt[0]).toBeLessThanOrEqual(now);
+    }));
+
   it('goes to another stream when the controller falls silent after it promised to be heard', () =>
     withRig(async ({ controller, store, hub }) => {
       await until(() => store.isKnown);
       await until(() => hub.isConnected());
       expect(controller.streams).toBe(1);
-      controller.say({ message: { $case: 'alive', value: { intervalMs: 60 } } });
+      controller.say({ message: { $case: 'alive', value: { intervalMs: 60, heard: 0 } } });
       await until(() => controller.streams > 1, 5_000);
       // No promise on the new stream: silence is normal.
       const { streams } = controller;

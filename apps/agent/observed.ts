@@ -2,7 +2,9 @@
  * What is known of this node's containers without asking each time: a listing, kept up to date by events and by the
  * agent's own deeds. A listing takes a while: what changed meanwhile is newer than what it says.
  */
+import type { Task } from '#model/task.js';
 import type { ContainerInfo } from '#runtime/runtime.js';
+import { NAME_LABEL, TASK_LABEL } from './plan-tasks.js';
 
 export class Observed {
   readonly #containers = new Map<string, ContainerInfo>();
@@ -37,3 +39,11 @@ export class Observed {
     if (this.#tick === since) this.#changedAt.clear();
   }
 }
+
+/** What a listing will say of a task's container. */
+export const infoOf = (task: Task, state: ContainerInfo['state']): ContainerInfo => ({
+  id: task.id,
+  image: task.container.image,
+  labels: { [TASK_LABEL]: task.id, [NAME_LABEL]: task.name },
+  state,
+});

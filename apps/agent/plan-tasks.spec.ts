@@ -4,6 +4,7 @@ import {
   afterEnd,
   afterFailure,
   afterStart,
+  afterSuspension,
   inSeconds,
   newMemory,
   planTasks,
@@ -31,6 +32,7 @@ function plan(desired: Task[], containers: ContainerInfo[], m?: TaskMemory, more
     believed: true,
     containers,
     memory: new Map(m ? [[task.id, m]] : []),
+    contact: 'heard',
     busy: new Set(),
     holdOff: new Map(),
     now: NOW,
@@ -38,6 +40,42 @@ function plan(desired: Task[], containers: ContainerInfo[], m?: TaskMemory, more
   });
   return { kinds: operations.map((o) => o.type), operations, wakeAt };
 }
+
+describe('a task that stops on partition', () => {
+  const fenced: Task = { ...task, onPartition: 'stop' };
+  const running = memory({ phase: 'running' });
+  const cases: [string, Task, PlanInput['contact'], ContainerInfo[], TaskMemory | undefined, string[]][] = [
+    ['goes on while its node is heard', fenced, 'heard', [container('running')], running, []],
+    ['is stopped where its node is cut off', fenced, 'cut off', [container('running')], running, ['suspend']],
+    ['is stopped when it is paused, too', fenced, 'cut off', [container('paused')], running, ['suspend']],
+    ['is stopped though the agent is new', fenced, 'cut off', [container('running')], undefined, ['suspend']],
+    ['is not started there', fenced, 'cut off', [], undefined, []],
+    ['is not started again there', fenced, 'cut off', [container('stopped')], memory({ phase: 'waiting' }), []],
+    ['is seen to have ended there', fenced, 'cut off', [container('stopped')], running, ['ended']],
+    ['is not started before its node was heard', fenced, 'unknown', [], undefined, []],
+    ['is adopted before its node was heard', fenced, 'unknown', [container('running')], undefined, ['adopt']],
+    ['is started again when its node is back', fenced, 'heard', [], afterSuspension(running), ['run']],
+    [
+      'is removed there as ever when it is told to stop',
+      { ...fenced, desired: 'stop' },
+      'cut off',
+      [container('running')],
+      running,
+      ['stop'],
+    ],
+    ['any other goes on', task, 'cut off', [container('running')], running, []],
+    ['any other is started', { ...task, onPartition: 'keep' }, 'cut off', [], undefined, ['run']],
+  ];
+  it.each(cases)('%s', (_, wanted, contact, containers, m, kinds) =>
+    expect(plan([wanted], containers, m, { contact }).kinds).toEqual(kinds),
+  );
+
+  it('counts no restart for that, and waits for a removal that failed', () => {
+    expect(plan([fenced], [], afterSuspension(running)).operations).toEqual([{ type: 'run', task: fenced, again: false }]);
+    const holdOff = new Map([[task.id, NOW + 5]]);
+    expect(plan([fenced], [container('running')], running, { contact: 'cut off', holdOff })).toMatchObject({ kinds: [], wakeAt: NOW + 5 });
+  });
+});
 
 describe('a task that should run', () => {
   const cases: [string, ContainerInfo[], TaskMemory | undefined, string[]][] = [

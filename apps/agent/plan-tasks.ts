@@ -6,6 +6,7 @@ import { backoffMs } from '#base/backoff.js';
 import type { RestartPolicy } from '#model/stack.js';
 import type { Task, TaskStatus } from '#model/task.js';
 import type { ContainerInfo } from '#runtime/runtime.js';
+import type { ContactState } from './contact.js';
 
 /** Delay before a container that ended is started again, in milliseconds. */
 const RESTART_BACKOFF = { initialMs: 100, maxMs: 10_000 };
@@ -63,6 +64,8 @@ export type Operation =
   | { type: 'adopt'; task: Task }
   /** Its container ended (or vanished: no code). */
   | { type: 'ended'; task: Task; exitCode?: number; exitedAt: number }
+  /** It stops on partition, and its node is cut off: its container goes, and is made anew when the node is back. */
+  | { type: 'suspend'; task: Task }
   /** Stop its container, if there is one, and remove it. */
   | { type: 'stop'; task: Task; exists: boolean }
   /** A container of a task that the view does not hold. */
@@ -80,6 +83,8 @@ export interface PlanInput {
   believed: boolean;
   containers: readonly ContainerInfo[];
   memory: ReadonlyMap<string, TaskMemory>;
+  /** Whether controllers hear this node (contact.ts). */
+  contact: ContactState;
   /** Tasks and containers that an operation is under way for: left alone. */
   busy: ReadonlySet<string>;
   /** Tasks and containers whose removal failed: not again before that time, ms since the epoch. */
@@ -100,7 +105,7 @@ export function planTasks(input: PlanInput): TaskPlan {
     if (input.busy.has(task.id)) continue;
     const container = byId.get(task.id);
     const memory = input.memory.get(task.id) ?? newMemory();
-    const decided = task.desired === 'stop' ? decideStop(task, container, memory, input) : decideRun(task, container, memory, input.now);
+    const decided = decide(task, container, memory, input);
     if (typeof decided === 'number') wakes.push(decided);
     else if (decided && !(decided.type === 'run' && waitsForOwner(task, byId))) operations.push(decided);
   }
@@ -119,6 +124,25 @@ const isUp = (container: ContainerInfo | undefined): boolean => container?.state
 
 /** An operation; or the time to look again; or nothing. */
 type Decided = Operation | number | undefined;
+
+function decide(task: Task, container: ContainerInfo | undefined, memory: TaskMemory, input: PlanInput): Decided {
+  if (task.desired === 'stop') return decideStop(task, container, memory, input);
+  if (!mayRun(task, input.contact)) return decideSuspended(task, container, memory, input);
+  const decided = decideRun(task, container, memory, input.now);
+  // Before it was heard once, this node may long have been given up.
+  return isStart(decided) && input.contact === 'unknown' && task.onPartition === 'stop' ? undefined : decided;
+}
+
+/** Whether a task may go on: one that stops on partition, not on a node that is cut off. */
+export const mayRun = ({ onPartition }: Task, contact: ContactState): boolean => onPartition !== 'stop' || contact !== 'cut off';
+
+const isStart = (decided: Decided): boolean => typeof decided === 'object' && decided.type === 'run';
+
+function decideSuspended(task: Task, container: ContainerInfo | undefined, memory: TaskMemory, { holdOff, now }: PlanInput): Decided {
+  if (!isUp(container)) return memory.phase === 'running' ? ended(task, container, now) : undefined;
+  const notBefore = holdOff.get(task.id) ?? 0;
+  return now < notBefore ? notBefore : { type: 'suspend', task };
+}
 
 function decideStop(task: Task, container: ContainerInfo | undefined, memory: TaskMemory, { holdOff, now }: PlanInput): Decided {
   if (memory.phase === 'gone' && !container) return undefined;
@@ -209,6 +233,17 @@ export function afterFailure(memory: TaskMemory, now: number, random?: () => num
   const notBefore = now + backoffMs(memory.attempts, { ...RESTART_BACKOFF, random });
   return { ...memory, phase: 'waiting', attempts: memory.attempts + 1, notBefore };
 }
+
+/** What is remembered of a task that was stopped because its node is cut off: its next start is none that its policy counts. */
+export const afterSuspension = (memory: TaskMemory): TaskMemory => ({
+  ...memory,
+  phase: 'waiting',
+  attempts: Math.max(1, memory.attempts),
+  notBefore: 0,
+  startedAt: undefined,
+  exitCode: undefined,
+  health: undefined,
+});
 
 /** What is remembered once it runs. */
 export function afterStart(memory: TaskMemory, now: number, again: boolean): TaskMemory {

@@ -175,6 +175,12 @@ export class TaskRunner {
     return this.#d.runtime.settle(task.id);
   }
 
+  /** Ends its process, and nothing else; whoever is starting it finds it so. */
+  async halt(task: Task): Promise<void> {
+    const { stopSignal: signal, stopGraceMs } = task.container;
+    await this.#d.runtime.stop(task.id, { signal, graceMs: stopGraceMs });
+  }
+
   async removeLeftover(containerId: string): Promise<void> {
     await this.#end(containerId, { graceMs: LEFTOVER_GRACE_MS });
   }

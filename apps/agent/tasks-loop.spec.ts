@@ -1,135 +1,31 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { systemClock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import { silentLog } from '#base/log.js';
-import { HEALTH_TRANSITIONS, isTransition, TASK_TRANSITIONS } from '#model/task-life.js';
 import type { Task } from '#model/task.js';
-import { applySnapshot } from '#model/view-state.js';
 import { FakeRuntime } from '#runtime/fake-runtime.js';
 import { containerSpec } from './container-spec.js';
-import { Callers } from './callers.js';
-import { DesiredStore } from './desired-store.js';
-import { layout, type Layout } from './layout.js';
+import { layout } from './layout.js';
 import { Ledger } from './ledger.js';
 import { sweep } from './loops/cleaning.js';
-import { TasksLoop } from './loops/tasks.js';
-import { handClock, makeSnapshot, makeTask, NODE_ID, until, withTempDir } from './spec-kit.js';
-import { StatusBoard, type StatusUpdate } from './status-board.js';
-import { TaskRunner } from './task-runner.js';
-import { turns } from '#base/turns.js';
+import { handClock, until, withTempDir } from './spec-kit.js';
 
-const runsForever: Partial<Task> = { container: { ...makeTask('aaaaaaaa').container, command: ['sleep', 'infinity'] } };
-const a = makeTask('aaaaaaaa', runsForever);
-const b = makeTask('bbbbbbbb', { ...runsForever, slot: 2, name: 'shop-web-2' });
-const withCommand = (task: Task, ...command: string[]): Task => ({ ...task, container: { ...task.container, command } });
+import {
+  a,
+  b,
+  FakeKeeper,
+  NO_FILES,
+  NO_VOLUMES,
+  state,
+  strangeSteps,
+  verbs,
+  withCommand,
+  withRig,
+  type Rig,
+} from './tasks-rig.contract.js';
 
-class FakeKeeper {
-  readonly open_ = new Set<string>();
-  open = async ({ container }: { container: string }) => void this.open_.add(container);
-  close = async (container: string) => this.open_.delete(container);
-}
-
-/** For tasks without configs and secrets. */
-const NO_FILES = { prepare: () => Promise.resolve([]), forget: () => Promise.resolve(), sweep: () => Promise.resolve() };
-const NO_VOLUMES = {
-  hold: () => Promise.reject(new Error('no volume')),
-  holdPart: () => Promise.reject(new Error('no volume')),
-  adopt: () => undefined,
-  release: () => Promise.resolve(),
-  sweep: () => Promise.resolve(),
-};
-
-interface Rig {
-  runtime: FakeRuntime;
-  store: DesiredStore;
-  board: StatusBoard;
-  ledger: Ledger;
-  keeper: FakeKeeper;
-  paths: Layout;
-  loop: TasksLoop;
-  /** What the network says of a task. */
-  network: { ready: (taskId: string) => Promise<string> };
-  confirmed: { is: boolean };
-  want(...tasks: Task[]): void;
-  /** Ends the agent and begins another one on the same directory and runtime. */
-  again(): Promise<Rig>;
-}
-
-let revision = 1;
-
-/** Everything that every task of this file ever says has to be a step of the tables in libs/model. */
-const strangeSteps: string[] = [];
-class WatchedBoard extends StatusBoard {
-  override set(update: StatusUpdate): void {
-    const before = this.get(update.taskId);
-    const [from, to] = [before?.state ?? null, update.state];
-    if (!isTransition(TASK_TRANSITIONS, from, to)) strangeSteps.push(`${from} → ${to}: ${update.message}`);
-    const ranOn = from === 'running' && to === 'running' && before?.startedAt === update.startedAt;
-    if (ranOn && !isTransition(HEALTH_TRANSITIONS, before?.health ?? null, update.health ?? null))
-      strangeSteps.push(`health ${before?.health} → ${update.health}`);
-    super.set(update);
-  }
-}
 afterEach(() => expect(strangeSteps.splice(0)).toEqual([]));
-
-async function makeRig(dir: string, runtime: FakeRuntime): Promise<Rig> {
-  const paths = layout(dir, join(dir, 'run'));
-  const store = await DesiredStore.open(dir, silentLog);
-  const ledger = await Ledger.open(dir, silentLog);
-  const board = new WatchedBoard(NODE_ID, systemClock);
-  const keeper = new FakeKeeper();
-  const network = { ready: async (taskId: string) => `/run/netns/${taskId}` };
-  const confirmed = { is: true };
-  const runner = new TaskRunner({
-    fileMounts: NO_FILES,
-    treeMounts: NO_FILES,
-    volumeMounts: NO_VOLUMES,
-    runtime,
-    keeper,
-    network: { made: async (id) => `/run/netns/${id}`, ready: (id) => network.ready(id) },
-    resolver: () => Promise.resolve(),
-    nodeNetns: '/proc/1/ns/net',
-    placeOf: async () => ({}),
-    layout: paths,
-    nodeName: 'n1',
-    callers: new Callers(systemClock),
-    inTurn: turns(8),
-    clock: systemClock,
-    log: silentLog,
-  });
-  const loop = new TasksLoop({
-    runtime,
-    runner,
-    store,
-    board,
-    ledger,
-    isConfirmed: () => confirmed.is,
-    clock: systemClock,
-    log: silentLog,
-  });
-  await loop.start(new AbortController().signal);
-  const again = async () => {
-    await loop.stop();
-    await Promise.all([store.flush(), ledger.flush()]);
-    return makeRig(dir, runtime);
-  };
-  const want = (...tasks: Task[]) => store.set(applySnapshot(makeSnapshot(++revision, tasks)));
-  return { runtime, store, board, ledger, keeper, paths, loop, network, confirmed, want, again };
-}
-
-async function withRig(use: (rig: Rig) => Promise<Rig | void>, runtime = new FakeRuntime({ images: ['busybox'] })): Promise<void> {
-  await withTempDir(async (dir) => {
-    const rig = await makeRig(dir, runtime);
-    const last = (await use(rig)) ?? rig;
-    await last.loop.stop();
-    await Promise.all([last.store.flush(), last.ledger.flush()]);
-  });
-}
-
-const state = (rig: Rig, task: Task) => rig.board.get(task.id)?.state;
-const verbs = (rig: Rig, task: Task) => rig.runtime.calls.filter((c) => c.endsWith(task.id)).map((c) => c.split(' ')[0]);
 
 describe('the tasks loop', () => {
   it('makes and starts what is wanted, log first', () =>

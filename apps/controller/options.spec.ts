@@ -14,12 +14,14 @@ describe('the command line of the controller', () => {
       subnetPrefix: 20,
       vxlanPort: 4789,
       dnsTtlSeconds: 5,
+      deadAfterMs: 4_000,
     });
     expect(parseOptions([...base, '--listen', '127.0.0.1', '--etcd-endpoints', 'http://127.0.0.1:1,http://127.0.0.1:2'])).toMatchObject({
       listen: '127.0.0.1',
       etcdEndpoints: ['http://127.0.0.1:1', 'http://127.0.0.1:2'],
     });
     expect(parseOptions([...base, '--vxlan-port', '8472', '--dns-ttl', '30'])).toMatchObject({ vxlanPort: 8472, dnsTtlSeconds: 30 });
+    expect(parseOptions([...base, '--dead-after', '30'])).toMatchObject({ deadAfterMs: 30_000 });
     expect(parseOptions(['--help'])).toBeUndefined();
   });
 
@@ -36,6 +38,9 @@ describe('the command line of the controller', () => {
     [[...base, '--vxlan-port', 'x'], '--vxlan-port x is not a port'],
     [[...base, '--dns-ttl=-1'], '--dns-ttl -1 is not between 0 and 86400'],
     [[...base, '--dns-ttl', '5s'], '--dns-ttl 5s is not between'],
+    [[...base, '--dead-after', '3'], '--dead-after 3 is not between 4 and 3600 seconds'],
+    [[...base, '--dead-after', '3601'], '--dead-after 3601 is not between'],
+    [[...base, '--dead-after', '4.5'], '--dead-after 4.5 is not between'],
     [[...base, '--log-level', 'loud'], '--log-level loud'],
     [[...base, '--nonsense'], 'the command line is not valid'],
   ])('refuses %j', (argv, what) => {

@@ -12,6 +12,7 @@ import {
   VXLAN_PORT,
   WIREGUARD_PORT,
 } from '#model/ports.js';
+import { DEFAULT_DEAD_AFTER_MS, LEAST_DEAD_AFTER_MS, MOST_DEAD_AFTER_MS } from '#model/node-death.js';
 import { DEFAULT_TTL_SECONDS, MAX_TTL_SECONDS } from '#model/name-ttl.js';
 import { LOG_LEVELS, type LogLevel } from '#nest-kit/logger.js';
 import { DEFAULT_POOLS, DEFAULT_SUBNET_PREFIX } from '#planner/pool.js';
@@ -40,6 +41,7 @@ export interface ControllerOptions {
   subnetPrefix: number;
   vxlanPort: number;
   dnsTtlSeconds: number;
+  deadAfterMs: number;
 }
 
 export const HELP = `Usage: weft-controller --data-dir DIR --advertise IP [options]
@@ -64,6 +66,7 @@ Decides for a cluster: places tasks, gives out addresses, feeds the agents, answ
   --subnet-prefix N       size of those subnets (default: ${DEFAULT_SUBNET_PREFIX})
   --vxlan-port N          UDP port of the nodes' VXLAN (default: ${VXLAN_PORT}); for a new cluster
   --dns-ttl SECONDS       how long an answer to a name may be kept (default: ${DEFAULT_TTL_SECONDS}); for a new cluster
+  --dead-after SECONDS    how long a node's agent is not heard until its tasks run elsewhere (default: ${DEFAULT_DEAD_AFTER_MS / 1000}); for a new cluster
   --log-level LEVEL       ${LOG_LEVELS.join(', ')} (default: info)
   --help                  this text
 `;
@@ -89,6 +92,13 @@ function parseTtl(text: string): number {
   if (!/^\d{1,5}$/.test(text) || seconds > MAX_TTL_SECONDS)
     throw usage(`--dns-ttl ${text} is not between 0 and ${MAX_TTL_SECONDS} seconds`);
   return seconds;
+}
+
+function parseDeadAfter(text: string): number {
+  const ms = Number(text) * 1000;
+  if (!/^\d{1,5}$/.test(text) || ms < LEAST_DEAD_AFTER_MS || ms > MOST_DEAD_AFTER_MS)
+    throw usage(`--dead-after ${text} is not between ${LEAST_DEAD_AFTER_MS / 1000} and ${MOST_DEAD_AFTER_MS / 1000} seconds`);
+  return ms;
 }
 
 function parseIp(text: string | undefined, flag: string): string {
@@ -150,6 +160,7 @@ function read(argv: readonly string[]) {
         'subnet-prefix': { ...string, default: String(DEFAULT_SUBNET_PREFIX) },
         'vxlan-port': { ...string, default: String(VXLAN_PORT) },
         'dns-ttl': { ...string, default: String(DEFAULT_TTL_SECONDS) },
+        'dead-after': { ...string, default: String(DEFAULT_DEAD_AFTER_MS / 1000) },
         help: { type: 'boolean', default: false },
       },
     }).values;
@@ -190,5 +201,6 @@ export function parseOptions(
     subnetPrefix,
     vxlanPort: parseVxlanPort(v['vxlan-port']),
     dnsTtlSeconds: parseTtl(v['dns-ttl']),
+    deadAfterMs: parseDeadAfter(v['dead-after']),
   };
 }

@@ -120,4 +120,5 @@ export interface ServiceDraft {
   reservations?: Service['reservations'];
   update?: Service['update'];
   rollback?: Service['rollback'];
+  onPartition?: Service['onPartition'];
 }

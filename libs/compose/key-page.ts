@@ -11,7 +11,8 @@ Every key of the Compose Specification, what may stand there, and what Weft does
 - **honoured, with a difference**: it works, and the row says in what it is another.
 - **refused**: an error with file, line and column, for the reason that the row gives. Nothing is ever accepted and ignored.
 
-In a path, \`*\` is a name that you choose, \`[]\` an item of a list. Keys that begin with \`x-\` are yours, anywhere.
+In a path, \`*\` is a name that you choose, \`[]\` an item of a list. Keys that begin with \`x-\` are yours, anywhere, but for
+\`x-weft\`: of a service \`{ on-partition: keep | stop }\` (apps/agent/README.md), of a mount \`{ seed: true, uid: …, gid: … }\`.
 A key that asks for nothing (\`privileged: false\`, \`devices: []\`) is taken whatever its row says.
 `;
 

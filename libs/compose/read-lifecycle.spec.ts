@@ -104,6 +104,20 @@ describe('deploy', () => {
   ])('%s is refused', (line, fault) => expect(faults(line).join()).toMatch(fault));
 });
 
+describe('x-weft of a service', () => {
+  it('says what becomes of it on a node that is cut off', () => {
+    expect(parse('x-weft: { on-partition: stop }').onPartition).toBe('stop');
+    expect(parse('x-weft: { on-partition: keep }').onPartition).toBe('keep');
+    expect(parse('x-weft:')).toEqual(parse());
+  });
+
+  it.each([
+    ['x-weft: { on-partition: pause }', /^5:\d+: services\.web\.x-weft\.on-partition: .*expected one of keep, stop/],
+    ['x-weft: { on_partition: stop }', /"on_partition" is not a key of x-weft of a service/],
+    ['x-weft: stop', /x-weft/],
+  ])('%s is refused', (line, fault) => expect(faults(line).join()).toMatch(fault));
+});
+
 describe('depends_on', () => {
   const readTwo = (web: string, db: string): Service =>
     parseCompose({

@@ -11,10 +11,12 @@ import {
   readText,
   readUnit,
   reject,
+  report,
   type Context,
   type Field,
 } from './context.js';
 import type { ServiceDraft } from './draft.js';
+import { quote } from './issue.js';
 import { objectAt } from './key-table.js';
 import { DEPLOY } from './key-table-parts.js';
 import { DEPENDENCY, HEALTHCHECK } from './key-table-service.js';
@@ -167,6 +169,18 @@ export const readRollbackConfig = reader('rollback_config', (service, policy) =>
 export function readMode(c: Context, field: Field, service: ServiceDraft): void {
   const mode = readChoice(c, field, ['replicated', 'global', 'replicated-job', 'global-job']);
   if (mode !== undefined && mode !== 'replicated') service.mode = mode;
+}
+
+const WEFT_KEYS = ['on-partition'];
+
+/** `x-weft` of a service: what Compose has no key for. Of all that begins with `x-`, this alone is not the user's. */
+export function readWeft(c: Context, service: Field, draft: ServiceDraft): void {
+  const weft = (entriesOf(c, service) ?? []).find((entry) => entry.key === 'x-weft');
+  if (!weft || isNull(weft.value)) return;
+  for (const entry of entriesOf(c, weft) ?? []) {
+    if (entry.key === 'on-partition') draft.onPartition = readChoice(c, entry, ['keep', 'stop']);
+    else report(c, entry.at, entry.path, `${quote(entry.key)} is not a key of x-weft of a service`, `it has ${WEFT_KEYS.join(', ')}`);
+  }
 }
 
 /** A job runs to its end: what ended well is never started again. */

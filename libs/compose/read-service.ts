@@ -41,6 +41,7 @@ import {
   readRestartPolicy,
   readRollbackConfig,
   readUpdateConfig,
+  readWeft,
   restartOf,
 } from './read-lifecycle.js';
 import { checkFileTargets, readFileMounts } from './read-files.js';
@@ -261,6 +262,7 @@ export function readService(c: Context, entry: Field & { key: string }, project:
   checkServiceName(c, entry, project);
   if (entry.value.kind !== 'map') return reject(c, entry, `expected a service, a map, found ${describe(entry.value)}`);
   readByTable(c, entry, SERVICE_KEYS, draft);
+  readWeft(c, entry, draft);
   readMaking(c, entry, draft);
   checkJob(c, entry, draft);
   checkFileTargets(c, draft);
@@ -321,8 +323,8 @@ function finish(draft: ServiceDraft, replicas: number): Service {
 
 /** What was said of it; what was not is left out, so that a file without it makes the same stack as before. */
 function lifecycleOf(draft: ServiceDraft): Partial<Service> {
-  const { dependsOn, mode, placement, reservations, update, rollback } = draft;
-  const found: Partial<Service> = { restart: restartOf(draft), dependsOn, mode, placement, reservations, update, rollback };
+  const { dependsOn, mode, placement, reservations, update, rollback, onPartition } = draft;
+  const found: Partial<Service> = { restart: restartOf(draft), dependsOn, mode, placement, reservations, update, rollback, onPartition };
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }
 

@@ -1,8 +1,11 @@
 /** The cluster itself, its controllers and the tokens to join it. Written by the API. */
 import { z } from 'zod';
+import { LEAST_DEAD_AFTER_MS, MOST_DEAD_AFTER_MS } from './node-death.js';
 import { MAX_TTL_SECONDS } from './name-ttl.js';
 import { idSchema } from './names.js';
 import { cidrSchema, ipv4Schema } from './addresses.js';
+
+export const deadAfterSchema = z.number().int().min(LEAST_DEAD_AFTER_MS).max(MOST_DEAD_AFTER_MS);
 
 export const clusterSchema = z.object({
   id: idSchema,
@@ -14,6 +17,8 @@ export const clusterSchema = z.object({
   vxlanPort: z.number().int().default(4789),
   /** Of answers to names, where a service does not say; seconds. */
   dnsTtlSeconds: z.number().int().min(0).max(MAX_TTL_SECONDS).optional(),
+  /** From the last word of a node's agent to its death; see node-death.ts. */
+  deadAfterMs: deadAfterSchema.optional(),
 });
 
 export const controllerRecordSchema = z.object({

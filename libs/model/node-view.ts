@@ -119,6 +119,8 @@ export const settingsSchema = z.object({
   wireguardPort: z.number().int().default(WIREGUARD_PORT),
   /** How long an answer to a name may be kept, where its service does not say. */
   dnsTtlSeconds: z.number().int().min(0).max(MAX_TTL_SECONDS).optional(),
+  /** As the cluster says; see node-death.ts. */
+  deadAfterMs: z.number().int().positive().optional(),
   /** Ports of members that no container may reach: agent, controller, etcd. VXLAN comes on top. */
   guardedTcpPorts: z.array(z.number().int()).default([]),
 });

@@ -5,6 +5,7 @@
  */
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
+import { goesOnForMs } from '#model/node-death.js';
 import type { Service } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
@@ -18,9 +19,19 @@ export const isDead = (state: ClusterState, nodeId: string): boolean =>
 /** Whether its data is on its node and nowhere else: named volumes, directories of the host. */
 export const isBoundToNode = ({ container }: Pick<Task, 'container'>): boolean => container.mounts.some(isLocalMount);
 
-/** Whether another task may have its slot: its node is dead, it has not done its work, and needs nothing that is only there. */
-export const isAbandoned = (state: ClusterState, service: Pick<Service, 'mode'>, task: Task): boolean =>
-  isDead(state, task.nodeId) && !isGlobal(service) && !isBoundToNode(task) && state.statuses.get(task.id)?.state !== 'complete';
+/** For how long a node has been dead, in milliseconds. */
+export type DeadForMs = (nodeId: string) => number;
+
+/**
+ * How long until another task may have its slot, in milliseconds, not above 0 if it may now: its node is dead, it has not done its
+ * work, and needs nothing that is only there. One that stops where it is cut off has the time that this takes. undefined: never, as
+ * things are.
+ */
+export function abandonedInMs(state: ClusterState, service: Pick<Service, 'mode'>, task: Task, deadForMs: DeadForMs): number | undefined {
+  if (!isDead(state, task.nodeId) || isGlobal(service) || isBoundToNode(task)) return undefined;
+  if (state.statuses.get(task.id)?.state === 'complete') return undefined;
+  return task.onPartition === 'stop' ? goesOnForMs(task) - deadForMs(task.nodeId) : 0;
+}
 
 /** Tasks that left a node in the lurch are told apart from those that count. */
 export const withoutOrphans = (tasks: readonly Task[]): Task[] => tasks.filter((t) => !t.orphan);

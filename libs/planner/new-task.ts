@@ -6,7 +6,7 @@ import { taskName } from './task-name.js';
 
 /** @param now milliseconds since the epoch */
 export function newTask(wish: SlotWish, node: Node, made: Pick<Task, 'id' | 'endpoints' | 'shares'>, now: number): Task {
-  const { networkMode, links, reservations } = wish.service;
+  const { networkMode, links, reservations, onPartition } = wish.service;
   return {
     ...made,
     stack: wish.stack,
@@ -21,6 +21,7 @@ export function newTask(wish: SlotWish, node: Node, made: Pick<Task, 'id' | 'end
     ...(networkMode === undefined ? {} : { networkMode }),
     ...(links === undefined ? {} : { links }),
     ...(reservations === undefined ? {} : { reservations }),
+    ...(onPartition === undefined ? {} : { onPartition }),
     ...(wish.service.oneOff?.attach ? { awaitsCaller: true as const } : {}),
     desired: 'run',
     createdAt: now,

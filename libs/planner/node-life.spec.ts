@@ -1,9 +1,12 @@
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
+import { cutOffAfterMs, deadAfterOf, goesOnForMs } from '#model/node-death.js';
 import type { Task } from '#model/task.js';
+import { DeathWatch } from './death-watch.js';
 import { placementTroubles, planServices, waitingReason } from './plan-services.js';
+import { ServicesPlanner } from './services-planner.js';
 import { stackOf, World } from './spec-kit.js';
-import { Suspicion } from './suspicion.js';
+import { graceOf, Suspicion } from './suspicion.js';
 
 const nodeOf = (world: World, t: Task): string => world.model.nodes.get(t.nodeId)?.name ?? '?';
 const live = (world: World): Task[] => [...world.model.tasks.values()].filter((t) => !t.orphan).sort((a, b) => a.slot - b.slot);
@@ -100,6 +103,91 @@ describe('a node that dies', () => {
   });
 });
 
+describe('a service that stops on partition', () => {
+  const stopping = { replicas: 2, onPartition: 'stop', container: { image: 'a', stopGraceMs: 5_000 } };
+
+  it('is placed elsewhere once what may be left of it on a dead node has had the time to stop', () => {
+    const world = settled(['a', 'b'], { web: stopping, api: 2 });
+    const [first] = world.model.tasksOfService('s', 'web').filter((t) => t.nodeId === world.nodeId('a'));
+    expect(first?.onPartition).toBe('stop');
+    world.setNodeState('a', 'down');
+    world.tick();
+    const placesOf = (service: string) =>
+      world.model.tasksOfService('s', service).flatMap((t) => (t.orphan ? [] : [world.model.nodes.get(t.nodeId)?.name]));
+    expect([placesOf('api'), placesOf('web').sort()]).toEqual([
+      ['b', 'b'],
+      ['a', 'b'],
+    ]);
+    expect(reasonOf(world, 's', 'web')).toMatch(/node a is down: s-web-\d has its time to stop there before it starts elsewhere/);
+    const { wakeAt = 0 } = planServices(world.model, world.newId, world.now);
+    expect(wakeAt - world.now).toBe(goesOnForMs(first as Task));
+    world.now = wakeAt - 1;
+    expect(world.tick()).toBe(0);
+    world.now = wakeAt;
+    world.tick();
+    expect(placesOf('web')).toEqual(['b', 'b']);
+  });
+
+  it('waits by the own clock of whoever leads, whatever the record of the death says; others wait for nothing', () => {
+    for (const skewMs of [-3_600_000, 3_600_000]) {
+      const world = settled(['a', 'b'], { web: { ...stopping, replicas: 1 }, api: 2 });
+      const [task] = world.model.tasksOfService('s', 'web') as [Task];
+      const nodeId = world.nodeId('a');
+      expect(task.nodeId).toBe(nodeId);
+      world.write(
+        { delete: keys.nodeSession(nodeId) },
+        { put: keys.nodeState(nodeId), value: encode({ nodeId, state: 'down', since: world.now + skewMs }) },
+      );
+      const leader = new ServicesPlanner(world.model);
+      const whatAt = (monotonic: number) => leader.plan(world.newId, world.now, monotonic).units.map((u) => u.what);
+      world.onChange = (changed) => leader.note(changed);
+      world.apply(leader.plan(world.newId, world.now, 1_000).units);
+      expect(world.model.tasksOfService('s', 'api').filter((t) => !t.orphan && t.nodeId === nodeId)).toEqual([]);
+      leader.forget();
+      expect(whatAt(1_000 + goesOnForMs(task) - 1)).toEqual([]);
+      leader.forget();
+      expect(whatAt(1_000 + goesOnForMs(task))).toEqual(['create s-web-1 on b']);
+    }
+  });
+
+  it('is counted anew when its node was back in between', () => {
+    const world = settled(['a', 'b'], { web: { ...stopping, replicas: 1 } });
+    const watch = new DeathWatch();
+    const nodeId = world.nodeId('a');
+    watch.observe(world.model, 1_000);
+    expect(watch.deadForMs(nodeId, 9_000)).toBe(0);
+    world.setNodeState('a', 'down');
+    watch.observe(world.model, 2_000);
+    watch.observe(world.model, 5_000);
+    expect(watch.deadForMs(nodeId, 9_000)).toBe(7_000);
+    world.setNodeState('a', 'ready');
+    world.setNodeState('a', 'down');
+    watch.observe(world.model, 8_000);
+    expect(watch.deadForMs(nodeId, 9_000)).toBe(1_000);
+  });
+
+  it('stays where it is when its node is back before that', () => {
+    const world = settled(['a', 'b'], { web: stopping });
+    const before = live(world).map((t) => t.id);
+    world.setNodeState('a', 'down');
+    world.tick();
+    world.now += 2_000;
+    world.setNodeState('a', 'ready');
+    world.now += 60_000;
+    world.settle();
+    expect(live(world).map((t) => t.id)).toEqual(before);
+  });
+
+  it('has the time of its stop: hooks, grace period, and that of a command', () => {
+    const of = (container: object, more: object = {}) =>
+      goesOnForMs({ container: { stopGraceMs: 5_000, ...container }, ...more } as Pick<Task, 'container' | 'stopGraceMs'>);
+    expect(of({ preStop: [] }) - of({})).toBe(5_000);
+    expect(of({}, { stopGraceMs: 60_000 }) - of({})).toBe(55_000);
+    expect(of({}, { stopGraceMs: 0 })).toBe(of({}));
+    expect(of({})).toBeGreaterThan(5_000 + cutOffAfterMs(undefined) - deadAfterOf(undefined));
+  });
+});
+
 describe('availability', () => {
   it('drain: tasks go elsewhere one at a time, while the others serve; the node ends up empty', () => {
     const world = settled(['a', 'b', 'c'], { web: 6 });
@@ -143,6 +231,12 @@ describe('availability', () => {
 });
 
 describe('suspicion', () => {
+  it('takes as long as the cluster says', () => {
+    expect(graceOf(undefined, 5_000)).toEqual({ silentMs: 1_000, abandonedMs: 5_000 });
+    expect(graceOf({ deadAfterMs: 30_000 }, 5_000)).toEqual({ silentMs: 27_000, abandonedMs: 31_000 });
+    expect(deadAfterOf({ deadAfterMs: 30_000 })).toBe(30_000);
+  });
+
   it('grows while a node is missed without a break, and is forgotten when it is heard', () => {
     const world = new World(['a']);
     const id = world.nodeId('a');

@@ -138,6 +138,7 @@ export function commonResources(state: ClusterState): Resource[] {
     vxlanPort: state.cluster?.vxlanPort ?? VXLAN_PORT,
     wireguardPort: WIREGUARD_PORT,
     ...(state.cluster?.dnsTtlSeconds === undefined ? {} : { dnsTtlSeconds: state.cluster.dnsTtlSeconds }),
+    ...(state.cluster?.deadAfterMs === undefined ? {} : { deadAfterMs: state.cluster.deadAfterMs }),
     guardedTcpPorts: [...guarded].sort((a, b) => a - b),
   };
   return [...members, { kind: 'settings', value: settings }];

@@ -2,7 +2,7 @@
 import type { StackRecord } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
-import { isBoundToNode, withoutOrphans } from './dead-nodes.js';
+import { isBoundToNode, withoutOrphans, type DeadForMs } from './dead-nodes.js';
 import { hasEnded, isOneOff } from './one-offs.js';
 import { placeTasks, type Placing } from './place-tasks.js';
 import { reconcileServices } from './reconcile-services.js';
@@ -11,9 +11,18 @@ import { wantedTasks, whyNowhere } from './service-slots.js';
 import { isSatisfied } from './standing-of-task.js';
 import { stoppedReason } from './stopped-services.js';
 
-/** What the services loop would write now. Applied, it changes nothing when computed again. @param only for these stacks */
-export const planServices = (state: ClusterState, newId: () => string, now: number, only?: ReadonlySet<string>): Placing =>
-  placeTasks(state, reconcileServices(state, now, only), newId, now, only);
+/**
+ * What the services loop would write now. Applied, it changes nothing when computed again.
+ * @param only for these stacks
+ * @param deadForMs of the nodes; left out, as their records say
+ */
+export const planServices = (
+  state: ClusterState,
+  newId: () => string,
+  now: number,
+  only?: ReadonlySet<string>,
+  deadForMs?: DeadForMs,
+): Placing => placeTasks(state, reconcileServices(state, now, only, deadForMs), newId, now, only);
 
 /** `stack/service` → why its tasks cannot be placed; any replica of the controller can tell. @param stack of this one only */
 export function placementTroubles(state: ClusterState, now: number, stack?: string): Map<string, string> {
@@ -48,10 +57,15 @@ export function waitingReason(state: ClusterState, record: StackRecord, name: st
   return [...reasons].map(([reason, count]) => (count > 1 ? `${count} × ${reason}` : reason)).join('; ') || 'not placed yet';
 }
 
+/** Why nobody has taken its place yet. */
+function downBecause(task: Task): string {
+  if (isBoundToNode(task)) return `, and the data of ${task.name} is there`;
+  return task.onPartition === 'stop' ? `: ${task.name} has its time to stop there before it starts elsewhere` : '';
+}
+
 function taskReason(state: ClusterState, task: Task): string {
   const node = state.nodes.get(task.nodeId)?.name ?? task.nodeId;
-  if (standingOf(state, task.nodeId) === 'down')
-    return `node ${node} is down${isBoundToNode(task) ? `, and the data of ${task.name} is there` : ''}`;
+  if (standingOf(state, task.nodeId) === 'down') return `node ${node} is down${downBecause(task)}`;
   if (task.desired === 'stop') return `stopping (${task.stopReason ?? 'told to'})`;
   const status = state.statuses.get(task.id);
   if (status?.state === 'failed' || status?.state === 'restarting') return `${task.name} on ${node}: ${status.message || status.state}`;

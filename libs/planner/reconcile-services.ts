@@ -11,7 +11,7 @@ import type { Task } from '#model/task.js';
 import type { UpdateRecord } from '#model/update.js';
 import { nextKey, serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { addressesOf } from './allocate.js';
-import { isAbandoned } from './dead-nodes.js';
+import { abandonedInMs, type DeadForMs } from './dead-nodes.js';
 import { mayStop, unmetDependency } from './dependencies.js';
 import { isDrained } from './drain.js';
 import { leaveDrained } from './drain-nodes.js';
@@ -91,8 +91,14 @@ export function stacksOf(state: ClusterState, only?: ReadonlySet<string>): strin
 /**
  * @param now milliseconds since the epoch
  * @param only of these stacks; nothing is known to have changed for the others
+ * @param deadForMs of the nodes; left out, as their records say, which may be of another clock
  */
-export function reconcileServices(state: ClusterState, now: number, only?: ReadonlySet<string>): ServicesPlan {
+export function reconcileServices(
+  state: ClusterState,
+  now: number,
+  only?: ReadonlySet<string>,
+  deadForMs: DeadForMs = (nodeId) => now - (state.nodeStates.get(nodeId)?.since ?? now),
+): ServicesPlan {
   const plan: ServicesPlan = {
     create: [],
     promote: [],
@@ -116,7 +122,7 @@ export function reconcileServices(state: ClusterState, now: number, only?: Reado
     const before = { wakeAt: plan.wakeAt, againMs: plan.againMs };
     [plan.wakeAt, plan.againMs] = [undefined, undefined];
     for (const service of Object.values(record.spec.services))
-      reconcileService({ state, record, stack: record.spec.name, networkIds, declared, plan, now }, service);
+      reconcileService({ state, record, stack: record.spec.name, networkIds, declared, plan, now, deadForMs }, service);
     noteWake(plan, name, before, now);
   }
   for (const task of stacks.flatMap((name) => state.tasksOfStack(name))) {
@@ -177,6 +183,7 @@ interface Scope {
   declared: DeclaredAddresses;
   plan: ServicesPlan;
   now: number;
+  deadForMs: DeadForMs;
 }
 
 function reconcileService(scope: Scope, service: Service): void {
@@ -252,10 +259,10 @@ function sortSlot(scope: Scope, wish: SlotWish, slots: Slots, waits: string | un
   if (nextId !== undefined) {
     slots.moving++;
     const next = state.tasks.get(nextId);
-    if (next) sortNext(state, wish, holder, next, slots, plan);
+    if (next) sortNext(scope, wish, holder, next, slots);
     return;
   }
-  if (!holder || isGone(state, holder) || isAbandoned(state, service, holder)) {
+  if (!holder || isGone(state, holder) || isAbandoned(scope, service, holder)) {
     slots.moving++;
     if (holder && !isGone(state, holder)) plan.create.push({ ...wish, abandons: holder });
     else if (holder && (waits === undefined || !wasStopped(holder))) plan.create.push({ ...wish, replaces: holder });
@@ -283,18 +290,19 @@ function sortMoving({ state, plan }: Scope, wish: SlotWish, holder: Task, slots:
   );
 }
 
+/** Whether its slot may go to another task now; when it may later, that is when to plan again. */
+function isAbandoned({ state, plan, now, deadForMs }: Scope, service: Service, task: Task): boolean {
+  const inMs = abandonedInMs(state, service, task, deadForMs);
+  if (inMs !== undefined && inMs > 0) wake(plan, now + inMs);
+  return inMs !== undefined && inMs <= 0;
+}
+
 /** A task that starts beside the one whose slot it is to have: takes over once it is up. */
-function sortNext(
-  state: ClusterState,
-  { service, specHash: hash }: SlotWish,
-  holder: Task | undefined,
-  next: Task,
-  slots: Slots,
-  plan: ServicesPlan,
-): void {
-  const isAlone = !holder || isGone(state, holder) || isAbandoned(state, service, holder);
+function sortNext(scope: Scope, { service, specHash: hash }: SlotWish, holder: Task | undefined, next: Task, slots: Slots): void {
+  const { state, plan } = scope;
+  const isAlone = !holder || isGone(state, holder) || isAbandoned(scope, service, holder);
   if (isGone(state, next)) plan.forget.push({ task: next, reason: goneReason(state, next) });
-  else if (isAbandoned(state, service, next)) plan.abandon.push(next);
+  else if (isAbandoned(scope, service, next)) plan.abandon.push(next);
   else if (next.desired === 'stop') return;
   else if (next.specHash !== hash && !isAlone) plan.stop.push({ task: next, reason: CHANGED });
   else if (isAlone || isUp(state, next)) plan.promote.push({ next, holder });

@@ -23,6 +23,7 @@ const COMPOSE_NAMES: Readonly<Record<string, string>> = {
   update: 'deploy.update_config',
   rollback: 'deploy.rollback_config',
   endpointMode: 'deploy.endpoint_mode',
+  onPartition: 'x-weft.on-partition',
 };
 
 /** Containers' keys whose values are shown. Others may hold secrets, or texts without end: of those only what changed is named. */
@@ -66,7 +67,7 @@ const SHOWN: ReadonlySet<string> = new Set<keyof Service['container']>([
 ]);
 
 /** Besides the container: what makes new tasks of a service when it changes (spec-hash.ts, service-slots.ts). */
-const RECREATING = ['restart', 'mode', 'placement', 'reservations', 'networkMode'] as const satisfies (keyof Service)[];
+const RECREATING = ['restart', 'mode', 'placement', 'reservations', 'onPartition', 'networkMode'] as const satisfies (keyof Service)[];
 /** Have words of their own, or cannot change. */
 const TOLD_APART = ['name', 'container', 'replicas', 'ports', 'networks', 'links', 'labels'] as const satisfies (keyof Service)[];
 

@@ -26,7 +26,7 @@ class Two {
     const { world } = this;
     const from = (this.#ids += 1_000);
     const whole = planServices(world.model, ids(from), world.now);
-    const { units, wakeAt } = this.planner.plan(ids(from), world.now);
+    const { units, wakeAt } = this.planner.plan(ids(from), world.now, world.now);
     expect(units).toEqual(whole.units);
     if (whole.wakeAt !== undefined) expect(wakeAt).toBeLessThanOrEqual(whole.wakeAt);
     if (whole.againMs !== undefined) expect(wakeAt).toBeLessThanOrEqual(world.now + whole.againMs);
@@ -120,9 +120,9 @@ describe('a plan for what changed', () => {
     expect(two.tick()).toBeGreaterThan(0);
     for (const task of two.world.model.tasks.values()) two.world.report(task.id, 'running');
     two.tick();
-    expect(two.planner.plan(ids(1), two.world.now).units).toEqual([]);
+    expect(two.planner.plan(ids(1), two.world.now, two.world.now).units).toEqual([]);
     two.planner.note(undefined);
-    expect(two.planner.plan(ids(1), two.world.now).units).toEqual([]);
+    expect(two.planner.plan(ids(1), two.world.now, two.world.now).units).toEqual([]);
   });
 });
 

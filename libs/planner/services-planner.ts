@@ -7,6 +7,7 @@ import { splitKey } from '#model/keys.js';
 import { sameValue } from './spec-hash.js';
 import type { NodeFacts } from '#model/node.js';
 import type { ClusterState } from './cluster-state.js';
+import { DeathWatch } from './death-watch.js';
 import { planServices } from './plan-services.js';
 import type { Placing } from './place-tasks.js';
 
@@ -29,6 +30,7 @@ export class ServicesPlanner {
   readonly #networkNames = new Map<string, string>();
   /** What placement knows of nodes. */
   readonly #facts = new Map<string, NodeFacts>();
+  readonly #deaths = new DeathWatch();
 
   constructor(state: ClusterState) {
     this.#state = state;
@@ -49,11 +51,13 @@ export class ServicesPlanner {
    * What has to be written now.
    * @param newId as planServices takes it
    * @param now milliseconds since the epoch
+   * @param monotonic milliseconds
    */
-  plan(newId: () => string, now: number): Placing {
+  plan(newId: () => string, now: number, monotonic: number): Placing {
+    if (this.#all) this.#deaths.observe(this.#state, monotonic);
     const only = this.#take(now);
     if (only?.size === 0) return { units: [], waiting: new Map(), wakes: this.#wakes, ...this.#next() };
-    const placing = planServices(this.#state, newId, now, only);
+    const placing = planServices(this.#state, newId, now, only, (nodeId) => this.#deaths.deadForMs(nodeId, monotonic));
     this.#remember(only, placing);
     return { ...placing, ...this.#next() };
   }

@@ -32,7 +32,7 @@ function sameMembers(a: Record<string, unknown>, b: Record<string, unknown>): bo
 }
 
 /**
- * Container, restart policy, where it may be and what it reserves, and whose network it lives in; not the number of replicas. Not ports, aliases and networks
+ * Container, restart policy, where it may be and what it reserves, whose network it lives in, and whether it stops on partition; not the number of replicas. Not ports, aliases and networks
  * either: the leader edits those in the task's record, and no container need be made anew for them. What it depends on with
  * `restart: true` is a part, too: it is made anew when that is.
  * @param others the services of its stack
@@ -55,7 +55,7 @@ const NONE: Readonly<Record<string, never>> = {};
 const hashes = new WeakMap<Service, { others: Readonly<Record<string, Service>>; restarts: Counts; hash: string }>();
 
 function hashOf(service: Service, others: Readonly<Record<string, Service>>, restarts: Counts, restarted: number): string {
-  const { container, networkMode, restart, placement, reservations } = service;
+  const { container, networkMode, restart, placement, reservations, onPartition } = service;
   const along = Object.entries(service.dependsOn ?? {}).flatMap(([name, { restart: isRestarted }]) => {
     const other = others[name];
     // What another went through alone is not taken part in.
@@ -68,6 +68,7 @@ function hashOf(service: Service, others: Readonly<Record<string, Service>>, res
     networkMode,
     placement,
     reservations,
+    onPartition,
     job,
     ...(restarted > 0 ? { restarted } : {}),
     ...(along.length > 0 ? { along: Object.fromEntries(along) as unknown } : {}),

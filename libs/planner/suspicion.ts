@@ -3,6 +3,8 @@
  * agent that changes controllers, or answers late, moves nothing. Where it was the controller that went away, its nodes get
  * longer: nothing was heard against them.
  */
+import type { Cluster } from '#model/cluster.js';
+import { deadAfterOf, LEAST_DEAD_AFTER_MS, SILENCE_MS } from '#model/node-death.js';
 import type { Node } from '#model/node.js';
 import type { ClusterState } from './cluster-state.js';
 
@@ -12,6 +14,12 @@ export interface Grace {
   silentMs: number;
   /** Its session went with the controller that held it: the agent has to find another first. */
   abandonedMs: number;
+}
+
+/** @param comeOverMs how long agents may take to come to another controller, in milliseconds, after the lease of theirs was over */
+export function graceOf(cluster: Pick<Cluster, 'deadAfterMs'> | undefined, comeOverMs: number): Grace {
+  const deadAfterMs = deadAfterOf(cluster);
+  return { silentMs: deadAfterMs - SILENCE_MS, abandonedMs: comeOverMs + deadAfterMs - LEAST_DEAD_AFTER_MS };
 }
 
 interface Missed {

@@ -1,4 +1,5 @@
 /** Processes die while traffic flows: running containers lose no packet, and soon everything agrees again. */
+import { existsSync } from 'node:fs';
 import { eventually, pause, PingFlood, TestCluster, type TaskLine } from './cluster.js';
 
 const cluster = new TestCluster('fa');
@@ -112,4 +113,54 @@ describe('a container that ends', () => {
     });
     expect((await cluster.tryCtl(['exec', '-T', '-p', 't', 'web', 'wget', '-qO-', `http://${a.name}/`])).stdout).toContain(a.name);
   }, 60_000);
+});
+
+const OFF_THE_CONTROLLER = '{ placement: { constraints: ["node.hostname != node1"] }';
+
+/** The task of `only` is not to run twice, whatever happens; one of `any` is on each of the two nodes. */
+const PARTED = `name: p
+services:
+  only: { image: weft-demo, stop_grace_period: 0s, x-weft: { on-partition: stop }, deploy: ${OFF_THE_CONTROLLER} } }
+  any: { image: weft-demo, stop_grace_period: 0s, deploy: ${OFF_THE_CONTROLLER}, replicas: 2 } }
+`;
+
+const isThere = (pid: number): boolean => existsSync(`/proc/${pid}`);
+
+/** When a process of the cluster last said something, in milliseconds since the epoch. */
+function toldAt(...words: string[]): number {
+  const line = cluster
+    .logs(5_000)
+    .split('\n')
+    .findLast((l) => words.every((word) => l.includes(word)));
+  return Date.parse((JSON.parse(line ?? '{}') as { time?: string }).time ?? '');
+}
+
+describe('a node that is cut off', () => {
+  it('stops what is to stop there before that runs elsewhere, and goes on with the rest', async () => {
+    cluster.write('p.yaml', PARTED);
+    await cluster.ctl('up', '-f', 'p.yaml');
+    const tasks = await cluster.tasks('p');
+    const only = tasks.find((t) => t.service === 'only') as TaskLine;
+    const any = tasks.find((t) => t.service === 'any' && t.node === only.node) as TaskLine;
+    const [onlyPid, anyPid] = [cluster.pidOf(only.id), cluster.pidOf(any.id)];
+    cluster.cable(only.node, 'down');
+    const next = await eventually(60_000, async () => {
+      const found = (await cluster.json<(TaskLine & { startedAt: number | null; orphan: boolean })[]>('ps', '-p', 'p')).find(
+        (t) => t.service === 'only' && !t.orphan && t.id !== only.id,
+      );
+      expect(found).toMatchObject({ state: 'running', node: expect.not.stringContaining(only.node) });
+      return found;
+    });
+    expect(isThere(onlyPid)).toBe(false);
+    expect(isThere(anyPid)).toBe(true);
+    // Its own agent says when it had gone, on the clock of this machine.
+    expect(toldAt('this node is cut off: stopped', only.id)).toBeLessThan(next?.startedAt ?? 0);
+    cluster.cable(only.node, 'up');
+    await eventually(30_000, async () => {
+      await nodesReady();
+      expect((await cluster.tasks('p')).map((t) => t.state)).toEqual(['running', 'running', 'running']);
+    });
+    expect(isThere(anyPid)).toBe(false);
+    await cluster.ctl('down', '-p', 'p');
+  }, 240_000);
 });

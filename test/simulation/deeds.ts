@@ -7,13 +7,14 @@ import type { Chance } from './chance.js';
 import type { SimController } from './sim-controller.js';
 import type { World } from './world.js';
 
-/** Some stack of up to three services; the same name again is an update. */
-export function someStack(chance: Chance, name: string): Stack {
+/** Some stack of up to three services; the same name again is an update. @param stopping how likely services are to stop on partition */
+export function someStack(chance: Chance, name: string, stopping = 0.2): Stack {
   const isOrdered = chance.is(0.2);
   const service = (key: string, more: Record<string, unknown>) => ({
     name: key,
     container: { image: `busybox:${chance.int(1, 2)}`, mounts: [] },
     networks: { default: {} },
+    ...(chance.is(stopping) ? { onPartition: 'stop' } : {}),
     ...more,
   });
   const update = chance.pick([

@@ -14,6 +14,8 @@ export interface Kind {
   controllers: number;
   /** How long a request to etcd is on its way at most, in milliseconds; as usual if left out. */
   slowMs?: number;
+  /** How likely services are to stop on partition; now and then if left out. */
+  stopping?: number;
   /** How many things happen, at most. */
   most: number;
 }
@@ -46,6 +48,16 @@ export const OUT_OF_SIGHT: Kind = {
   most: 30,
 };
 
+/** Nodes are cut off while their agents run: what is to stop there has stopped before it runs elsewhere. */
+export const PARTED: Kind = {
+  name: 'nodes are cut off while their agents run',
+  deeds: { up: 4, crash: 2, power: 2, cutOff: 8, controller: 3, freeze: 2, etcd: 2, wayToEtcd: 3 },
+  nodes: 3,
+  controllers: 2,
+  most: 20,
+  stopping: 0.8,
+};
+
 /** How long the cluster has to come right once everything works, in milliseconds. */
 const QUIET_MS = 90_000;
 const LOOK_MS = 500;
@@ -66,6 +78,7 @@ export async function play(
   options: { verbose?: boolean; tamper?: (r: Request) => Request } = {},
 ): Promise<Outcome> {
   const world = new World({ seed, nodes: kind.nodes, controllers: kind.controllers, slowMs: kind.slowMs, ...options });
+  world.watcher.agentsRun = !('agent' in kind.deeds) && !('pause' in kind.deeds);
   const random = Math.random;
   // Backoff draws from it.
   Math.random = world.chance.next;
@@ -173,7 +186,7 @@ class History {
   }
 
   #up(name: string): void {
-    const stack = someStack(this.#world.chance, name);
+    const stack = someStack(this.#world.chance, name, this.#kind.stopping);
     this.#note(
       `up ${name}: ${Object.values(stack.services)
         .map((s) => `${s.name}×${s.replicas} ${s.container.image}`)

@@ -13,7 +13,7 @@ export interface Container extends ContainerInfo {
   task: Task;
 }
 
-export type RunnerPort = Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'settle' | 'stop' | 'removeLeftover'>;
+export type RunnerPort = Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'settle' | 'stop' | 'halt' | 'removeLeftover'>;
 export type RuntimePort = Pick<Runtime, 'list' | 'events' | 'exec'>;
 
 /** One try in so many fails. */
@@ -131,6 +131,7 @@ export class Machine {
         await remove(id);
         return exitCode;
       },
+      halt: async ({ id }) => void (await stop(id)),
       removeLeftover: async (id) => {
         await stop(id);
         await remove(id);

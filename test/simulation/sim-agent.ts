@@ -2,7 +2,9 @@
 import type { Log } from '#base/log.js';
 import { after } from '#base/timers.js';
 import { nodeFactsSchema } from '#model/node.js';
+import { cutOffAfterMs } from '#model/node-death.js';
 import { Believer } from '../../apps/agent/believer.js';
+import { Contact } from '../../apps/agent/contact.js';
 import { DesiredStore } from '../../apps/agent/desired-store.js';
 import { Ledger } from '../../apps/agent/ledger.js';
 import { startHub, type Dial, type Hub } from '../../apps/agent/loops/hub.js';
@@ -27,6 +29,8 @@ export async function runAgent({ process, machine, controllers, dial, chance, lo
   const store = await DesiredStore.open('/', log, disk);
   const ledger = await Ledger.open('/', log, disk);
   const board = new StatusBoard(machine.nodeId, process);
+  const contact = new Contact({ cutOffAfterMs: () => cutOffAfterMs(store.byKind.settings), clock: process });
+  process.onDeath(() => contact.stop());
   const late: { hub?: Hub } = {};
   const onQuarantine = () => {
     late.hub?.factsChanged();
@@ -39,6 +43,7 @@ export async function runAgent({ process, machine, controllers, dial, chance, lo
     store,
     board,
     ledger,
+    contact,
     isConfirmed: () => believer.isConfirmed,
     clock: process,
     log,
@@ -57,6 +62,7 @@ export async function runAgent({ process, machine, controllers, dial, chance, lo
     board,
     facts,
     programmed: kernel.programmed,
+    onHeard: (sentAt) => contact.confirmed(sentAt),
     clock: process,
     log,
   });

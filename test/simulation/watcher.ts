@@ -46,6 +46,8 @@ export class Watcher {
   writer: SimProcess | undefined;
   /** The last commit that changed more than sessions and statuses, as a count. */
   changes = 0;
+  /** Agents are never killed and never stand still, but with their hosts. */
+  agentsRun = false;
   readonly #o: WatcherTools;
 
   constructor(tools: WatcherTools) {
@@ -176,6 +178,7 @@ export class Watcher {
     if (!this.tasks.has(task.id)) fail(`${task.name} (${task.id}) was started on ${machine.name}, and has no record`);
     const running = this.#running();
     this.#checkProcesses(running, task);
+    if (this.agentsRun) this.#checkParted(running, machine, task);
     if (!this.#counts(machine, task)) return;
     const same = running.filter(({ where, container }) => slotOf(container.task) === slotOf(task) && this.#counts(where, container.task));
     if (same.length > (this.#mayHaveTwo.has(slotOf(task)) ? 2 : 1))
@@ -186,6 +189,15 @@ export class Watcher {
   #counts(machine: Machine, { id }: Task): boolean {
     const record = this.tasks.get(id);
     return record !== undefined && !record.orphan && this.nodeStates.get(machine.nodeId)?.state !== 'down';
+  }
+
+  /** What stops on partition never runs twice, not even where one is on a node that was given up. */
+  #checkParted(running: readonly { where: Machine; container: Container }[], machine: Machine, task: Task): void {
+    if (task.onPartition !== 'stop' || this.#mayHaveTwo.has(slotOf(task))) return;
+    const other = running.find(
+      ({ where, container }) => where !== machine && container.task.onPartition === 'stop' && slotOf(container.task) === slotOf(task),
+    );
+    if (other) fail(`${task.name} stops on partition, and was started on ${machine.name} while it runs on ${other.where.name}`);
   }
 
   #checkProcesses(running: readonly { where: Machine; container: Container }[], task: Task): void {

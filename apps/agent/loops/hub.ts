@@ -68,6 +68,8 @@ export interface HubOptions {
   board: StatusBoard;
   /** Revision that the kernel was last made as, 0 for none. */
   programmed?: () => number;
+  /** Told when what a controller has read had been sent, monotonic milliseconds. */
+  onHeard?: (sentAt: number) => void;
   /** The newest facts. */
   facts: () => NodeFacts;
   /** `ctl node rotate-keys`. */
@@ -155,6 +157,9 @@ class Session {
   #stopAwaiting: () => void = () => undefined;
   #silence: (() => void) | undefined;
   #silentMs = 0;
+  /** Heartbeats of this stream, and when those that are not confirmed yet were sent: monotonic milliseconds by number. */
+  #beats = 0;
+  readonly #beatsSent = new Map<number, number>();
   /** What was handed to the connection and not taken yet. */
   #inFlight = 0;
 
@@ -179,6 +184,7 @@ class Session {
       line = dial(this.#target, this.#end.signal);
       this.#bidi = line.bidi;
       this.#send(this.#hello());
+      this.beat();
       board.allHeard();
       this.#startTimers();
       this.#listen(firstWordMs);
@@ -203,8 +209,10 @@ class Session {
 
   beat(): void {
     // What was confirmed may be forgotten by the controller: it must outlast a crash of this agent.
-    const { store, programmed } = this.#o;
-    const value = { appliedRevision: store.savedRevision, programmedRevision: programmed?.() ?? 0 };
+    const { store, programmed, clock } = this.#o;
+    const number = ++this.#beats;
+    this.#beatsSent.set(number, clock.monotonic());
+    const value = { appliedRevision: store.savedRevision, programmedRevision: programmed?.() ?? 0, number };
     this.#send({ message: { $case: 'heartbeat', value } });
   }
 
@@ -233,7 +241,7 @@ class Session {
     if (message === undefined) return;
     if (message.$case === 'alive') this.#silentMs = SILENT_INTERVALS * message.value.intervalMs;
     this.#listen(this.#silentMs);
-    if (message.$case === 'alive') return;
+    if (message.$case === 'alive') return this.#wasHeard(message.value.heard);
     if (!this.isUp) this.#o.log.info({ controller: this.#target }, 'attached to the controller');
     this.isUp = true;
     const { believer, log } = this.#o;
@@ -259,6 +267,14 @@ class Session {
       log.error({ controller: this.#target, error: messageOf(error) }, 'the controller sent what this agent cannot read');
       this.#end.abort();
     }
+  }
+
+  /** What was heard by the controller is known by the number of a heartbeat. */
+  #wasHeard(number: number): void {
+    const sentAt = this.#beatsSent.get(number);
+    if (sentAt === undefined) return;
+    for (const known of this.#beatsSent.keys()) if (known <= number) this.#beatsSent.delete(known);
+    this.#o.onHeard?.(sentAt);
   }
 
   /** Waits for the next word. A controller that does not promise one is only watched by gRPC's keepalive. */

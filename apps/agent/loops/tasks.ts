@@ -13,11 +13,14 @@ import type { Callers } from '../callers.js';
 import type { DesiredStore } from '../desired-store.js';
 import { drainTask } from '../drain-task.js';
 import type { HealthProbe } from '#model/healthcheck.js';
+import type { Contact } from '../contact.js';
+import { checkContact, haltStarting, withOwnGrace } from '../cut-off.js';
 import { HealthWatch } from '../health-watch.js';
 import { healthMessage, type Health } from '../judge-health.js';
 import type { Ledger } from '../ledger.js';
-import { Observed } from '../observed.js';
-import { afterEnd, afterFailure, afterStart, inSeconds, NAME_LABEL, planTasks, TASK_LABEL, type Operation } from '../plan-tasks.js';
+import { infoOf, Observed } from '../observed.js';
+import type { Operation } from '../plan-tasks.js';
+import { afterEnd, afterFailure, afterStart, afterSuspension, inSeconds, NAME_LABEL, planTasks, TASK_LABEL } from '../plan-tasks.js';
 import type { StatusBoard } from '../status-board.js';
 import { TaskBook } from '../task-book.js';
 import type { TaskRunner } from '../task-runner.js';
@@ -28,12 +31,14 @@ const HOLD_OFF_MS = 2_000;
 
 export interface TasksLoopOptions {
   runtime: Pick<Runtime, 'list' | 'events' | 'exec'>;
-  runner: Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'settle' | 'stop' | 'removeLeftover'>;
+  runner: Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'settle' | 'stop' | 'halt' | 'removeLeftover'>;
   store: DesiredStore;
   board: StatusBoard;
   ledger: Ledger;
   /** Left out where nobody can be attached. */
   callers?: Pick<Callers, 'has' | 'end'>;
+  /** Whether controllers hear this node. */
+  contact: Pick<Contact, 'state' | 'onChange'>;
   /** Whether a controller was heard since the start, and is believed. */
   isConfirmed: () => boolean;
   clock: Clock;
@@ -69,6 +74,7 @@ export class TasksLoop {
     const events = this.#o.runtime.events((event) => this.#onEvent(event));
     this.#stops.push(
       this.#o.store.onChange(() => this.kick()),
+      this.#o.contact.onChange(() => this.#contactChanged()),
       () => events.stop(),
       every(this.#o.clock, FULL_PASS_MS, () => void this.#lookAgain()),
     );
@@ -158,7 +164,7 @@ export class TasksLoop {
   }
 
   #pass(): void {
-    const { store, isConfirmed, clock } = this.#o;
+    const { store, contact, isConfirmed, clock } = this.#o;
     const desired = store.byKind.tasks;
     this.#forgetGone(desired);
     for (const task of desired) this.#book.meet(task);
@@ -167,6 +173,7 @@ export class TasksLoop {
       believed: store.isKnown && isConfirmed(),
       containers: this.#observed.all(),
       memory: this.#book.memory,
+      contact: contact.state,
       busy: new Set(this.#busy.keys()),
       holdOff: this.#holdOff,
       now: clock.now(),
@@ -216,6 +223,8 @@ export class TasksLoop {
         return this.#adopt(operation.task);
       case 'ended':
         return this.#ended(operation.task, operation);
+      case 'suspend':
+        return this.#suspend(operation.task);
       case 'stop':
         return this.#stop(operation.task, operation.exists);
       case 'remove-leftover':
@@ -230,9 +239,10 @@ export class TasksLoop {
     // A try that failed may have left anything.
     const isFirst = isFirstTry && this.#observed.get(task.id) === undefined;
     const probe = await runner.run(task, isFirst, (step, message) => {
-      if (step === 'created') this.#created(task);
+      if (step === 'created') return this.#created(task);
+      if (step === 'starting') checkContact(task, this.#o.contact.state);
       // Later tries leave what went wrong to be read, until it is right, or until there is something to wait for.
-      else if (isFirstTry || message) this.#book.say(task, step, message ?? '');
+      if (isFirstTry || message) this.#book.say(task, step, message ?? '');
     });
     this.#book.remember(task, { ...afterStart(this.#book.recall(task.id), clock.now(), again), health: probe && 'starting' });
     if (probe) this.#health.begin(task.id, probe, clock.now());
@@ -300,6 +310,24 @@ export class TasksLoop {
     log.warn({ task: task.name, id: task.id, restarts: memory.restarts }, message);
   }
 
+  /** Its record stays as it is: it runs again when the node is back, unless it was replaced. */
+  async #suspend(task: Task): Promise<void> {
+    const { runner, log } = this.#o;
+    this.#health.end(task.id);
+    await runner.stop(withOwnGrace(task), true);
+    this.#observed.delete(task.id);
+    this.#book.remember(task, afterSuspension(this.#book.recall(task.id)));
+    this.#book.say(task, 'restarting', 'stopped, as its node was cut off (on-partition: stop)');
+    log.warn({ task: task.name, id: task.id }, 'this node is cut off: stopped, until it is back');
+  }
+
+  #contactChanged(): void {
+    const { store, contact, runner, log } = this.#o;
+    const starting = store.byKind.tasks.filter(({ id }) => this.#busy.has(id) && this.#observed.get(id));
+    haltStarting(starting, contact.state, runner, log);
+    this.kick();
+  }
+
   async #stop(task: Task, exists: boolean): Promise<void> {
     const { runner, store, ledger, log } = this.#o;
     this.#health.end(task.id);
@@ -320,10 +348,11 @@ export class TasksLoop {
 
   async #drain(task: Task): Promise<void> {
     if (!task.drainMs || this.#observed.get(task.id)?.state !== 'running') return;
-    const { clock, store } = this.#o;
+    const { clock, store, contact } = this.#o;
     await drainTask(task, task.drainMs, {
       say: (message) => this.#book.say(task, 'running', message),
       store,
+      contact,
       clock,
       ending: this.#ending.signal,
     });
@@ -364,10 +393,3 @@ export class TasksLoop {
     log.error({ task: task.name, id: task.id, error: message, operation: operation.type }, 'failed; trying again');
   }
 }
-
-const infoOf = (task: Task, state: ContainerInfo['state']): ContainerInfo => ({
-  id: task.id,
-  image: task.container.image,
-  labels: { [TASK_LABEL]: task.id, [NAME_LABEL]: task.name },
-  state,
-});

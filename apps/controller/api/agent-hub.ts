@@ -6,7 +6,7 @@ import type { handleBidiStreamingCall } from '@grpc/grpc-js';
 import type { Clock } from '#base/clock.js';
 import { asWeftError, messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
-import { after, pause } from '#base/timers.js';
+import { after, pause, within } from '#base/timers.js';
 import { keys } from '#model/keys.js';
 import { ViewIndex, type Touched } from '#planner/view-index.js';
 import type { AgentMessage, Hello, HubMessage } from '#rpc/gen/weft/v1/agent_hub.js';
@@ -25,6 +25,11 @@ const HELLO_TIMEOUT_MS = 10_000;
 const CATCH_UP_MS = 3_000;
 /** With other controllers there, an agent that comes to one that has lost touch with etcd waits no longer than this, in milliseconds. */
 const PASS_ON_MS = 300;
+/**
+ * With other controllers there, an agent does not wait longer than this for an etcd that does not answer this one, in
+ * milliseconds: that it is out of reach is known for sure only later.
+ */
+const ANSWER_MS = 1_000;
 /** With other controllers there, the agents of one that has lost touch with etcd for so long, in milliseconds, are sent on to them. */
 const SEND_ON_MS = 2_000;
 
@@ -127,7 +132,7 @@ export class AgentHub {
     const uplink = new AgentUplink({ nodeId, follower, store, clock, log, statuses: this.#statuses, sessions });
     const hello = await this.#hello(inbox, signal);
     await this.#catchUp(hello);
-    await uplink.register(hello);
+    await uplink.register(hello, (written) => this.#answered(written));
     const stream = new AgentStream(nodeId, {
       follower,
       clock,
@@ -176,9 +181,15 @@ export class AgentHub {
     const isInTouch = () => follower.current && sessions.isHeld && follower.model.cluster !== undefined;
     await follower.until(isInTouch, waitMs, 'the cluster');
     if (clusterId !== follower.model.cluster?.id || follower.model.revision >= revision) return;
-    const now = await store.list(keys.cluster());
+    const now = await this.#answered(store.list(keys.cluster()));
     // An agent that is ahead of an etcd that was restored must hear so: it then holds on to what it has.
     if (now.revision >= revision) await follower.reached(revision, CATCH_UP_MS);
+  }
+
+  /** @throws UNAVAILABLE where others may have more luck with etcd */
+  #answered<T>(answer: Promise<T>): Promise<T> {
+    if (!this.#hasOthers) return answer;
+    return within(this.#tools.clock, ANSWER_MS, answer, () => new WeftError('UNAVAILABLE', 'etcd does not answer this controller'));
   }
 
   async #hello(inbox: AsyncIterator<AgentMessage>, signal: AbortSignal) {

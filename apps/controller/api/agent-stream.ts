@@ -14,7 +14,11 @@ import type { Pulse } from './pulse.js';
 const ALIVE_MS = 500;
 
 /** What an agent hears first, and in every interval. */
-export const ALIVE: HubMessage = { message: { $case: 'alive', value: { intervalMs: ALIVE_MS } } };
+export const ALIVE: HubMessage = alive(0);
+
+function alive(heard: number): HubMessage {
+  return { message: { $case: 'alive', value: { intervalMs: ALIVE_MS, heard } } };
+}
 
 export interface StreamTools {
   follower: ClusterFollower;
@@ -41,6 +45,9 @@ export class AgentStream {
   #programmed = 0;
   #isMarked = false;
   #isAliveDue = false;
+  #aliveAt = -Infinity;
+  /** Number of the newest heartbeat. */
+  #heard = 0;
   #accept = false;
   #rotate = false;
 
@@ -57,6 +64,19 @@ export class AgentStream {
   /** The newest revision that was sent on this stream. */
   get sentRevision(): number {
     return this.#sent?.revision ?? 0;
+  }
+
+  /** The revision up to which everything of consequence to the agent was sent on this stream, before what is sent next. */
+  get shownRevision(): number {
+    return this.#looked;
+  }
+
+  /** A heartbeat was read: the agent waits to hear so. @param number of the heartbeat */
+  heard(number: number): void {
+    if (number <= this.#heard) return;
+    this.#heard = number;
+    this.#isAliveDue = true;
+    this.#bell.ring();
   }
 
   /** The agent says which revision its kernel was made as. */
@@ -115,8 +135,7 @@ export class AgentStream {
       for (;;) {
         await this.#bell.wait(signal);
         if (signal.aborted) return;
-        if (this.#isAliveDue) yield ALIVE;
-        this.#isAliveDue = false;
+        if (this.#isAliveDue) yield this.#alive();
         if (this.#isMarked) yield* this.#news(signal);
       }
     } finally {
@@ -132,9 +151,17 @@ export class AgentStream {
     yield* [...this.#orders(), ...this.#next()];
   }
 
+  /** Said at once when it was heard, and else in every interval. */
   #aliveIsDue(): void {
+    if (this.#clock.monotonic() - this.#aliveAt < ALIVE_MS / 2) return;
     this.#isAliveDue = true;
     this.#bell.ring();
+  }
+
+  #alive(): HubMessage {
+    this.#isAliveDue = false;
+    this.#aliveAt = this.#clock.monotonic();
+    return alive(this.#heard);
   }
 
   #orders(): HubMessage[] {

@@ -41,12 +41,14 @@ export class AgentUplink {
     this.#tools = tools;
   }
 
-  /** @throws FORBIDDEN for a node that was removed */
-  async register(hello: Hello): Promise<void> {
+  /**
+   * @param answered waits for etcd, as long as is wise
+   * @throws FORBIDDEN for a node that was removed, and as `answered` does
+   */
+  async register(hello: Hello, answered: (written: Promise<void>) => Promise<void>): Promise<void> {
     const { nodeId, statuses, sessions } = this.#tools;
     this.#facts = this.#checkFacts(hello.facts);
-    await this.#ensureRecord();
-    await this.#writeFacts();
+    await answered(this.#ensureRecord().then(() => this.#writeFacts()));
     sessions.attached(nodeId);
     statuses.take(
       nodeId,
@@ -80,6 +82,8 @@ export class AgentUplink {
       this.#facts = this.#checkFacts(message.value);
       await this.#writeFacts();
     } else if (message?.$case === 'heartbeat') {
+      // Nothing is promised that rests on a session which may be over, or before the agent knows what became of its tasks.
+      if (sessions.vouches(nodeId, stream.shownRevision)) stream.heard(message.value.number);
       stream.programmed(message.value.programmedRevision);
       await this.#ensureRecord();
       await this.#writeFacts();

@@ -8,16 +8,17 @@ import { messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { every } from '#base/timers.js';
 import { keys, splitKey } from '#model/keys.js';
-import type { Compare, Session, Store } from '#store/store.js';
+import { SILENCE_MS } from '#model/node-death.js';
+import type { Session, Store } from '#store/store.js';
 import type { ClusterFollower } from '../cluster/follower.js';
 
 /** TTL of the etcd lease, in milliseconds: how long the nodes of a controller that died have to come to another one. */
 const NODE_TTL_MS = 5_000;
 /**
- * An agent that is not heard for this long, in milliseconds, has no session any more. After a cut of 2 s, with a heartbeat
- * each half second, TCP's retransmission (RFC 6298) brings the next word after 3.5 s at most; the leader waits a second more.
+ * How long the lease has to be held yet, in milliseconds, for an agent to be told that it was heard. The lease of a controller
+ * that etcd has lost ends, with all its sessions, no sooner than this after its agents' last such word.
  */
-export const SILENCE_MS = 3_000;
+const LEAST_VOUCHED_MS = 1_500;
 /** How often sessions are looked after, in milliseconds. */
 const CARE_MS = 250;
 /** A session key that was written is shown by the feed within this, in milliseconds. */
@@ -109,11 +110,23 @@ export class NodeSessions {
    * controller that was frozen meanwhile finds its old news refused.
    * @returns undefined while the session is not confirmed
    */
-  fence(nodeId: string): Compare | undefined {
+  fence(nodeId: string): { key: string; modRevision: number } | undefined {
     const held = this.#held.get(nodeId);
     const key = keys.nodeSession(nodeId);
     if (!held || held.leaseId === '' || this.#session?.lost.aborted !== false || held.leaseId !== this.#session.leaseId) return undefined;
     return { key, modRevision: held.revision };
+  }
+
+  /**
+   * Whether the node's agent may be told that it was heard, and counts from there (libs/model node-death.ts): its session is in
+   * etcd, and stays there for long enough; the leader has seen it alive, since; and the agent knows what was decided before that.
+   * @param shown revision that the agent's stream has told the news of
+   */
+  vouches(nodeId: string, shown: number): boolean {
+    const fence = this.fence(nodeId);
+    const { nodeStates } = this.#follower.model;
+    if (!fence || fence.modRevision > shown || nodeStates.get(nodeId)?.state !== 'ready') return false;
+    return (this.#session?.remainingMs() ?? 0) >= LEAST_VOUCHED_MS;
   }
 
   #careForAll(): void {

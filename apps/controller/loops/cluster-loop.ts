@@ -15,7 +15,7 @@ import { Replan, runMarked, type LoopTools } from './leader-loop.js';
 export function clusterLoop(
   tools: LoopTools,
   pki: Pki,
-  options: Pick<ControllerOptions, 'pools' | 'subnetPrefix' | 'vxlanPort' | 'dnsTtlSeconds'>,
+  options: Pick<ControllerOptions, 'pools' | 'subnetPrefix' | 'vxlanPort' | 'dnsTtlSeconds' | 'deadAfterMs'>,
 ): LeaderLoop {
   const replan = new Replan();
   const tick = async (term: Term): Promise<number | undefined> => {
@@ -33,6 +33,7 @@ export function clusterLoop(
       subnetPrefix: options.subnetPrefix,
       vxlanPort: options.vxlanPort,
       dnsTtlSeconds: options.dnsTtlSeconds,
+      deadAfterMs: options.deadAfterMs,
     };
     await pki.markClusterMade();
     const unit = {

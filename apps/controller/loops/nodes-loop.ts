@@ -5,19 +5,16 @@
  */
 import { every } from '#base/timers.js';
 import { planNodeStates } from '#planner/plan-nodes.js';
-import { Suspicion, type Grace } from '#planner/suspicion.js';
+import { graceOf, Suspicion } from '#planner/suspicion.js';
 import type { LeaderLoop } from '../cluster/leader.js';
 import { Replan, runMarked, type LoopTools } from './leader-loop.js';
 
-/** A ready node without a session is declared dead after this, in milliseconds. */
-export const SUSPICION_MS = 1_000;
 /**
  * How long agents may take to come to another controller, in milliseconds, counted from when the old one's lease was over: one
  * that is frozen, or that nothing reaches, is waited for 5 s at most, then the others are asked, after a pause of at most 3 s
  * (apps/agent/loops/hub.ts).
  */
 const COME_OVER_MS = 8_000;
-const GRACE: Grace = { silentMs: SUSPICION_MS, abandonedMs: COME_OVER_MS };
 /** How often this process looks whether it stood still, and when it counts as that: milliseconds. */
 const PULSE_MS = 500;
 const STOOD_STILL_MS = 2_000;
@@ -44,7 +41,7 @@ export function nodesLoop(tools: LoopTools): LeaderLoop {
     const tick = async (): Promise<number | undefined> => {
       if (!follower.current) return undefined;
       beat();
-      const { missed, nextMs } = suspicion.observe(follower.model, clock.monotonic(), GRACE);
+      const { missed, nextMs } = suspicion.observe(follower.model, clock.monotonic(), graceOf(follower.model.cluster, COME_OVER_MS));
       const doubtMs = doubtUntil - clock.monotonic();
       const units = planNodeStates(follower.model, doubtMs > 0 ? new Set() : missed, clock.now());
       if (units.length > 0) {

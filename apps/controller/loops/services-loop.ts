@@ -33,7 +33,7 @@ export function servicesLoop(tools: LoopTools): LeaderLoop {
   const replan = new Replan();
   const tick = async (term: Term, planner: ServicesPlanner): Promise<number | undefined> => {
     if (!follower.current || !follower.model.cluster) return undefined;
-    const { units, wakeAt } = planner.plan(newId, clock.now());
+    const { units, wakeAt } = planner.plan(newId, clock.now(), clock.monotonic());
     if (units.length > 0) {
       const refused = await apply(term, planner, units);
       log.info({ units: units.map((u) => u.what), refused }, 'services reconciled');

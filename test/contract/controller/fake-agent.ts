@@ -43,8 +43,9 @@ export class FakeAgent {
   #told = new Map<string, string>();
   #stop = new AbortController();
   #call: Bidi<AgentMessage, HubMessage> | undefined;
-  #client: AgentHubClient | undefined;
+  #clients: AgentHubClient[] = [];
   #accepted = false;
+  #beats = 0;
 
   private constructor(identity: Identity, name: string, address: string) {
     this.identity = identity;
@@ -70,14 +71,15 @@ export class FakeAgent {
     return this.kinds.tasks.find((t) => t.name === name);
   }
 
-  /** Attaches, and again whenever the stream breaks. */
-  attach(controller: TestController): void {
+  /** Attaches, and again whenever the stream breaks: to the next controller, if it was given several. */
+  attach(...controllers: TestController[]): void {
     this.#stop = new AbortController();
     const { signal } = this.#stop;
-    this.#client = connect(AgentHubClient, controller.target, this.identity, 'controller');
+    const clients = controllers.map(({ target }) => connect(AgentHubClient, target, this.identity, 'controller'));
+    this.#clients = clients;
     void (async () => {
-      while (!signal.aborted) {
-        await this.#attachOnce(signal).catch(() => undefined);
+      for (let i = 0; !signal.aborted; i++) {
+        await this.#attachOnce(clients[i % clients.length] as AgentHubClient, signal).catch(() => undefined);
         await sleep(100);
       }
     })();
@@ -93,7 +95,7 @@ export class FakeAgent {
   detach(): void {
     this.#stop.abort();
     this.#call?.cancel();
-    this.#client?.close();
+    for (const client of this.#clients) client.close();
   }
 
   #facts() {
@@ -108,8 +110,7 @@ export class FakeAgent {
     return factsToWire(facts);
   }
 
-  async #attachOnce(signal: AbortSignal): Promise<void> {
-    const client = this.#client as AgentHubClient;
+  async #attachOnce(client: AgentHubClient, signal: AbortSignal): Promise<void> {
     const call = openBidi<AgentMessage, HubMessage>(client.attach(), signal);
     this.#call = call;
     this.#told.clear();
@@ -131,7 +132,7 @@ export class FakeAgent {
 
   async #beat(call: Bidi<AgentMessage, HubMessage>): Promise<void> {
     const { revision } = this.view;
-    const value = { appliedRevision: revision, programmedRevision: revision };
+    const value = { appliedRevision: revision, programmedRevision: revision, number: ++this.#beats };
     await call.send({ message: { $case: 'heartbeat', value } }).catch(() => undefined);
   }
 

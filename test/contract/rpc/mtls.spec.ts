@@ -82,7 +82,7 @@ describe('mutual TLS', () => {
       ).rejects.toMatchObject({ code: 'CONFLICT' });
       expect(seen).toEqual([1, 2, 3]);
       const stream = openBidi(hub.attach());
-      await stream.send({ message: { $case: 'heartbeat', value: { appliedRevision: 1, programmedRevision: 0 } } });
+      await stream.send({ message: { $case: 'heartbeat', value: { appliedRevision: 1, programmedRevision: 0, number: 1 } } });
       const first = await stream.messages.next();
       expect(first.value?.message).toEqual({ $case: 'accept', value: { clusterId: 'heartbeat' } });
       stream.end();
