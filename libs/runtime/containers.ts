@@ -166,12 +166,13 @@ function noteOf(container: Container): Note {
   return value ? (JSON.parse(value.toString()) as Note) : { labels: container.labels, stopSignal: 'SIGTERM' };
 }
 
-/** The record and its OCI spec. @throws NOT_FOUND */
+/** The record and its OCI spec. @param deadlineMs for containerd's answer @throws NOT_FOUND */
 export async function inspectContainer(
   client: ContainerdClient,
   id: string,
+  deadlineMs?: number,
 ): Promise<{ spec: OciSpec; stopSignal: string; groups: number[] }> {
-  const { container } = (await orUndefined(client.call(ContainersService.get, { id }))) ?? {};
+  const { container } = (await orUndefined(client.call(ContainersService.get, { id }, { deadlineMs }))) ?? {};
   if (!container?.spec) throw new WeftError('NOT_FOUND', `no container ${id}`);
   const { stopSignal, groups = [] } = noteOf(container);
   return { spec: parseOciSpec(container.spec.value.toString()), stopSignal, groups };

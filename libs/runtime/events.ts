@@ -10,6 +10,7 @@ import type { ContainerdClient } from './client.js';
 import { TaskExit, TaskOOM } from './gen/events/task.js';
 import { EventsService } from './gen/services/events/v1/events.js';
 import type { Envelope } from './gen/types/event.js';
+import { withOomKills } from './oom.js';
 import type { RuntimeEvent } from './runtime.js';
 
 const EXIT_TOPIC = '/tasks/exit';
@@ -26,12 +27,15 @@ export function watchEvents(client: ContainerdClient, log: Log, onEvent: (event:
   let stopped = false;
   let timer: NodeJS.Timeout | undefined;
   let current: { stop(): void } | undefined;
+  const tell = withOomKills(client, (event) => {
+    if (!stopped) onEvent(event);
+  });
   const subscribe = () => {
     current = subscribeOnce(client, {
-      onEvent,
+      onEvent: tell,
       onLive: () => {
         attempt = 0;
-        onEvent({ type: 'resync' });
+        tell({ type: 'resync' });
       },
       onLost: (error) => {
         if (stopped) return;

@@ -2,7 +2,7 @@
 import { jest } from '@jest/globals';
 import { openContainerd } from '#runtime/containerd.js';
 import { silentLog } from '#base/log.js';
-import type { RuntimeEvent } from '#runtime/runtime.js';
+import type { ContainerSpec, RuntimeEvent } from '#runtime/runtime.js';
 import { mountsBelow, shimsOf, until } from './containerd-process.js';
 import { textOf } from './contract.js';
 import { RealHarness } from './real-harness.js';
@@ -79,18 +79,36 @@ test('a shim killed: its container is gone without an exit code or with 137, and
   expect(await find(id)).toMatchObject({ state: 'running' });
 });
 
-test('an out-of-memory kill is told', async () => {
+test.each<[string, Partial<ContainerSpec>]>([
+  ['', {}],
+  [' below a cgroup of its own choice', { cgroup: { parent: 'weft-oom' } }],
+  [' in a cgroup namespace of its own', { namespaces: { cgroup: 'private' } }],
+  [' of a process that its main process outlives', { command: ['sh', '-c', 'dd if=/dev/zero of=/dev/null bs=100M count=1; exit 137'] }],
+])('an out-of-memory kill in the first moment is told before the end%s', async (_, more) => {
   const events: RuntimeEvent[] = [];
   const watch = h.runtime.events((event) => events.push(event));
   await until(() => events.some((e) => e.type === 'resync'), 'events are live');
   const id = await h.run({
-    // The shim begins to watch the cgroup a moment after the start: of a kill before that, containerd tells the exit code only.
-    command: ['sh', '-c', 'sleep 1; exec dd if=/dev/zero of=/dev/null bs=100M count=1'],
+    command: ['dd', 'if=/dev/zero', 'of=/dev/null', 'bs=100M', 'count=1'],
     limits: { memoryBytes: 20 * 1024 * 1024 },
+    ...more,
   });
   await until(() => events.some((e) => e.type === 'exit' && e.containerId === id), 'it ends');
   expect(events).toContainEqual(expect.objectContaining({ type: 'exit', containerId: id, exitCode: 137 }));
-  await until(() => events.some((e) => e.type === 'oom' && e.containerId === id), 'the kill is told');
+  const told = events.flatMap((e) => (e.type !== 'resync' && e.containerId === id ? [e.type] : []));
+  expect(told.slice(0, told.indexOf('exit'))).toContain('oom');
+  watch.stop();
+});
+
+test('of an end without one, no out-of-memory kill is told', async () => {
+  const events: RuntimeEvent[] = [];
+  const watch = h.runtime.events((event) => events.push(event));
+  await until(() => events.some((e) => e.type === 'resync'), 'events are live');
+  const id = await h.run({ command: ['sh', '-c', 'exit 137'], limits: { memoryBytes: 20 * 1024 * 1024 } });
+  await until(() => events.some((e) => e.type === 'exit' && e.containerId === id), 'it ends');
+  expect(events.filter((e) => e.type !== 'resync' && e.containerId === id)).toEqual([
+    expect.objectContaining({ type: 'exit', exitCode: 137 }),
+  ]);
   watch.stop();
 });
 
