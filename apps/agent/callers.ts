@@ -3,10 +3,10 @@
  * that nothing of what it prints is missed.
  */
 import type { Clock } from '#base/clock.js';
-import { WeftError } from '#base/errors.js';
+import { WeftError, type ErrorCode } from '#base/errors.js';
 
 /** How a run of the task's process went. */
-export type Ending = { exitCode: number | undefined } | { failure: string };
+export type Ending = { exitCode: number | undefined } | { failure: string; code: ErrorCode };
 
 export interface Caller {
   /** Resolves when the container is made and its log is open; the process waits for `begin`. */

@@ -21,8 +21,8 @@ export const GrpcStatus = {
 } as const;
 
 interface Kind {
-  /** Exit code of `ctl`: 1 failed, 2 wrong usage. */
-  exit: 1 | 2;
+  /** Exit code of `ctl`: 1 failed, 2 wrong usage; 126 and 127 as a shell has them for a command that could not be run. */
+  exit: 1 | 2 | 126 | 127;
   status: number;
   /** What to do, when the thrower gives no better hint. */
   hint: string;
@@ -83,6 +83,13 @@ export const CATALOGUE = {
   KERNEL: { exit: 1, status: GrpcStatus.INTERNAL, hint: 'Run as root, on a kernel ≥ 5.16 with vxlan, veth, bridge and nftables.' },
   COMMAND_FAILED: { exit: 1, status: GrpcStatus.INTERNAL, hint: 'Read what the command said.' },
   RUNTIME: { exit: 1, status: GrpcStatus.INTERNAL, hint: 'Check that containerd runs and that its socket is readable.' },
+  /** Of a container's process, or one that is added to it. */
+  NO_COMMAND: { exit: 127, status: GrpcStatus.NOT_FOUND, hint: 'Check the command, its path in the image, and the mounts.' },
+  NOT_EXECUTABLE: {
+    exit: 126,
+    status: GrpcStatus.FAILED_PRECONDITION,
+    hint: 'Check that it is a program for this platform, and its permissions.',
+  },
   CORRUPT: {
     exit: 1,
     status: GrpcStatus.INTERNAL,
@@ -119,7 +126,7 @@ export class WeftError extends Error {
     this.hint = p.hint ?? CATALOGUE[code].hint;
   }
 
-  get exit(): 1 | 2 {
+  get exit(): Kind['exit'] {
     return CATALOGUE[this.code].exit;
   }
 

@@ -32,13 +32,25 @@ test('of what runc says, the reason is kept', () => {
     'failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: exec: "x": executable file not found in $PATH: unknown';
   const error = runtimeFailure('cannot create', new WeftError('RUNTIME', { what: 'containerd', why: raw }));
   expect(error).toMatchObject({
-    code: 'RUNTIME',
+    code: 'NO_COMMAND',
     what: 'cannot create',
     why: 'exec: "x": executable file not found in $PATH',
     hint: expect.stringContaining('command'),
   });
   const known = new WeftError('BAD_VALUE', 'x');
   expect(runtimeFailure('y', known)).toBe(known);
+});
+
+test.each([
+  ['exec: "/x": stat /x: no such file or directory', 127],
+  ['exec: "x": executable file not found in $PATH', 127],
+  ['exec: "/etc/passwd": permission denied', 126],
+  ['exec /bin/of-another-platform: exec format error', 126],
+  ['exec: "/etc": is a directory', 126],
+  ['error mounting "/a" to rootfs at "/b": no such file or directory', 1],
+  ['error setting rlimits: permission denied', 1],
+])('of what cannot run, the exit code is Docker’s: %s', (why, exit) => {
+  expect(runtimeFailure('cannot run', new WeftError('RUNTIME', { what: 'containerd', why })).exit).toBe(exit);
 });
 
 test('programs of the fake', () => {

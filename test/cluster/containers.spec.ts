@@ -320,8 +320,9 @@ services:
     const text = (await run(['--rm', '--no-deps', 'web', 'seq', '1', '100000'])).stdout;
     expect(text).toBe(Array.from({ length: 100_000 }, (_, i) => `${i + 1}\n`).join(''));
     const wrong = await run(['--rm', '--no-deps', 'web', '/no/such/program']);
-    expect(wrong.code).toBe(1);
+    expect(wrong.code).toBe(127);
     expect(wrong.stderr).toContain('it could not be started');
+    expect((await run(['--rm', '--no-deps', 'web', '/etc/passwd'])).code).toBe(126);
 
     await cluster.ctl('up', '-f', 'run.yaml');
     await cluster.ctl('run', '-d', '-f', 'run.yaml', '--name', 'run-own', 'web', 'sleep', '1000');

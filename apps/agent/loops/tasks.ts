@@ -4,7 +4,7 @@
  */
 import type { Clock } from '#base/clock.js';
 import type { Stop } from '#base/dispose.js';
-import { messageOf } from '#base/errors.js';
+import { asWeftError, messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { after, every } from '#base/timers.js';
 import type { Task } from '#model/task.js';
@@ -385,7 +385,7 @@ export class TasksLoop {
     if (operation.type === 'remove-leftover')
       return log.error({ id: operation.containerId, error: message }, 'could not remove a leftover container');
     const { task } = operation;
-    if (operation.type === 'run') this.#o.callers?.end(task.id, { failure: message });
+    if (operation.type === 'run') this.#o.callers?.end(task.id, { failure: message, code: asWeftError(error, 'RUNTIME').code });
     const memory = afterFailure(this.#book.recall(task.id), clock.now());
     this.#book.remember(task, memory);
     void this.#lookAgain();

@@ -58,8 +58,12 @@ const aborted = (signal: AbortSignal): Promise<never> =>
     else signal.addEventListener('abort', onAbort, { once: true });
   });
 
+/** The code says whether it was the command that could not be run. */
 const notStarted = (ending: Ending): WeftError =>
-  new WeftError('RUNTIME', { what: 'it could not be started', why: 'failure' in ending ? ending.failure : 'it was stopped before' });
+  new WeftError('failure' in ending ? ending.code : 'RUNTIME', {
+    what: 'it could not be started',
+    why: 'failure' in ending ? ending.failure : 'it was stopped before',
+  });
 
 async function* converse(
   deps: AttachCallDeps,

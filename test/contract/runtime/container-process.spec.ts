@@ -289,13 +289,14 @@ test('limits are in the cgroup, and the kernel enforces memory', async () => {
 });
 
 test.each([
-  [['no-such-program'], /no-such-program/],
-  [['/etc/passwd'], /permission denied/i],
-])('a command that cannot run (%s) says so and leaves nothing', async (command, reason) => {
+  [['no-such-program'], 127, /no-such-program/],
+  [['/no/such/program'], 127, /no such file/],
+  [['/etc/passwd'], 126, /permission denied/i],
+])('a command that cannot run (%s) says so and leaves nothing', async (command, exit, reason) => {
   const spec = h.spec({ command });
   const failure = h.runtime.create(spec).then(() => h.runtime.start(spec.id));
   await expect(failure).rejects.toMatchObject({
-    code: 'RUNTIME',
+    exit,
     why: expect.stringMatching(reason),
     // Who it is about is said by who asks, in words a person knows: not by an id.
     what: 'cannot create the container',

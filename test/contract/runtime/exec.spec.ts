@@ -154,10 +154,11 @@ describe('with a terminal', () => {
 });
 
 test.each([
-  [['no-such-program'], /no-such-program/],
-  [['/etc/passwd'], /permission denied/i],
-])('%s cannot be run', async (argv, why) => {
-  await expect(exec(argv)).rejects.toMatchObject({ code: 'RUNTIME', why: expect.stringMatching(why) });
+  [['no-such-program'], 127, /no-such-program/],
+  [['/no/such/program'], 127, /no such file/],
+  [['/etc/passwd'], 126, /permission denied/i],
+])('%s cannot be run, and the exit code says how', async (argv, exit, why) => {
+  await expect(exec(argv)).rejects.toMatchObject({ exit, why: expect.stringMatching(why) });
 });
 
 test('an empty command', async () => {
