@@ -7,7 +7,7 @@ import type { FdbRow, KernelState, Link, NamespaceState } from './kernel-state.j
 import { deviceOfSysctl, emptyNamespace, isChild, NODE_NAMESPACE } from './kernel-state.js';
 import { DEVICE_TABLE } from './names.js';
 import type { Operation } from './operation.js';
-import { backendsIn, refuses, vipChanges, vipUpdate, type VipChange, type VipRecord } from './vip-table.js';
+import { backendsIn, NO_VIPS, refuses, vipChanges, vipUpdate, type VipChange, type VipRecord } from './vip-table.js';
 
 /** Operations that turn `observed` into `desired`; empty if nothing differs. */
 export function diff(desired: KernelState, observed: KernelState): Operation[] {
@@ -166,8 +166,6 @@ function rememberingChanges(): CompareVips {
     return changes;
   };
 }
-
-const NO_VIPS: VipRecord = {};
 
 /** The maps of tables: what a table that is put anew held is gone. */
 function diffVips(ns: string, want: NamespaceState, have: NamespaceState, compare: CompareVips): { sets: Operation[]; flows: Operation[] } {

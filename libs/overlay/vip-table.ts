@@ -49,7 +49,11 @@ export const valueOf = ({ backends, affinity }: Balanced): string =>
   [...(affinity === undefined || backends.length < 2 ? [] : [CLIENT]), ...[...backends].sort()].join(' ');
 
 /** The backends in a value, in the order of their numbers. */
-export const backendsIn = (value: string | undefined): string[] => (value ? value.split(' ').filter((word) => word !== CLIENT) : []);
+export function backendsIn(value: string | undefined): string[] {
+  if (!value) return [];
+  const words = value.split(' ');
+  return words[0] === CLIENT ? words.slice(1) : words;
+}
 
 type Pairs = readonly (readonly [address: string, value: string])[];
 
@@ -176,12 +180,16 @@ export function vipChainNames(table: string, { changes, balancers, refusing }: V
 
 const touchesEmpty = (changes: readonly VipChange[]): boolean => changes.some((c) => c.before === '' || c.after === '');
 
+/** Of a table whose maps are empty. */
+export const NO_VIPS: VipRecord = {};
+
 /** What must change from `before` to `after`. */
 export function vipChanges(before: VipRecord, after: VipRecord): VipChange[] {
   if (before === after) return [];
   const moved = movedAddresses(made.get(before)?.pairs, made.get(after)?.pairs);
   if (moved) return [...moved].flatMap((a) => (before[a] === after[a] ? [] : [{ address: a, before: before[a], after: after[a] }]));
   const changes: VipChange[] = [];
+  if (before === NO_VIPS) return Object.entries(after).map(([address, value]) => ({ address, after: value }));
   // Both may be large: no pairs are made of them, and what is gone is only looked for when the numbers tell that something is.
   let kept = 0;
   for (const address in after) {
@@ -214,37 +222,42 @@ export function vipScript(table: string, { changes, balancers, refusing }: VipUp
   const gone = noElements();
   const come = noElements();
   for (const { address, before, after } of changes) {
-    gather(gone, address, before);
+    gatherKeys(gone, address, before);
     gather(come, address, after);
   }
-  const elements = (verb: 'add' | 'delete', of: Elements, partOf: (e: Element) => string) =>
-    MAPS_OF_VALUES.flatMap((map) =>
-      of[map].length === 0 ? [] : [`${verb} element ${table} ${map} { ${of[map].map(partOf).join(', ')} }`],
-    );
   return [
-    ...elements('delete', gone, ([key]) => key),
+    ...elementLines('delete', table, gone),
     ...balancers.flatMap((name) => balancerLines(table, name)),
-    ...elements('add', come, ([key, data]) => (data === undefined ? key : `${key} : ${data}`)),
+    ...elementLines('add', table, come),
     ...(touchesEmpty(changes) ? hooksOf(table).flatMap((hook) => refuserLines(table, hook, refusing)) : []),
     '',
   ].join('\n');
 }
 
-/** Of a set, an element is its key alone. */
-type Element = readonly [key: string, data?: string];
+/** By map, as nft writes them. */
+type Elements = Record<(typeof VALUE_MAPS)[number], string[]>;
 
-type Elements = Record<(typeof MAPS_OF_VALUES)[number], Element[]>;
-
-const MAPS_OF_VALUES = ['vips', 'ep', 'empty'] as const;
+const VALUE_MAPS = ['vips', 'ep', 'empty'] as const;
 
 const noElements = (): Elements => ({ vips: [], ep: [], empty: [] });
+
+const elementLines = (verb: 'add' | 'delete', table: string, of: Elements): string[] =>
+  VALUE_MAPS.flatMap((map) => (of[map].length === 0 ? [] : [`${verb} element ${table} ${map} { ${of[map].join(', ')} }`]));
 
 /** Adds the elements that say that `address` has this value. */
 function gather(into: Elements, address: string, value: string | undefined): void {
   if (value === undefined) return;
-  if (value === '') return void into.empty.push([address]);
-  into.vips.push([address, String(markOf(chainOf(value)))]);
-  backendsIn(value).forEach((backend, i) => into.ep.push([`${address} . ${i}`, backend]));
+  if (value === '') return void into.empty.push(address);
+  into.vips.push(`${address} : ${markOf(chainOf(value))}`);
+  backendsIn(value).forEach((backend, i) => into.ep.push(`${address} . ${i} : ${backend}`));
+}
+
+/** Adds the keys of the same elements. */
+function gatherKeys(into: Elements, address: string, value: string | undefined): void {
+  if (value === undefined) return;
+  if (value === '') return void into.empty.push(address);
+  into.vips.push(address);
+  backendsIn(value).forEach((_, i) => into.ep.push(`${address} . ${i}`));
 }
 
 /** Put right whether or not it is there. */

@@ -3,7 +3,7 @@
  * killed, and not started again; runtime, agent, controller, etcd, and all agents follow. When a node's kernel changes is heard from `nft monitor`.
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -71,8 +71,16 @@ export async function benchChange() {
   }
 }
 
-/** The container's first process: the one in the task's network namespace that sleeps. */
+/** The container's process: the one in the task's network namespace that sleeps. The agent may keep an nft there too. */
 function processOf(taskId) {
   const { stdout } = spawnSync('ip', ['netns', 'pids', `weft-${taskId.slice(0, 12)}`], { encoding: 'utf8' });
-  return Number(stdout.trim().split('\n')[0]) || undefined;
+  return stdout.trim().split('\n').map(Number).find(sleeps);
+}
+
+function sleeps(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('sleep\0');
+  } catch {
+    return false;
+  }
 }
