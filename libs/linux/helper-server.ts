@@ -5,8 +5,9 @@
 import { WeftError, messageOf } from '#base/errors.js';
 import type { HelperAnswer, HelperRequest, SessionRequest } from './helper-protocol.js';
 import { Lines } from './helper-protocol.js';
-import { Monitors, OwnProcesses } from './monitors.js';
+import { Monitors } from './monitors.js';
 import { NftSessions } from './nft-sessions.js';
+import { OwnProcesses } from './own-processes.js';
 import { run } from './runner.js';
 
 /** Resolves when `input` ends: whoever asked is gone. */

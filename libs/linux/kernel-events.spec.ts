@@ -1,6 +1,6 @@
 import { emptyNamespace, type KernelState } from '#overlay/kernel-state.js';
 import { ipEvent, isLossOf, NftEvents } from './kernel-events.js';
-import { isMiss } from './monitors.js';
+import { isMiss } from './monitor-process.js';
 
 /** As iproute2 6.1 prints them. */
 describe('lines of ip monitor', () => {

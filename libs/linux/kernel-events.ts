@@ -68,6 +68,8 @@ function neighbourEvent(rest: string, base: Base): KernelEvent | undefined {
 const OBJECT = /^(?:add|delete|insert|replace|destroy) \S+ (\S+ \S+)/;
 /** What `nft monitor` prints when its socket ran over. */
 const LOST = '# ERROR: We lost some netlink events';
+/** Whether a line of `nft monitor` says that others are missing. */
+export const isLost = (line: string): boolean => line.startsWith(LOST);
 const GENERATION = /^# new generation \d+ by process (\d+)/;
 
 /** Lines of `nft monitor` come in transactions, each closed by a line that names its maker. */
@@ -81,7 +83,7 @@ export class NftEvents {
   }
 
   take(line: string): KernelEvent | undefined {
-    if (line.startsWith(LOST)) return { isLoss: false, isForeign: true, isNode: true, kind: 'nft', words: [], line };
+    if (isLost(line)) return { isLoss: false, isForeign: true, isNode: true, kind: 'nft', words: [], line };
     const [, pid] = GENERATION.exec(line) ?? [];
     if (pid === undefined) {
       const table = OBJECT.exec(line)?.[1];

@@ -1,10 +1,36 @@
 /** The command helper: the compiled program, spoken to by its client. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { CommandHelper } from '#linux/helper-client.js';
+import type { HelperAnswer } from '#linux/helper-protocol.js';
 import { run } from '#linux/runner.js';
+import { eventually } from '../contract/controller/harness.js';
 
 const MAIN = join(process.cwd(), 'dist/apps/agent/command-helper/main.js');
+
+/** A helper of a namespace's own, which follows its nft tables. */
+function watchInside(ns: string) {
+  const child = spawn('nsenter', [`--net=/run/netns/${ns}`, '--', process.execPath, MAIN], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const gone = once(child, 'close');
+  const answers: HelperAnswer[] = [];
+  createInterface({ input: child.stdout }).on('line', (line) => answers.push(JSON.parse(line) as HelperAnswer));
+  child.stdin.write(`${JSON.stringify({ id: 1, argv: [], options: {}, watch: 'nft' })}\n`);
+  return {
+    tellsOf: (object: string) => answers.some(({ event }) => event?.kind === 'nft' && event.line.includes(object)),
+    /** Process ids of its monitors: it is `nsenter` itself that became node. */
+    monitors: async () => {
+      const { stdout } = await run(['ps', '-o', 'pid=,args=', '--ppid', String(child.pid)], { accept: [1] });
+      return stdout.split('\n').flatMap((line) => (line.includes('nft monitor') ? [parseInt(line, 10)] : []));
+    },
+    stop: async () => {
+      child.stdin.end();
+      await gone;
+    },
+  };
+}
 
 describe('the command helper', () => {
   const helper = new CommandHelper([MAIN]);
@@ -86,6 +112,39 @@ describe('the command helper', () => {
       expect(await helper.sessions.flowsOf(nft, words)).toEqual([words[0]]);
     } finally {
       await helper.sessions.end(nft);
+      await run(['ip', 'netns', 'del', ns]);
+    }
+  });
+
+  it('tells of elements of a table that its nft monitor missed: the monitor is renewed', async () => {
+    const ns = `wtnews${process.pid}`;
+    const into = (argv: string[], input = '') => run(['nsenter', `--net=/run/netns/${ns}`, '--', ...argv], { input });
+    const nft = (script: string) => into(['nft', '-f', '-'], script);
+    await run(['ip', 'netns', 'add', ns]);
+    const watch = watchInside(ns);
+    try {
+      await nft('table ip weft {\n set old { type ipv4_addr\n }\n}\n');
+      await eventually(async () => {
+        await nft('add element ip weft old { 192.0.2.1 }\ndelete element ip weft old { 192.0.2.1 }\n');
+        return watch.tellsOf('ip weft old');
+      }, 'the monitor listens');
+      const [stopped] = await watch.monitors();
+      if (stopped === undefined) throw new Error('no nft monitor runs');
+      // What happens now overruns the buffer of its socket (16 MiB), and the table behind it is not heard of.
+      process.kill(stopped, 'SIGSTOP');
+      const many = Array.from({ length: 60_000 }, (_, i) => `10.0.${i >> 8}.${i & 255} comment "${'-'.repeat(120)}"`);
+      await nft(`table ip other {\n set s { type ipv4_addr\n }\n}\nadd element ip other s { ${many.join(', ')} }\n`);
+      await nft('flush set ip other s');
+      await nft('table ip weft_vips {\n set young { type ipv4_addr\n }\n}\n');
+      process.kill(stopped, 'SIGCONT');
+      await eventually(async () => {
+        const pids = await watch.monitors();
+        return pids.length === 1 && pids[0] !== stopped;
+      }, 'another monitor stands in for it');
+      await nft('add element ip weft_vips young { 192.0.2.1 }\n');
+      await eventually(() => watch.tellsOf('ip weft_vips young'), 'the element is told of');
+    } finally {
+      await watch.stop();
       await run(['ip', 'netns', 'del', ns]);
     }
   });
