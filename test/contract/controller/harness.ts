@@ -63,6 +63,8 @@ export interface ControllerSettings {
   name?: string;
   /** Of another controller: its etcd is used, and its certificate authority. */
   besides?: TestController;
+  /** For that: a relay to its etcd, host:port, instead of etcd's own address. */
+  through?: string;
   /** Of another controller, which it joins with a token: it runs a member of etcd of its own. */
   joins?: TestController;
   /** For that; made there if left out. */
@@ -110,7 +112,10 @@ export class TestController {
     return this.#ports[1] as number;
   }
   get etcdUrl(): string {
-    return `https://127.0.0.1:${this.#ports[3]}`;
+    return `https://127.0.0.1:${this.etcdPort}`;
+  }
+  get etcdPort(): number {
+    return this.#ports[3] as number;
   }
   get target(): string {
     return `${this.address}:${this.port}`;
@@ -121,12 +126,12 @@ export class TestController {
 
   #argv(): string[] {
     const [port, joinPort, health, client, peer] = this.#ports;
-    const { name = 'c1', besides, joins, extraArgs = [] } = this.#settings;
+    const { name = 'c1', besides, through, joins, extraArgs = [] } = this.#settings;
     const pki = join(this.dir, 'pki/etcd');
     const etcd = besides
       ? [
           '--etcd-endpoints',
-          besides.etcdUrl,
+          through === undefined ? besides.etcdUrl : `https://${through}`,
           '--etcd-ca',
           join(pki, 'ca.pem'),
           '--etcd-cert',
