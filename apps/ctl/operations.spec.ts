@@ -75,6 +75,36 @@ describe('stop, start and restart', () => {
   });
 });
 
+describe('rm', () => {
+  /** The keys of two one-offs of web: the first has ended. */
+  const twoOneOffs = async (): Promise<[string, string]> => {
+    for (const _ of [1, 2]) expect(await ctl('run -d web sleep 1000')).toMatchObject({ code: 0 });
+    const { services } = kit.rig.twin.state('shop');
+    const [ended = '', runs = ''] = services.filter(({ oneOffOf }) => oneOffOf === 'web').map(({ name }) => name);
+    kit.rig.twin.stopped.add(ended);
+    return [ended, runs];
+  };
+
+  it('removes one-offs that have ended; with -s those that run, too', async () => {
+    const [ended, runs] = await twoOneOffs();
+    expect(await ctl('rm db')).toMatchObject({ code: 0, out: '', err: 'stack shop: nothing to remove\n' });
+    expect(await ctl('rm -f web')).toMatchObject({
+      code: 0,
+      out: `shop-${ended}-1\n`,
+      err: `shop-${runs}-1 runs: -s stops and removes it\n`,
+    });
+    expect(await ctl(`rm -s shop-${runs}-1`)).toMatchObject({ code: 0, out: `shop-${runs}-1\n`, err: '' });
+    expect(await ctl('rm')).toMatchObject({ code: 0, out: '', err: 'stack shop: nothing to remove\n' });
+    expect(operations().map(({ value }) => value)).toEqual([{ services: [ended] }, { services: [runs] }]);
+    expect(Object.keys(kit.rig.twin.stacks.get('shop')?.stack.services ?? {})).toEqual(['web', 'db']);
+  });
+
+  it.each([
+    ['rm nothing', 'stack shop has no service or one-off task nothing'],
+    ['rm -p other', 'there is no stack other'],
+  ])('%s: %s', async (line, says) => expect(await ctl(line)).toMatchObject({ code: 1, out: '', err: expect.stringContaining(says) }));
+});
+
 describe('kill', () => {
   it('sends a signal to running tasks', async () => {
     expect(await ctl('kill -s HUP web')).toEqual({ code: 0, out: '', err: 'shop-web-1: sent HUP\nshop-web-2: sent HUP\n' });

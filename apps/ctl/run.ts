@@ -47,6 +47,7 @@ const COMMANDS: readonly Entry[] = [
   { name: 'ls', summary: 'list the stacks', load: async () => (await import('./commands/ls.js')).lsCommand },
   { name: 'logs', summary: 'show what the tasks of a stack print', load: async () => (await import('./commands/logs.js')).logsCommand },
   { name: 'run', summary: 'run a command in a task of its own', load: async () => (await import('./commands/run.js')).runCommand },
+  { name: 'rm', summary: 'remove one-off tasks that have ended', load: async () => (await import('./commands/rm.js')).rmCommand },
   {
     name: 'attach',
     summary: 'attach to the process of a running task',

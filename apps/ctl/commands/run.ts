@@ -43,7 +43,7 @@ Examples:
   ctl -p shop run --no-deps -e MODE=test web env     (-p before "run" is the stack; after it, a port)
 
 It is no replica of the service: it has no part in its name, its virtual address or, unless asked for, its ports.
-The exit code is that of the command. Without --rm it stays to be looked at until \`ctl down\`.
+The exit code is that of the command. Without --rm it stays to be looked at until \`ctl rm\`.
 Control-c, and other signals where there is no terminal, go to the command; the third time, ctl leaves it alone.`;
 
 const gather = (value: string, all: string[] = []): string[] => [...all, value];
