@@ -22,9 +22,11 @@ import { listeningPorts } from '#linux/listening-ports.js';
 import { KernelReconciler } from '#linux/reconciler.js';
 import type { Run } from '#linux/runner.js';
 import { findWireguard, seeTunnel } from '#linux/wireguard.js';
+import { marksOfImages } from '#model/held-images.js';
 import { SCTP_FEATURE } from '#model/ports.js';
 import { WIREGUARD_FEATURE } from '#model/tunnel.js';
 import { openContainerd } from '#runtime/containerd.js';
+import type { Runtime } from '#runtime/runtime.js';
 import { agentLog } from './agent-log.js';
 import { startAgent } from './agent.js';
 import { ensureMembership } from './join.js';
@@ -55,6 +57,7 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
   // The directory tells whose it is.
   const helper = new CommandHelper([here('./command-helper/main.js'), '--data-dir', options.dataDir]);
   let containerd = '';
+  let runtime: Runtime | undefined;
   const seat = entry(undefined, helper.run);
   const tunnelKeys = await NodeTunnelKeys.open(paths.keys, systemClock.now());
   const features = featuresOf(helper.run, options.firewall).catch((error: unknown) => {
@@ -67,7 +70,7 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
     {
       membership,
       openRuntime: async () => {
-        const runtime = await openContainerd({
+        runtime = await openContainerd({
           socket: options.containerdSocket,
           namespace: options.containerdNamespace,
           stateDir: join(options.runDir, 'runtime'),
@@ -106,6 +109,7 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
           name: options.name,
           address: options.address,
           features: await features,
+          images: await heldImages(runtime, log),
           findings: await readFindings(seat, { mode: options.firewall, underlay, features: await features }),
           versions: { ...host.versions, agent: weftVersion(), node: process.versions.node, containerd },
         };
@@ -120,6 +124,16 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
     helper.stop();
     await release();
   };
+}
+
+/** What tasks need not wait for here; nothing is said of it while the runtime is not there. */
+async function heldImages(runtime: Pick<Runtime, 'listImages'> | undefined, log: Log): Promise<string[]> {
+  try {
+    return marksOfImages(((await runtime?.listImages()) ?? []).map(({ digest }) => digest));
+  } catch (error) {
+    log.debug({ error: messageOf(error) }, 'could not list the images');
+    return [];
+  }
 }
 
 /** What is not guarded is not encrypted: frames in clear would be taken in beside the tunnel. */

@@ -1,5 +1,6 @@
 /** A node: one host with an agent. The record is written when it joins; facts by its agent; the state by the leader. */
 import { z } from 'zod';
+import { IMAGE_MARK, MOST_IMAGES_TOLD } from './held-images.js';
 import { hostnameSchema, idSchema } from './names.js';
 import { labelsSchema } from './labels.js';
 import { ipv4Schema } from './addresses.js';
@@ -66,6 +67,8 @@ export const nodeFactsSchema = z.object({
   devices: z.array(z.string()).optional(),
   /** Those of them that listen to IPv6 router advertisements. */
   advertised: z.array(z.string()).optional(),
+  /** Marks of the images that it has, sorted (held-images.ts): where else is equal, a task goes where its image is. */
+  images: z.array(z.string().regex(IMAGE_MARK)).max(MOST_IMAGES_TOLD).optional(),
   /** What the host can do that not every host can: `ipvlan`, `wireguard`, … */
   features: z.array(z.string()).optional(),
   /** Public keys, where the node can encrypt. */

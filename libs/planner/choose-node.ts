@@ -52,9 +52,11 @@ const isPlain = ({ service, replaces, beside, endpoints }: SlotWish, shared: Sha
   service.placedWith === undefined &&
   !endpoints.some(({ network }) => isChildDriver(network));
 
+const wantingOf = ({ stack, service }: SlotWish) => ({ stack, service: service.name, digest: service.container.imageDigest });
+
 const quickPlace = ({ state, spread }: Draft, wish: SlotWish): Node | undefined =>
   spread.best(
-    { stack: wish.stack, service: wish.service.name, kind: demandsOf(wish.service) },
+    { ...wantingOf(wish), kind: demandsOf(wish.service) },
     (node) => mismatchOf(state, node, wish.service) === undefined,
     (node) => fullness(state, spread, node, wish) === undefined,
   );
@@ -118,7 +120,7 @@ function chooseNode(draft: Draft, wish: SlotWish, able: readonly Node[]): Node |
   if (near.length > 0 && free.length === 0) return portsTaken(draft, wish, home ? [home] : state.nodes.values());
   const back = returnsTo(wish.replaces, free);
   if (back) return back;
-  return spread.choose(preferred(state, spread, free, wish), wish.stack, wish.service.name) ?? 'no node can take it';
+  return spread.choose(preferred(state, spread, free, wish), wantingOf(wish)) ?? 'no node can take it';
 }
 
 function whyNot({ state, spread }: Draft, node: Node, wish: SlotWish): string {

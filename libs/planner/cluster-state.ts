@@ -75,6 +75,8 @@ export interface ClusterState {
   tasksOfStack(stack: string): Task[];
   /** Stacks that have tasks, whether they are there or not. */
   stacksWithTasks(): Iterable<string>;
+  /** Ids of the nodes that say that they have an image. @param mark markOfImage */
+  holdersOf(mark: string): ReadonlySet<string>;
   /** The node of a number. */
   nodeOfIndex(index: number): Node | undefined;
   readonly tallies: Tallies;

@@ -115,3 +115,56 @@ describe('global services', () => {
     expect(reasonOf(world, 'web')).toBe('node d is down');
   });
 });
+
+describe('the image', () => {
+  const DIGEST = `sha256:${'ab'.repeat(32)}`;
+  const MARK = 'abababababab';
+  const pinned = { container: { image: 'x', imageDigest: DIGEST } };
+  const has = (world: World, ...names: string[]): void => names.forEach((name) => world.setFacts(name, { images: ['0123456789ab', MARK] }));
+
+  it('decides between nodes with as many tasks, and never against spread or load', () => {
+    const world = worldOf({ a: {}, b: {}, c: {} });
+    has(world, 'c');
+    run(world, { replicas: 4, ...pinned });
+    // One each first, from the node that has it on; then again.
+    expect(places(world)).toEqual(['c', 'a', 'b', 'c']);
+    world.up(stackOf('t', { other: { replicas: 1, ...pinned } }));
+    world.settle();
+    // c has most tasks by now.
+    expect(world.model.tasksOfService('t', 'other').map((t) => nodeOf(world, t))).toEqual(['a']);
+  });
+
+  it('also among preferred groups, with filters, and where a task needs a closer look', () => {
+    const world = worldOf({ a: { zone: '1' }, b: { zone: '1' }, c: { zone: '2' }, d: { zone: '2' } });
+    has(world, 'b', 'd');
+    run(world, { replicas: 2, ...pinned, placement: { spread: ['node.labels.zone'] } });
+    expect(places(world)).toEqual(['b', 'd']);
+    const port = { ports: [{ target: 80, published: 8080, protocol: 'tcp', mode: 'host' }] };
+    run(world, { replicas: 1, ...pinned, ...port, placement: { constraints: ['node.labels.zone == 2'] } });
+    expect(places(world)).toEqual(['d']);
+  });
+
+  it('is as good as none where all have it, or nobody; and what a node forgets counts no more', () => {
+    const world = worldOf({ a: {}, b: {} });
+    has(world, 'a', 'b');
+    expect(world.model.holdersOf(MARK).size).toBe(2);
+    run(world, { replicas: 1, ...pinned });
+    expect(places(world)).toEqual(['a']);
+    world.setFacts('a', {});
+    expect([...world.model.holdersOf(MARK)]).toEqual([world.nodeId('b')]);
+    run(world, { replicas: 0, ...pinned });
+    run(world, { replicas: 1, ...pinned });
+    expect(places(world)).toEqual(['b']);
+    run(world, { replicas: 0, ...pinned });
+    run(world, { replicas: 1, container: { image: 'y' } });
+    expect(places(world)).toEqual(['a']);
+  });
+
+  it('an image that comes makes nothing move', () => {
+    const world = worldOf({ a: {}, b: {} });
+    run(world, { replicas: 1, ...pinned });
+    has(world, 'b');
+    expect(world.tick()).toBe(0);
+    expect(places(world)).toEqual(['a']);
+  });
+});

@@ -1,5 +1,5 @@
 /**
- * Nodes by how many tasks they have, then by name: the next one for a task is found without looking at all of them. A binary
+ * Nodes by how many tasks they have, then those that are liked (they have the image), then by name: the next one for a task is found without looking at all of them. A binary
  * heap whose entries may be out of date: one that is, is put back where it belongs when it comes up.
  */
 import type { Node } from '#model/node.js';
@@ -8,25 +8,33 @@ interface Entry {
   node: Node;
   /** Tasks it had when this was written. */
   tasks: number;
+  isLiked: boolean;
 }
 
 export class NodeOrder {
   readonly #heap: Entry[];
   readonly #members: ReadonlySet<string>;
   readonly #tasksOn: (nodeId: string) => number;
+  readonly #liked: ReadonlySet<string>;
 
-  /** @param tasksOn how many tasks a node has by now */
-  constructor(nodes: readonly Node[], tasksOn: (nodeId: string) => number) {
+  /**
+   * @param tasksOn how many tasks a node has by now
+   * @param liked ids of nodes that come first of those with as many tasks
+   */
+  constructor(nodes: readonly Node[], tasksOn: (nodeId: string) => number, liked: ReadonlySet<string> = NOBODY) {
     this.#tasksOn = tasksOn;
+    this.#liked = liked;
     this.#members = new Set(nodes.map((n) => n.id));
     // A sorted array is a heap.
-    this.#heap = nodes.map((node) => ({ node, tasks: tasksOn(node.id) })).sort((a, b) => (isBefore(a, b) ? -1 : 1));
+    this.#heap = nodes.map((node) => this.#entry(node, tasksOn(node.id))).sort((a, b) => (isBefore(a, b) ? -1 : 1));
   }
 
   /** A node has fewer tasks than before; that one has more is found without a word. */
   lighter(node: Node): void {
-    if (this.#members.has(node.id)) this.#push({ node, tasks: this.#tasksOn(node.id) });
+    if (this.#members.has(node.id)) this.#push(this.#entry(node, this.#tasksOn(node.id)));
   }
+
+  #entry = (node: Node, tasks: number): Entry => ({ node, tasks, isLiked: this.#liked.has(node.id) });
 
   /** The first that `isAble`. */
   first(isAble: (node: Node) => boolean): Node | undefined {
@@ -36,7 +44,7 @@ export class NodeOrder {
       const tasks = this.#tasksOn(top.node.id);
       if (top.tasks !== tasks) {
         this.#pop();
-        this.#push({ node: top.node, tasks });
+        this.#push({ ...top, tasks });
       } else if (isAble(top.node)) found = top.node;
       else {
         this.#pop();
@@ -77,4 +85,9 @@ export class NodeOrder {
   }
 }
 
-const isBefore = (a: Entry, b: Entry): boolean => a.tasks < b.tasks || (a.tasks === b.tasks && a.node.name < b.node.name);
+const isBefore = (a: Entry, b: Entry): boolean => {
+  if (a.tasks !== b.tasks) return a.tasks < b.tasks;
+  return a.isLiked === b.isLiked ? a.node.name < b.node.name : a.isLiked;
+};
+
+const NOBODY: ReadonlySet<string> = new Set();

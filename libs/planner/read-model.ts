@@ -119,6 +119,8 @@ export class ReadModel implements ClusterState {
   readonly #byNetwork = new SetIndex();
   readonly #byStack = new SetIndex();
   readonly #byIndex = new Map<number, string>();
+  /** Mark of an image → ids of the nodes that have it. */
+  readonly #byImage = new SetIndex();
   readonly tallies = new Tallies();
   readonly #collections = new Map<string, Collection>();
 
@@ -153,7 +155,19 @@ export class ReadModel implements ClusterState {
         this.#byIndex.clear();
       },
     });
-    this.#flat('node-facts', this.facts, nodeFactsSchema);
+    this.#collections.set('node-facts', {
+      put: (rest, text, key) => {
+        this.#dropFacts(rest);
+        const facts = decode(nodeFactsSchema, text, key);
+        this.facts.set(rest, facts);
+        for (const mark of facts.images ?? []) this.#byImage.add(mark, rest);
+      },
+      drop: (rest) => this.#dropFacts(rest),
+      clear: () => {
+        this.facts.clear();
+        this.#byImage.clear();
+      },
+    });
     this.#flat('node-states', this.nodeStates, nodeStateSchema);
     this.#flat('stacks', this.stacks, stackRecordSchema);
     this.#flat('networks', this.networks, networkSchema);
@@ -217,6 +231,7 @@ export class ReadModel implements ClusterState {
   tasksOfService = (stack: string, service: string): Task[] => this.#pick(this.#byService.get(serviceKey(stack, service)));
   tasksOfStack = (stack: string): Task[] => this.#pick(this.#byStack.get(stack));
   stacksWithTasks = (): Iterable<string> => this.#byStack.keys();
+  holdersOf = (mark: string): ReadonlySet<string> => this.#byImage.get(mark) ?? NOBODY;
   nodeOfIndex = (index: number): Node | undefined => this.nodes.get(this.#byIndex.get(index) ?? '');
   tasksOfNetwork = (networkId: string): Task[] => this.#pick(this.#byNetwork.get(networkId));
   endedOf = (stack: string, service: string, slot: number): EndedTask[] =>
@@ -337,6 +352,11 @@ export class ReadModel implements ClusterState {
     for (const e of task.endpoints) this.#byNetwork.delete(e.networkId, id);
   }
 
+  #dropFacts(nodeId: string): void {
+    for (const mark of this.facts.get(nodeId)?.images ?? []) this.#byImage.delete(mark, nodeId);
+    this.facts.delete(nodeId);
+  }
+
   #dropNode(id: string): void {
     const node = this.nodes.get(id);
     if (!node) return;
@@ -366,3 +386,5 @@ export class ReadModel implements ClusterState {
     return out;
   }
 }
+
+const NOBODY: ReadonlySet<string> = new Set();

@@ -1,4 +1,5 @@
 /** Which node a task goes to: filters that explain themselves, then spread. */
+import { markOfImage } from '#model/held-images.js';
 import type { Node } from '#model/node.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { NodeOrder } from './node-order.js';
@@ -45,6 +46,14 @@ export function candidates(state: ClusterState): Candidates {
     .join(', ');
   const total = `${state.nodes.size} node${state.nodes.size === 1 ? '' : 's'}`;
   return { ready, explanation: reasons ? `${total}: ${reasons}` : `${total}: all ready` };
+}
+
+/** Who wants a node. */
+interface Wanting {
+  stack: string;
+  service: string;
+  /** Of its image: `sha256:…`. */
+  digest?: string | undefined;
 }
 
 /** Counts of tasks, and what is reserved, by node: those of the state, and what a plan adds and takes away. */
@@ -103,30 +112,40 @@ export class Spread {
 
   /**
    * As `choose` would from all nodes that are able, but finds it without looking at each.
-   * @param kind what `fits` depends on: services that ask the same share an order
+   * @param kind what `fits` depends on: services that ask the same, and are on the same nodes as images, share an order
+   * @param digest of the image
    * @param fits whether a node can ever have such a task
    * @param isAble whether it can have one now
    */
-  best(
-    of: { stack: string; service: string; kind: string },
-    fits: (node: Node) => boolean,
-    isAble: (node: Node) => boolean,
-  ): Node | undefined {
-    let order = this.#orders.get(of.kind);
-    if (!order) this.#orders.set(of.kind, (order = new NodeOrder(of.kind === '' ? this.open : this.open.filter(fits), this.tasksOn)));
+  best(of: Wanting & { kind: string }, fits: (node: Node) => boolean, isAble: (node: Node) => boolean): Node | undefined {
+    const order = this.#orderFor(of.kind, of.digest, fits);
     const row = this.#rowOf(serviceKey(of.stack, of.service));
     const without = order.first((node) => (row.get(node.id) ?? 0) === 0 && isAble(node));
     if (without) return without;
     const having = [...row.keys()].flatMap((id) => this.#state.nodes.get(id) ?? []);
     return this.choose(
       having.filter((n) => refusalOf(this.#state, n) === undefined && fits(n) && isAble(n)),
-      of.stack,
-      of.service,
+      of,
     );
   }
 
-  /** Fewest tasks of the same service, then fewest tasks, then the first by name. */
-  choose(nodes: readonly Node[], stack: string, service: string): Node | undefined {
+  #orderFor(kind: string, digest: string | undefined, fits: (node: Node) => boolean): NodeOrder {
+    const holders = this.#holdersOf(digest);
+    const key = holders.size === 0 ? kind : `${kind} ${markOfImage(digest)}`;
+    let order = this.#orders.get(key);
+    if (!order) this.#orders.set(key, (order = new NodeOrder(kind === '' ? this.open : this.open.filter(fits), this.tasksOn, holders)));
+    return order;
+  }
+
+  /** Nodes that have an image which not all have: as a rule `up` has brought it everywhere, and there is nothing to prefer. */
+  #holdersOf(digest: string | undefined): ReadonlySet<string> {
+    const holders = this.#state.holdersOf(markOfImage(digest) ?? '');
+    return holders.size < this.#state.nodes.size ? holders : NOBODY;
+  }
+
+  /** Fewest tasks of the same service, then fewest tasks, then one that has the image, then the first by name. */
+  choose(nodes: readonly Node[], { stack, service, digest }: Wanting): Node | undefined {
+    const holders = this.#holdersOf(digest);
     const row = this.#rowOf(serviceKey(stack, service));
     let best: Node | undefined;
     let [bestRow, bestAll] = [Infinity, Infinity];
@@ -134,9 +153,15 @@ export class Spread {
       const mine = row.get(node.id) ?? 0;
       if (mine > bestRow) continue;
       const all = this.tasksOn(node.id);
-      const isBetter = mine < bestRow || all < bestAll || (all === bestAll && best !== undefined && node.name < best.name);
+      const isBetter = mine < bestRow || all < bestAll || (all === bestAll && best !== undefined && isPreferred(holders, node, best));
       if (isBetter) [best, bestRow, bestAll] = [node, mine, all];
     }
     return best;
   }
 }
+
+const NOBODY: ReadonlySet<string> = new Set();
+
+/** Between nodes with as many tasks. */
+const isPreferred = (holders: ReadonlySet<string>, a: Node, b: Node): boolean =>
+  holders.has(a.id) === holders.has(b.id) ? a.name < b.name : holders.has(a.id);

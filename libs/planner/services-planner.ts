@@ -165,11 +165,12 @@ const firstOf = (rest: string): string => {
   return slash < 0 ? rest : rest.slice(0, slash);
 };
 
-/** The rest never changes where a task may be. */
+/** The rest never changes where a task may be; that an image came makes nothing move. */
 const placementFacts = (facts: NodeFacts): NodeFacts => ({
   ...facts,
   at: 0,
   driftRepairs: 0,
+  images: undefined,
   repairs: undefined,
   findings: undefined,
   listening: [],

@@ -14,6 +14,7 @@ describe('node facts on the wire', () => {
     versions: { kernel: '6.1' },
     devices: ['eth0'],
     advertised: ['eth0'],
+    images: ['0123456789ab'],
     features: ['macvlan'],
     findings: [{ code: 'x', severity: 'risk', what: 'w', remedy: 'r' }],
     quarantine: 'q',

@@ -15,6 +15,8 @@ const PLACEMENTS = 20_000;
 const SERVICES = 10_000;
 const SERVICES_A_STACK = 20;
 const CHANGES = 25;
+/** Every second node has it: what is preferred costs something only where it differs. */
+const IMAGE = { image: 'busybox', imageDigest: `sha256:${'ab'.repeat(32)}` };
 
 /** A model without etcd: every write is a revision. */
 class Cluster {
@@ -38,7 +40,7 @@ class Cluster {
     this.write([
       { put: keys.node(id), value: encode({ id, name: `n${index}`, address, index, labels: {}, createdAt: 0 }) },
       { put: keys.nodeState(id), value: encode({ nodeId: id, state: 'ready', since: 0 }) },
-      { put: keys.nodeFacts(id), value: encode(nodeFactsSchema.parse({ nodeId: id, at: 0 })) },
+      { put: keys.nodeFacts(id), value: encode(nodeFactsSchema.parse({ nodeId: id, at: 0, images: index % 2 ? ['abababababab'] : [] })) },
     ]);
   }
 
@@ -55,10 +57,7 @@ class Cluster {
       name,
       networks: { default: { key: 'default', name: `${name}_default` } },
       services: Object.fromEntries(
-        Object.entries(services).map(([key, replicas]) => [
-          key,
-          { name: key, container: { image: 'busybox' }, replicas, networks: { default: {} } },
-        ]),
+        Object.entries(services).map(([key, replicas]) => [key, { name: key, container: IMAGE, replicas, networks: { default: {} } }]),
       ),
     });
     const id = `f${index.toString(16).padStart(15, '0')}`;

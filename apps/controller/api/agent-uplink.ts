@@ -163,6 +163,7 @@ const EMPTY_FACTS: WireFacts = {
   versions: {},
   devices: [],
   advertised: [],
+  images: [],
   features: [],
   findings: [],
   repairs: [],

@@ -204,6 +204,7 @@ const EMPTY = {
   findings: [],
   devices: [],
   advertised: [],
+  images: [],
   repairs: [],
   platform: 'linux/amd64',
   quarantine: undefined,
