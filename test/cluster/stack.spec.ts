@@ -148,6 +148,13 @@ describe('reachability', () => {
     }
   }, 60_000);
 
+  it('every node tells that it has the image that was loaded', async () => {
+    await eventually(60_000, async () => {
+      const nodes = await cluster.json<{ images: number }[]>('node', 'ls');
+      expect(nodes.map((n) => n.images > 0)).toEqual(nodes.map(() => true));
+    });
+  }, 90_000);
+
   it("keeps containers away from the cluster's own ports on every member", async () => {
     const nodes = await cluster.json<{ address: string }[]>('node', 'ls');
     const web = first('web');

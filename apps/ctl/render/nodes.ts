@@ -22,6 +22,8 @@ export function nodeRow(row: NodeRow) {
     agentVersion: facts?.versions['agent'] ?? '',
     kernelVersion: facts?.versions['kernel'] ?? '',
     containerdVersion: facts?.versions['containerd'] ?? '',
+    /** That it tells of: 256 at most. */
+    images: facts?.images.length ?? 0,
     quarantine: facts?.quarantine ?? '',
     driftRepairs: facts?.driftRepairs ?? 0,
     findings: facts?.findings.length ?? 0,

@@ -1,3 +1,4 @@
+import { marksOfImages } from '#model/held-images.js';
 import { callUnary } from '#rpc/client.js';
 import type { ApiClient } from '#rpc/gen/weft/v1/api.js';
 import { stackToWire } from '#rpc/wire.js';
@@ -140,5 +141,41 @@ describe('a stack on a controller with real etcd', () => {
       expect(agent.quarantine).toBeUndefined();
       expect(agent.kinds.endpoints).toEqual([]);
     }
+  });
+
+  it('prefers, of nodes that are alike, one that says it has the image', async () => {
+    const imageDigest = `sha256:${'ab'.repeat(32)}`;
+    await (agents[2] as FakeAgent).tellFacts({ images: marksOfImages([imageDigest]) });
+    const told = async () => (await callUnary(api, 'listNodes', {})).nodes.map((n) => [n.node?.name, n.facts?.images]);
+    await eventually(async () => (await told()).some(([name, images]) => name === 'n3' && images?.length === 1), 'the image is known');
+    await up(api, makeStack('pinned', { web: { replicas: 2, container: { image: 'busybox', imageDigest } } }));
+    const state = await watchUntil(api, 'pinned', isUp);
+    expect(state.tasks.map((row) => row.nodeName)).toEqual(['n3', 'n1']);
+    await callUnary(api, 'removeStack', { name: 'pinned' });
+    await watchUntil(api, 'pinned', (s) => !s.exists);
+  });
+
+  it('moves tasks when it is told to, and no others, and does not before', async () => {
+    const node = (name: string, availability: string) =>
+      callUnary(api, 'updateNode', { node: name, availability, setLabels: {}, removeLabels: [] });
+    for (const name of ['n2', 'n3']) await node(name, 'pause');
+    await up(api, makeStack('even', { web: 4, fixed: { mode: 'global' } }));
+    await watchUntil(api, 'even', (s) => s.tasks.filter((t) => t.task?.service === 'web' && t.status?.state === 'running').length === 4);
+    for (const name of ['n2', 'n3']) await node(name, 'active');
+    const before = await watchUntil(api, 'even', (s) => isUp(s) && s.tasks.length === 7);
+    expect(before.tasks.filter((t) => t.task?.service === 'web').map((t) => t.nodeName)).toEqual(['n1', 'n1', 'n1', 'n1']);
+    const ask = { stack: 'even', services: [], dryRun: false };
+    const plan = await callUnary(api, 'rebalance', { ...ask, dryRun: true });
+    expect(plan.moves.map(({ taskName, from, to }) => `${taskName} ${from} ${to}`)).toEqual(['even-web-4 n1 n2', 'even-web-3 n1 n3']);
+    expect(await callUnary(api, 'rebalance', ask)).toEqual(plan);
+    const moving = new Set(plan.moves.map((m) => m.taskId));
+    const after = await watchUntil(api, 'even', (s) => isUp(s) && !s.tasks.some((t) => moving.has(t.task?.id ?? '')));
+    expect(after.tasks.filter((t) => t.task?.service === 'web').map((t) => t.nodeName)).toEqual(['n1', 'n1', 'n3', 'n2']);
+    const ids = (rows: typeof after.tasks) => rows.map((t) => t.task?.id ?? '').filter((id) => !moving.has(id));
+    expect(ids(after.tasks)).toEqual(expect.arrayContaining(ids(before.tasks)));
+    expect(await callUnary(api, 'rebalance', ask)).toEqual({ moves: [], unmoved: [] });
+    await expect(callUnary(api, 'rebalance', { ...ask, stack: 'nosuch' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(callUnary(api, 'rebalance', { ...ask, stack: '', services: ['web'] })).rejects.toMatchObject({ code: 'BAD_VALUE' });
+    expect(agents.map((a) => a.quarantine)).toEqual([undefined, undefined, undefined]);
   });
 });
