@@ -27,6 +27,8 @@ export interface BuildWish {
   tags: string[];
   shmBytes?: number;
   additionalContexts: Record<string, string>;
+  /** Contexts that are the image of another service, which is built before: its key. */
+  serviceContexts: Record<string, string>;
   extraHosts: { name: string; address: string }[];
   privileged: boolean;
   ulimits: { name: string; soft: number; hard: number }[];

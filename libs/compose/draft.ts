@@ -33,6 +33,8 @@ export interface ProjectDraft {
   secretSources: ReadonlyMap<string, { file?: string; environment?: string }>;
   /** By service: for this machine, not for the cluster. */
   builds: Map<string, BuildWish>;
+  /** Builds that are made of another service's image, checked when all are known. */
+  buildNeeds: { service: string; needs: string; field: Field }[];
   watches: Map<string, WatchRule[]>;
   pulls: Map<string, PullPolicy>;
   /** Of services, in small letters → as they were written. */

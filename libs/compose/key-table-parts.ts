@@ -228,7 +228,7 @@ export const BUILD = object(
     no_cache_filter: [STRING_OR_LIST, BUILDX],
     additional_contexts: [
       map('a context', text('a directory or a URL', { path: { unless: /^([a-z][a-z0-9+.-]*:|git@)/ } }), { short: pairs }),
-      differs('directories and URLs; not the image of another service'),
+      honoured,
     ],
     pull: [boolean, honoured],
     extra_hosts: [HOSTS, honoured],

@@ -8,6 +8,7 @@ import { joinPath, type Position } from './issue.js';
 import { COMPOSE_FILE } from './key-table.js';
 import { loadModel, type Model } from './load-model.js';
 import type { ModelInput } from './loading.js';
+import { checkBuildNeeds } from './read-build.js';
 import { readByTable, type KeyTable } from './read-by-table.js';
 import { readFileWishes, usedFiles, usedSources } from './read-files.js';
 import { checkModes } from './read-modes.js';
@@ -75,7 +76,7 @@ const TOP_LEVEL_KEYS: KeyTable<TopLevel> = {
   },
 };
 
-function readProject(c: Context, field: Field, { name, read }: Pick<Model, 'name' | 'read'>): ProjectDraft {
+function readProject(c: Context, field: Field, { name, read, dormant }: Pick<Model, 'name' | 'read' | 'dormant'>): ProjectDraft {
   const top: TopLevel = {};
   readByTable(c, field, TOP_LEVEL_KEYS, top);
   const project: ProjectDraft = {
@@ -95,6 +96,7 @@ function readProject(c: Context, field: Field, { name, read }: Pick<Model, 'name
     builds: new Map(),
     watches: new Map(),
     pulls: new Map(),
+    buildNeeds: [],
   };
   if (top.networks) readNetworks(c, top.networks, project);
   if (top.volumes) readVolumeWishes(c, top.volumes, project);
@@ -105,6 +107,7 @@ function readProject(c: Context, field: Field, { name, read }: Pick<Model, 'name
   checkPortClashes(c, project.ports);
   checkStatics(c, project);
   checkModes(c, project);
+  checkBuildNeeds(c, project, dormant);
   return project;
 }
 

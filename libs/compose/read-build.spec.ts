@@ -82,6 +82,7 @@ describe('build', () => {
       tags: ['r.test/web:1'],
       shmBytes: 67_108_864,
       additionalContexts: { base: 'docker-image://alpine', files: '/srv/shop/files' },
+      serviceContexts: {},
       extraHosts: [{ name: 'db', address: '10.0.0.1' }],
       privileged: true,
       ulimits: [
@@ -96,6 +97,25 @@ describe('build', () => {
     });
   });
 
+  it('made of the image of another service', () => {
+    const web = 'web: { build: { context: ., additional_contexts: { base: "service:db", files: ./files } } }';
+    const db = (build: string) => `services:\n  ${web}\n  db: ${build}\n`;
+    expect(parse(db('{ build: ./db }')).builds.get('web')).toMatchObject({
+      additionalContexts: { files: '/srv/shop/files' },
+      serviceContexts: { base: 'db' },
+    });
+    const at = '2:60 services.web.build.additional_contexts.base: ';
+    expect(issuesOf(db('{ image: db }'))).toEqual([`${at}the service "db" has no "build"`]);
+    expect(issuesOf(db('{ build: { context: ., additional_contexts: { x: "service:web" } } }'))).toEqual([
+      `${at}the images of web and db would be made of one another`,
+      '3:56 services.db.build.additional_contexts.x: the images of db and web would be made of one another',
+    ]);
+    // One that is there, and not asked for now, is a matter of whoever builds.
+    expect(parseCompose({ ...given, text: db('{ build: ./db }'), services: ['web'] }).builds.get('web')?.serviceContexts).toEqual({
+      base: 'db',
+    });
+  });
+
   it('a Dockerfile in the file itself', () => {
     expect(buildOf('{ context: ., dockerfile_inline: "FROM scratch" }')).toMatchObject({ dockerfileInline: 'FROM scratch' });
   });
@@ -103,7 +123,12 @@ describe('build', () => {
   it.each([
     ['{ context: "-" }', 'build.context: a context cannot be read from standard input'],
     ['{ context: "service:db" }', 'build.context: Weft builds each service by itself'],
-    ['{ context: ., additional_contexts: { a: "service:db" } }', 'additional_contexts.a: Weft builds each service by itself'],
+    ['{ context: ., additional_contexts: { a: "target:db" } }', 'additional_contexts.a: Weft builds each service by itself'],
+    ['{ context: ., additional_contexts: { a: "service:gone" } }', 'additional_contexts.a: there is no service "gone"'],
+    [
+      '{ context: ., additional_contexts: { a: "service:web" } }',
+      'additional_contexts.a: the images of web and web would be made of one another',
+    ],
     ['{ context: ., target: "-x" }', 'build.target: expected the name of a stage'],
     ['{ context: ., dockerfile: "-x" }', 'build.dockerfile: expected a path'],
     ['{ context: ., platforms: [amd64] }', 'build.platforms[0]: expected a platform'],

@@ -107,6 +107,7 @@ export function readBuild(c: Context, field: Field, project: ProjectDraft, servi
     ssh: {},
     tags: [],
     additionalContexts: {},
+    serviceContexts: {},
     extraHosts: [],
     privileged: false,
     ulimits: [],
@@ -147,9 +148,30 @@ function readContexts(c: Context, field: Field, draft: Draft): void {
   for (const entry of entriesOf(c, field) ?? []) {
     const text = readMatching(c, entry, /^[^\0\n\r]+$/, 'a directory or a URL');
     if (!PLAIN.test(entry.key)) reject(c, entry, `${quote(entry.key)} cannot be the name of a context`);
-    else if (text !== undefined && /^(service|target):/.test(text)) reject(c, entry, SERVICE_CONTEXT, SERVICE_HINT);
-    else if (text !== undefined) draft.additionalContexts[entry.key] = text;
+    else if (text?.startsWith('target:')) reject(c, entry, SERVICE_CONTEXT, SERVICE_HINT);
+    else if (text?.startsWith('service:')) {
+      const needs = text.slice('service:'.length);
+      draft.serviceContexts[entry.key] = needs;
+      draft.project.buildNeeds.push({ service: draft.service, needs, field: entry });
+    } else if (text !== undefined) draft.additionalContexts[entry.key] = text;
   }
+}
+
+/** Images that others are made of are built before them. @param others services of the files that are not asked for now */
+export function checkBuildNeeds(c: Context, { builds, services, buildNeeds }: ProjectDraft, others: readonly string[]): void {
+  for (const { service, needs, field } of buildNeeds) {
+    if (!services.has(needs) && others.includes(needs)) continue;
+    if (!services.has(needs)) reject(c, field, `there is no service ${quote(needs)}`);
+    else if (!builds.has(needs)) reject(c, field, `the service ${quote(needs)} has no "build"`, 'write docker-image:// and its image');
+    else if (leadsTo(builds, needs, service)) reject(c, field, `the images of ${service} and ${needs} would be made of one another`);
+  }
+}
+
+function leadsTo(builds: ProjectDraft['builds'], from: string, to: string, seen = new Set<string>()): boolean {
+  if (from === to) return true;
+  if (seen.has(from)) return false;
+  seen.add(from);
+  return Object.values(builds.get(from)?.serviceContexts ?? {}).some((next) => leadsTo(builds, next, to, seen));
 }
 
 /** `default` is the user's agent; other ids are sockets or keys. */

@@ -7,6 +7,7 @@ import type { Connection } from '../connection.js';
 import type { PullPolicy } from '../prepare-images.js';
 import { say, type Shell } from '../shell.js';
 import { buildImages } from './build-images.js';
+import { inBuildOrder } from './build-order.js';
 import type { Builder } from './builder-steps.js';
 
 export type Built = Pick<ComposeResult, 'builds' | 'pulls'>;
@@ -29,7 +30,10 @@ export async function buildForUp(shell: Shell, connection: Connection, project: 
   const wishes = [...project.builds.values()];
   const here = wishes.length > 0 && flags.build === undefined ? await namesOnNodes(connection) : new Set<string>();
   const meant = wishes.filter(({ service }) => flags.buildOnly === undefined || flags.buildOnly.includes(service));
-  const due = meant.filter((wish) => isDue(wish, project, flags.build, here));
+  const due = inBuildOrder(
+    meant.filter((wish) => isDue(wish, project, flags.build, here)),
+    project.builds,
+  );
   if (flags.dryRun) {
     for (const { image } of due) say(shell, `image ${image} would be built`);
     return new Map();

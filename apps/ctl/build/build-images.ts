@@ -10,6 +10,7 @@ import { spoolArchive, type Spool } from '#runtime/spool.js';
 import type { Connection } from '../connection.js';
 import { pushImages } from '../push-images.js';
 import { say, type Shell } from '../shell.js';
+import type { OrderedWish } from './build-order.js';
 import { builderSteps, NAMES, type Builder } from './builder-steps.js';
 import { findBuilder, runSteps } from './run-builder.js';
 
@@ -36,7 +37,7 @@ export interface BuiltImage {
 export async function buildImages(
   shell: Shell,
   connection: Connection,
-  wishes: readonly BuildWish[],
+  wishes: readonly OrderedWish[],
   flags: BuildFlags,
 ): Promise<BuiltImage[]> {
   if (wishes.length === 0) return [];
@@ -53,7 +54,7 @@ export async function buildImages(
   return built;
 }
 
-async function buildOne(shell: Shell, connection: Connection, builder: Builder, wish: BuildWish, flags: BuildFlags): Promise<string> {
+async function buildOne(shell: Shell, connection: Connection, builder: Builder, wish: OrderedWish, flags: BuildFlags): Promise<string> {
   say(shell, `image ${wish.image}: building with ${NAMES[builder]}`);
   // Secrets are in it for the time of the build: nobody else may look.
   const directory = await mkdtemp(join(tmpdir(), 'weft-build-'));

@@ -1,5 +1,6 @@
 import type { BuildWish } from '#compose/build-wish.js';
 import { parseCompose } from '#compose/parse-compose.js';
+import { inBuildOrder } from './build-order.js';
 import { isDue, pullPolicyOf } from './build-for-up.js';
 import { builderSteps, type Builder } from './builder-steps.js';
 
@@ -26,6 +27,32 @@ it('podman and buildah: built, then saved; with cached layers, in the format tha
   const build = (name: string) => `${name} build --layers --format=docker --file=/srv/app/Dockerfile --pull=missing --tag=${NAME} /srv/app`;
   expect(argvs('podman', './app')).toEqual([build('podman'), `podman save --format=docker-archive --output=/t/i.tar ${NAME}`]);
   expect(argvs('buildah', './app')).toEqual([build('buildah'), `buildah push ${NAME} docker-archive:/t/i.tar:${NAME}`]);
+});
+
+it('an image that another is made of stays with the builder, under its name', () => {
+  const archive = '/t/i.tar';
+  const text = `services:
+  web: { build: { context: ., pull: true, additional_contexts: { base: "service:base" } } }
+  base: { image: "base:1", build: ./base }
+  other: { build: ./other }
+`;
+  const { builds } = project(text);
+  const [web, other] = ['web', 'other'].flatMap((name) => builds.get(name) ?? []) as [BuildWish, BuildWish];
+  const steps = (builder: Builder, wishes: BuildWish[]) =>
+    inBuildOrder(wishes, builds).map((wish) => builderSteps(builder, wish, { archive, secretFiles: {} }).map(({ argv }) => argv.join(' ')));
+  const [base, made, ...more] = steps('docker', [web]);
+  expect(more).toEqual([]);
+  expect(base?.[0]).toMatch(/--tag=docker\.io\/library\/base:1 .*\/srv\/base$/);
+  expect(base?.[1]).toBe('docker load --quiet --input=/t/i.tar');
+  expect(made).toEqual([expect.stringContaining('--build-context=base=docker-image://docker.io/library/base:1 ')]);
+  // It is at no registry: what is newest is asked for, and what is here will do.
+  expect(steps('buildah', [web])[1]?.[0]).toContain(' --pull=newer ');
+  expect(inBuildOrder([other, web], builds).map(({ service, isContext }) => [service, isContext])).toEqual([
+    ['other', false],
+    ['base', true],
+    ['web', false],
+  ]);
+  expect(() => inBuildOrder([web], new Map([['web', web]]))).toThrow(expect.objectContaining({ code: 'BAD_VALUE' }));
 });
 
 it('every key becomes an option with its value attached', () => {

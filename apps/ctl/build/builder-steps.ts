@@ -26,8 +26,11 @@ export interface BuilderStep {
   mayFail?: boolean;
 }
 
-/** In order; the last one leaves the archive. @throws BAD_VALUE for what this builder cannot do, with its place in the file */
-export function builderSteps(builder: Builder, wish: BuildWish, options: BuildOptions): BuilderStep[] {
+/** Its contexts are known to the builder (build-order.ts). */
+type Wish = BuildWish & { isContext?: boolean };
+
+/** In order; then there is the archive. @throws BAD_VALUE for what this builder cannot do, with its place in the file */
+export function builderSteps(builder: Builder, wish: Wish, options: BuildOptions): BuilderStep[] {
   refuse(builder, wish);
   return builder === 'docker' ? dockerSteps(wish, options) : imageSteps(builder, wish, options);
 }
@@ -68,7 +71,7 @@ export const NAMES: Readonly<Record<Builder, string>> = { docker: 'docker buildx
 
 const asks = (value: string | undefined): boolean => value !== undefined && value !== 'false';
 
-function dockerSteps(wish: BuildWish, options: BuildOptions): BuilderStep[] {
+function dockerSteps(wish: Wish, options: BuildOptions): BuilderStep[] {
   // Attestations and several platforms make an index, which only an OCI archive holds.
   const isIndex = wish.platforms.length > 1 || asks(wish.provenance) || asks(wish.sbom);
   const argv = [
@@ -87,7 +90,8 @@ function dockerSteps(wish: BuildWish, options: BuildOptions): BuilderStep[] {
     `--output=type=${isIndex ? 'oci' : 'docker'},dest=${options.archive}`,
     wish.context,
   ];
-  return [{ argv }];
+  // A builder that writes an archive keeps no image: the next one is to find it by its name.
+  return [{ argv }, ...(wish.isContext ? [{ argv: ['docker', 'load', '--quiet', `--input=${options.archive}`] }] : [])];
 }
 
 /** podman and buildah have the same options: they are one code. */
@@ -103,7 +107,7 @@ function imageSteps(builder: 'podman' | 'buildah', wish: BuildWish, options: Bui
     '--format=docker',
     ...common(wish, options),
     ...wish.extraHosts.map(({ name: host, address }) => `--add-host=${host}:${address}`),
-    `--pull=${wish.pull || options.pull ? 'always' : 'missing'}`,
+    `--pull=${pullOf(wish, options)}`,
     ...(wish.isolation === undefined ? [] : [`--isolation=${wish.isolation}`]),
     ...named(wish, isIndex ? 'manifest' : 'tag'),
     wish.context,
@@ -116,6 +120,12 @@ function imageSteps(builder: 'podman' | 'buildah', wish: BuildWish, options: Bui
   }
   if (builder === 'podman') return [build, { argv: ['podman', 'save', '--format=docker-archive', `--output=${options.archive}`, name] }];
   return [build, { argv: ['buildah', 'push', name, `docker-archive:${options.archive}:${name}`] }];
+}
+
+/** What was built here a moment ago is at no registry: `newer` takes what is here where that has none. */
+function pullOf(wish: BuildWish, options: BuildOptions): string {
+  if (!wish.pull && !options.pull) return 'missing';
+  return Object.keys(wish.serviceContexts).length > 0 ? 'newer' : 'always';
 }
 
 const named = (wish: BuildWish, first: 'tag' | 'manifest'): string[] => [

@@ -3,6 +3,7 @@ import { Command, Option } from 'commander';
 import { WeftError } from '#base/errors.js';
 import type { BuildWish } from '#compose/build-wish.js';
 import { buildImages } from '../build/build-images.js';
+import { inBuildOrder } from '../build/build-order.js';
 import { BUILDERS, type Builder } from '../build/builder-steps.js';
 import { withApi } from '../connection.js';
 import { contextOption, flagsOf, formatOption, type CommonFlags } from '../options.js';
@@ -69,7 +70,7 @@ async function build(shell: Shell, services: readonly string[], flags: BuildComm
     ...(quiet ? { quiet } : {}),
   };
   await withApi(shell, flags.context, async (connection) => {
-    const built = await buildImages(shell, connection, wishes, options);
+    const built = await buildImages(shell, connection, inBuildOrder(wishes, builds), options);
     const lines = built.map(({ service, image, digest }) => `built ${service} ${image} ${digest}\n`).join('');
     print(shell, flags.format === 'json' ? json(built) : lines);
   });

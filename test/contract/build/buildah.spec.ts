@@ -4,6 +4,7 @@ import { createReadStream } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { inBuildOrder } from '../../../apps/ctl/build/build-order.js';
 import { builderSteps } from '../../../apps/ctl/build/builder-steps.js';
 import { findBuilder, runSteps } from '../../../apps/ctl/build/run-builder.js';
 import { parseCompose } from '#compose/parse-compose.js';
@@ -43,6 +44,10 @@ suite(hasBuildah() ? 'buildah' : NO_BUILDAH, () => {
     await writeFile(inlineFile, wish.dockerfileInline ?? '');
     await rm(archive, { force: true });
     await runSteps(shell(), builderSteps('buildah', wish, { archive, inlineFile, secretFiles: {}, ...more }), false);
+    return read(archive);
+  }
+
+  async function read(archive: string): Promise<Built> {
     const spool = await spoolArchive(createReadStream(archive), dir);
     try {
       const [offer] = spool.offers as [ImageOffer];
@@ -71,6 +76,29 @@ suite(hasBuildah() ? 'buildah' : NO_BUILDAH, () => {
       code: 'BAD_VALUE',
       why: expect.stringContaining('buildah: '),
     });
+  });
+
+  it('one image is made of another service’s', async () => {
+    const text = `${file('FROM made\nCOPY --from=made /greeting /again\nRUN test "$(cat /again)" = hello', '      pull: true\n      additional_contexts: { made: "service:base" }\n')}  base:
+    build:
+      context: ./app
+      dockerfile_inline: |
+        FROM base:1
+        COPY greeting /greeting
+        LABEL of=base
+`;
+    const { builds } = parseCompose({ text, file: 'f', projectName: 'shop', projectDirectory: dir, env: {} });
+    const [web] = [...builds.values()];
+    if (!web) throw new Error('the file builds nothing');
+    const archive = join(dir, 'image.tar');
+    for (const wish of inBuildOrder([web], builds)) {
+      const inlineFile = join(dir, 'Dockerfile');
+      await writeFile(inlineFile, wish.dockerfileInline ?? '');
+      await rm(archive, { force: true });
+      await runSteps(shell(), builderSteps('buildah', wish, { archive, inlineFile, secretFiles: {} }), false);
+    }
+    const { config } = await read(archive);
+    expect(config.config.Labels).toMatchObject({ of: 'base' });
   });
 
   it('arguments, target, labels and health check are in the image; a secret is not', async () => {
