@@ -60,6 +60,7 @@ export class AgentHub {
     this.#pulse = new Pulse(tools.clock);
     this.#statuses = new StatusWriter(tools.store, tools.follower, tools.sessions, tools.log, tools.clock);
     this.#confirmations = new ConfirmationWriter({ ...tools, confirmed: () => this.#confirmed() });
+    tools.sessions.onTaken = (nodeId) => this.#streams.get(nodeId)?.end();
     tools.sessions.onLost = () => this.#sendOn('the lease of this controller in etcd is lost');
     this.#unlisten = tools.follower.listen((change) => {
       this.#mark(change);

@@ -34,6 +34,8 @@ const MAX_DELETES = 60;
 interface Held {
   /** Monotonic milliseconds. */
   heardAt: number;
+  /** The newest revision that was known here when the agent came. */
+  since: number;
   /** Of the lease that the key was last written on, '' when it has to be written. */
   leaseId: string;
   /** modRevision of the key as we wrote it. */
@@ -43,7 +45,7 @@ interface Held {
   busy: boolean;
 }
 
-const unheld = (now: number): Held => ({ heardAt: now, leaseId: '', revision: 0, putAt: -Infinity, busy: false });
+const unheld = (now: number, since: number): Held => ({ heardAt: now, since, leaseId: '', revision: 0, putAt: -Infinity, busy: false });
 
 export class NodeSessions {
   readonly #store: Store;
@@ -63,6 +65,8 @@ export class NodeSessions {
 
   /** Told when etcd may give the sessions of this controller up: what its agents say does not count any more. */
   onLost: () => void = () => undefined;
+  /** Told of a node whose session another controller has: its agent went there, or has to come anew. */
+  onTaken: (nodeId: string) => void = () => undefined;
 
   constructor(store: Store, follower: ClusterFollower, controllerId: string, log: Log, clock: Clock) {
     this.#store = store;
@@ -70,7 +74,7 @@ export class NodeSessions {
     this.#controllerId = controllerId;
     this.#log = log;
     this.#clock = clock;
-    this.#self = unheld(0);
+    this.#self = unheld(0, 0);
   }
 
   start(): void {
@@ -93,7 +97,7 @@ export class NodeSessions {
 
   /** The agent of this node has come here, wherever it was before. */
   attached(nodeId: string): void {
-    const held = unheld(this.#clock.monotonic());
+    const held = unheld(this.#clock.monotonic(), this.#follower.model.revision);
     this.#held.set(nodeId, held);
     void this.#care(nodeId, held);
   }
@@ -147,8 +151,10 @@ export class NodeSessions {
 
   async #care(nodeId: string, held: Held): Promise<void> {
     if (await this.#keep(keys.nodeSession(nodeId), held)) return;
-    // The agent has gone to another controller; what is still unread here is old.
-    if (this.#held.get(nodeId) === held) this.#held.delete(nodeId);
+    // The agent has gone to another controller; what is still unread or unwritten here is old.
+    if (this.#held.get(nodeId) !== held) return;
+    this.#held.delete(nodeId);
+    this.onTaken(nodeId);
   }
 
   /** Writes the key where it is not there, or not on the lease that is held now. @returns false when another controller has it */
@@ -169,11 +175,11 @@ export class NodeSessions {
     return true;
   }
 
-  /** Written by another controller after us: this process was cut off or stood still, and the agent has moved on. */
-  #isTaken(key: string, { revision }: Held): boolean {
+  /** Written by another controller after the agent came here: this process was cut off or stood still, and the agent has moved on. */
+  #isTaken(key: string, { revision, since }: Held): boolean {
     const { model } = this.#follower;
     const holder = model.sessions.get(splitKey(key)?.[1] ?? '');
-    return revision > 0 && model.revisionOf(key) > revision && holder !== undefined && holder !== this.#controllerId;
+    return model.revisionOf(key) > Math.max(revision, since) && holder !== undefined && holder !== this.#controllerId;
   }
 
   #isSettled(key: string, held: Held, leaseId: string): boolean {
