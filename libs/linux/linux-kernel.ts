@@ -147,7 +147,7 @@ export class LinuxKernel implements Kernel {
         case 'wg':
           return await applyWireguard(this.#entry, ns, operations as WireguardOperation[], this.#secrets);
         case 'nft':
-          await this.#nft.load(ns, operations as TableOperation[]);
+          await this.#nft.load(ns, operations as TableOperation[], this.#fresh.has(ns));
           return [];
         case 'sysctl':
           await this.#setSysctls(ns, operations);

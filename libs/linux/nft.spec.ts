@@ -10,7 +10,7 @@ const vips = (count: number): TableOperation => ({
   balancers: [],
   refusing: true,
 });
-const lineOf = (operations: TableOperation[]) => scriptLine(operations, script(operations));
+const lineOf = (operations: TableOperation[]) => scriptLine(script(operations));
 
 describe('a script for an nft that is kept', () => {
   it('is one line with the same commands', () => {
@@ -22,10 +22,19 @@ describe('a script for an nft that is kept', () => {
         .replaceAll('; ', '\n'),
     );
   });
-  it('is none for whole tables, or for much', () => {
-    expect(lineOf([{ op: 'putTable', ns: '', table: TASK_TABLE, text: 'chain a {\n}' }, vips(1)])).toBeUndefined();
-    expect(lineOf([vips(5_000)])).toBeUndefined();
+  it('is none for much', () => expect(lineOf([vips(5_000)])).toBeUndefined());
+  it('of whole tables has no rule without its end', () => {
+    const text = '  chain a {\n    type filter hook input priority 0; policy accept;\n    accept\n  }';
+    expect(lineOf([{ op: 'putTable', ns: '', table: TASK_TABLE, text }])).toBe(
+      `table ip weft {; }; delete table ip weft; table ip weft {;   chain a {;     type filter hook input priority 0; policy accept;;     accept;   }; }`,
+    );
   });
+});
+
+describe('a script', () => {
+  const put: TableOperation = { op: 'putTable', ns: 'weft-1', table: TASK_TABLE, text: '  set s {\n    type mark\n  }' };
+  it('replaces a table that may be there', () => expect(script([put])).toContain('delete table ip weft\n'));
+  it('deletes nothing where nothing is', () => expect(script([put], true)).toBe(`table ip weft {\n${put.text}\n}\n`));
 });
 
 describe('words of tracked flows', () => {

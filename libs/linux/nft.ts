@@ -13,12 +13,15 @@ export type TableOperation = Extract<Operation, { op: 'putTable' | 'removeTable'
 /** Text in place of a table's own that says: there is one, and it is not what was loaded. */
 export const FOREIGN_TEXT = '# not what was loaded';
 
-/** The script that replaces, removes and changes tables. `add` before `delete`: deleting what is not there would fail all of it. */
-export function script(operations: readonly TableOperation[]): string {
+/**
+ * The script that replaces, removes and changes tables. `add` before `delete`: deleting what is not there would fail all of it.
+ * @param isEmpty there are no tables: nothing is deleted, so that nft does not wait at its end until the kernel has freed it
+ */
+export function script(operations: readonly TableOperation[], isEmpty = false): string {
   return operations
     .map((o) => {
       if (o.op === 'setVips') return vipScript(o.table, o);
-      const clear = `table ${o.table} {\n}\ndelete table ${o.table}\n`;
+      const clear = isEmpty ? '' : `table ${o.table} {\n}\ndelete table ${o.table}\n`;
       return o.op === 'removeTable' ? clear : `${clear}table ${o.table} {\n${o.text}\n}\n`;
     })
     .join('');
@@ -27,9 +30,9 @@ export function script(operations: readonly TableOperation[]): string {
 /** A longer line is rather given to a process of its own. */
 const MOST_LINE_CHARS = 16_384;
 
-/** The script of `operations` for a process that takes a transaction a line; undefined if it is none for that. */
-export function scriptLine(operations: readonly TableOperation[], text: string): string | undefined {
-  if (text.length > MOST_LINE_CHARS || operations.some((o) => o.op !== 'setVips')) return undefined;
+/** A script for a process that takes a transaction a line; undefined if it is none for that. */
+export function scriptLine(text: string): string | undefined {
+  if (text.length > MOST_LINE_CHARS) return undefined;
   const line = text.trim().replaceAll('\n', '; ');
   return line.length <= MOST_LINE_CHARS ? line : undefined;
 }
@@ -70,10 +73,16 @@ export class NftTables {
     this.#entry = entry;
   }
 
-  /** Loads all of `operations`, which are of one namespace, in one transaction. @throws COMMAND_FAILED; then nothing changed */
-  async load(ns: string, operations: readonly TableOperation[]): Promise<void> {
-    const text = script(operations);
-    const line = this.#entry.session && scriptLine(operations, text);
+  /**
+   * Loads all of `operations`, which are of one namespace, in one transaction.
+   * @param isEmpty the namespace was just made
+   * @throws COMMAND_FAILED; then nothing changed
+   */
+  async load(ns: string, operations: readonly TableOperation[], isEmpty = false): Promise<void> {
+    const text = script(operations, isEmpty);
+    // Tables of the node change with its tasks, those of a task hardly ever: what is put into one is put there once.
+    const isKept = ns === NODE_NAMESPACE || operations.every((o) => o.op === 'setVips');
+    const line = this.#entry.session && isKept ? scriptLine(text) : undefined;
     if (line === undefined || !(await this.#entry.session?.tell(ns, line))) await this.#entry.exec(ns, ['nft', '-f', '-'], { input: text });
     for (const o of operations) {
       const key = `${ns}|${o.table}`;

@@ -7,6 +7,7 @@ const ALL = {
   doors: ['Throughput by virtual addresses and published ports', async () => (await import('./doors.mjs')).benchDoors()],
   change: ['An endpoint goes', async () => (await import('./change.mjs')).benchChange()],
   vips: ['Virtual addresses', async () => (await import('./vips.mjs')).benchVips()],
+  wiring: ['Wiring a container', async () => (await import('./wiring.mjs')).benchWiring()],
   compose: ['Compose files', async () => (await import('./compose.mjs')).benchCompose()],
   schedule: ['Scheduling, in memory', async () => (await import('./schedule.mjs')).benchSchedule()],
   agents: ['One controller, many agents', async () => (await import('./agents.mjs')).benchAgents()],
