@@ -23,6 +23,8 @@ describe('a script for an nft that is kept', () => {
     );
   });
   it('is none for much', () => expect(lineOf([vips(5_000)])).toBeUndefined());
+  it('is none for text beyond ASCII, which nft -i does not keep', () =>
+    expect(lineOf([{ op: 'putTable', ns: '', table: TASK_TABLE, text: '  # a → b' }])).toBeUndefined());
   it('of whole tables has no rule without its end', () => {
     const text = '  chain a {\n    type filter hook input priority 0; policy accept;\n    accept\n  }';
     expect(lineOf([{ op: 'putTable', ns: '', table: TASK_TABLE, text }])).toBe(

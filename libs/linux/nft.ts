@@ -30,9 +30,12 @@ export function script(operations: readonly TableOperation[], isEmpty = false): 
 /** A longer line is rather given to a process of its own. */
 const MOST_LINE_CHARS = 16_384;
 
+/** `nft -i` reads its lines as a person's, and loses other letters (of a comment, say). */
+const PLAIN = /^[\n -~]*$/;
+
 /** A script for a process that takes a transaction a line; undefined if it is none for that. */
 export function scriptLine(text: string): string | undefined {
-  if (text.length > MOST_LINE_CHARS) return undefined;
+  if (text.length > MOST_LINE_CHARS || !PLAIN.test(text)) return undefined;
   const line = text.trim().replaceAll('\n', '; ');
   return line.length <= MOST_LINE_CHARS ? line : undefined;
 }
