@@ -32,15 +32,18 @@ async function rig() {
     requests.push(request);
     return runtime.exec(request);
   };
-  return { deps: { runtime: { exec }, clock: systemClock, log }, requests, warnings, end: () => runtime.remove(ID) };
+  const said: string[] = [];
+  const say = (_: unknown, kind: string, text: string) => void (text !== '' && said.push(`${kind}: ${text}`));
+  return { deps: { runtime: { exec }, clock: systemClock, log, say }, said, requests, warnings, end: () => runtime.remove(ID) };
 }
 
 it('runs hooks one after another, as they say', async () => {
-  const { deps, requests, end } = await rig();
+  const { deps, requests, said, end } = await rig();
   const hook = { command: ['true'], user: 'web', privileged: true, workingDir: '/w', environment: { A: '1' } };
   await runPostStart(deps, task({ postStart: [hook, { command: ['echo', 'x'] }] }));
   expect(requests[0]).toMatchObject({ containerId: ID, argv: ['true'], user: 'web', privileged: true, workingDir: '/w', env: { A: '1' } });
   expect(requests.map((r) => r.argv[0])).toEqual(['true', 'echo']);
+  expect(said).toEqual(['post_start: x\n']);
   await end();
 });
 

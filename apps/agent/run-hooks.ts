@@ -9,12 +9,18 @@ import { runCommand, type CommandDeps, type CommandResult } from './run-command.
 const POST_START_TIMEOUT_MS = 600_000;
 const MAX_SAID = 300;
 
-type Hooks = CommandDeps & { log: Log };
+export type HookKind = 'post_start' | 'pre_stop';
+
+type Hooks = CommandDeps & {
+  log: Log;
+  /** Puts what a hook printed where people look: the log of its container. */
+  say: (task: Task, kind: HookKind, text: string) => void;
+};
 
 /** The first that fails ends the row. @throws DEPLOY_FAILED */
 export async function runPostStart(deps: Hooks, task: Task): Promise<void> {
   for (const hook of task.container.postStart ?? []) {
-    const result = await runHook(deps, task, hook, POST_START_TIMEOUT_MS);
+    const result = await runHook(deps, task, 'post_start', hook, POST_START_TIMEOUT_MS);
     const fault = faultOf(result);
     if (fault === undefined) continue;
     throw new WeftError('DEPLOY_FAILED', { what: `the post_start hook ${shown(hook)} ${fault}`, hint: 'Run it by hand with `ctl exec`.' });
@@ -27,15 +33,18 @@ export async function runPreStop(deps: Hooks, task: Task): Promise<void> {
   const until = deps.clock.monotonic() + stopGraceMs;
   for (const hook of preStop) {
     const leftMs = until - deps.clock.monotonic();
-    const fault = leftMs > 0 ? faultOf(await runHook(deps, task, hook, leftMs)) : 'was left out: the grace period is over';
+    const fault = leftMs > 0 ? faultOf(await runHook(deps, task, 'pre_stop', hook, leftMs)) : 'was left out: the grace period is over';
     if (fault !== undefined) deps.log.warn({ task: task.name, id: task.id }, `the pre_stop hook ${shown(hook)} ${fault}`);
   }
 }
 
-const runHook = (deps: Hooks, task: Task, hook: Hook, timeoutMs: number): Promise<CommandResult> => {
+async function runHook(deps: Hooks, task: Task, kind: HookKind, hook: Hook, timeoutMs: number): Promise<CommandResult> {
   const { command, user, privileged, workingDir, environment } = hook;
-  return runCommand(deps, { containerId: task.id, argv: command, user, privileged, workingDir, env: environment }, timeoutMs);
-};
+  const request = { containerId: task.id, argv: command, user, privileged, workingDir, env: environment };
+  const result = await runCommand(deps, request, timeoutMs);
+  deps.say(task, kind, result.output);
+  return result;
+}
 
 /** undefined for one that ended well. */
 function faultOf(result: CommandResult): string | undefined {

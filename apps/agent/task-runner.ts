@@ -15,6 +15,7 @@ import type { ImagePeers } from './image-peers.js';
 import type { Layout } from './layout.js';
 import { logSource, stdioOf } from './log-source.js';
 import { runPostStart, runPreStop } from './run-hooks.js';
+import { sayInLog } from './say-in-log.js';
 import type { VolumeMounts } from './volume-mounts.js';
 import { prepareMounts } from './volumes.js';
 
@@ -109,7 +110,7 @@ export class TaskRunner {
     onStep('starting');
     await inTurn(() => runtime.start(task.id));
     const started = clock.monotonic();
-    await this.#orRemove(runPostStart(this.#d, task), task);
+    await this.#orRemove(runPostStart(this.#hooks, task), task);
     const ms = (from: number, to: number) => Math.round(to - from);
     log.debug(
       {
@@ -141,6 +142,11 @@ export class TaskRunner {
     return mounts;
   }
 
+  get #hooks(): Parameters<typeof runPostStart>[0] {
+    const { runtime, clock, log, layout } = this.#d;
+    return { runtime, clock, log, say: (task, kind, text) => sayInLog(layout, log, task, kind, text) };
+  }
+
   /** Without it the container is not wanted. */
   async #orRemove(work: Promise<unknown>, task: Task): Promise<void> {
     try {
@@ -165,7 +171,7 @@ export class TaskRunner {
 
   /** Runs its hooks, stops with the task's grace and removes the container. Resolves with its exit code. @param isRunning its process */
   async stop(task: Task, isRunning = true): Promise<number | undefined> {
-    if (isRunning) await runPreStop(this.#d, task);
+    if (isRunning) await runPreStop(this.#hooks, task);
     const { stopSignal: signal, stopGraceMs } = task.container;
     return this.#end(task.id, { signal, graceMs: task.stopGraceMs ?? stopGraceMs });
   }

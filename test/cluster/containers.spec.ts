@@ -267,8 +267,9 @@ services:
 `,
       );
     chmodSync(join(cluster.dir, 'host'), 0o777);
-    file('touch /tmp/warm');
+    file('[sh, -c, "touch /tmp/warm; echo warmed >&2"]');
     await cluster.ctl('up', '-f', 'hooks.yaml');
+    await eventually(20_000, async () => expect(await cluster.ctl('logs', '-p', 'hooks', 'box')).toContain('[post_start] warmed'));
     expect(readQuietly(join(cluster.dir, 'host', 'started'))).toBe('one 7 /tmp\n');
     await eventually(20_000, async () => expect((await tasks('hooks'))[0]).toMatchObject({ state: 'running', health: 'healthy' }));
     expect(readQuietly(join(cluster.dir, 'host', 'stopping'))).toBe('');

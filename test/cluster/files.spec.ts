@@ -160,8 +160,8 @@ describe('files', () => {
   }, 120_000);
 
   it('of named volumes are on one node: a stack that was down finds them again, and they go by command only', async () => {
-    const text = (replicas: number): string =>
-      `name: kept\nservices:\n  db:\n    image: weft-demo\n    user: root\n    stop_grace_period: 0s\n    volumes: ['data:/data']\n    deploy: { replicas: ${replicas} }\nvolumes: { data: {} }\n`;
+    const text = (replicas: number, more = ''): string =>
+      `name: kept\nservices:\n${more}  db:\n    image: weft-demo\n    user: root\n    stop_grace_period: 0s\n    volumes: ['data:/data']\n    deploy: { replicas: ${replicas} }\nvolumes: { data: {} }\n`;
     cluster.write('kept.yaml', text(2));
     await cluster.ctl('up', '-f', 'kept.yaml');
     const [first, second] = await tasks('kept');
@@ -179,6 +179,13 @@ describe('files', () => {
     await cluster.ctl('up', '-f', 'kept.yaml');
     expect((await tasks('kept')).map((t) => t.node)).toEqual([first?.node]);
     expect(await inside('kept', 'db', 'cat /data/file')).toBe('kept\n');
+    // Whoever mounts what another does is put beside it.
+    cluster.write('kept.yaml', text(1, `  twin: { image: weft-demo, user: root, stop_grace_period: 0s, volumes_from: ['db:ro'] }\n`));
+    await cluster.ctl('up', '-f', 'kept.yaml');
+    expect((await task('kept', 'twin')).node).toBe(first?.node);
+    expect(await inside('kept', 'twin', 'cat /data/file; echo x 2>/dev/null > /data/file || echo "not written"')).toBe(
+      'kept\nnot written\n',
+    );
     expect(await cluster.tryCtl(['volume', 'rm', 'kept_data'])).toMatchObject({ code: 1, stderr: expect.stringContaining('is in use') });
     await cluster.ctl('down', '-p', 'kept');
     await cluster.ctl('volume', 'rm', 'kept_data');
