@@ -27,6 +27,7 @@ const project = (displayName, testMatch, extra = {}) => ({
 });
 
 export default {
+  testSequencer: '<rootDir>/test/longest-first.mjs',
   // A busy machine is no failure: tests wait for what they need, and this only bounds those that wait for ever. Milliseconds.
   testTimeout: 60_000,
   projects: [

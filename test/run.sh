@@ -17,38 +17,33 @@ simulation=
 trap 'rm -rf "$results"; [ -z "$simulation" ] || kill "$simulation" 2>/dev/null' EXIT
 status=0
 
-# Most files of these wait for processes and packets: more of them at a time than there are processors here. Whatever is global
-# bears the worker's pid.
-declare -A workers=([unit]=2 [simulation]=2 [contract]=3 [netns]=3 [cluster]=3)
+has() { case " ${projects[*]} " in *" $1 "*) ;; *) return 1 ;; esac; }
 
-jest() { # project, what to run it by…
-  local project=$1
-  shift
-  "$@" npm run -s jest -- --selectProjects "$project" --maxWorkers="${workers[$project]:-2}" --json --outputFile "$results/$project.json"
+# Files at a time, report, and projects, of those that were asked for.
+jest() {
+  local workers=$1 report=$2 wanted=()
+  shift 2
+  for project in "$@"; do ! has "$project" || wanted+=("$project"); done
+  [ ${#wanted[@]} -gt 0 ] || return 0
+  echo "== ${wanted[*]}"
+  "${under[@]}" npm run -s jest -- --selectProjects "${wanted[@]}" --maxWorkers="$workers" --json --outputFile "$results/$report.json"
+  local code=$?
+  [ -s "$results/$report.json" ] || { echo "error: ${wanted[*]} did not finish" >&2; code=1; }
+  return $code
 }
 
 # The simulation only computes, in a time of its own: it takes what processor time the others leave.
-idle=(nice -n 19)
-chrt --idle 0 true 2>/dev/null && idle=(chrt --idle 0)
-case " ${projects[*]} " in
-*" simulation "*)
-  jest simulation "${idle[@]}" >"$results/simulation.log" 2>&1 &
-  simulation=$!
-  ;;
-esac
-for project in "${projects[@]}"; do
-  [ "$project" != simulation ] || continue
-  echo "== $project"
-  jest "$project" || status=1
-done
-if [ -n "$simulation" ]; then
-  wait "$simulation" || status=1
-  simulation=
-  echo "== simulation"
-  cat "$results/simulation.log"
-fi
-for project in "${projects[@]}"; do
-  [ -s "$results/$project.json" ] || { echo "error: $project did not finish" >&2; status=1; }
-done
+under=(nice -n 19)
+! chrt --idle 0 true 2>/dev/null || under=(chrt --idle 0)
+jest 2 simulation simulation >"$results/simulation.log" 2>&1 &
+simulation=$!
+under=()
+jest 2 unit unit || status=1
+# Most of these files wait for processes and packets: more of them at a time than there are processors here. Whatever is global
+# bears the worker's pid.
+jest 3 real contract netns cluster || status=1
+wait "$simulation" || status=1
+simulation=
+cat "$results/simulation.log"
 node test/summary.mjs "$results"/*.json || status=1
 exit $status
