@@ -43,6 +43,8 @@ export const keys = {
   /** What is remembered of a task that is gone. */
   ended: (id: string) => `${ROOT}ended/${id}`,
   update: (stack: string, service: string) => `${ROOT}updates/${stack}/${service}`,
+  /** The id of the node that the task's successor is to be on. Written by the API (`ctl rebalance`), taken away by the leader. */
+  move: (taskId: string) => `${ROOT}moves/${taskId}`,
   taskStatus: (id: string) => `${ROOT}task-status/${id}`,
   /** How far the nodes are that a controller holds the streams of. */
   /** One chunk of the events that are kept; its number counts on for ever. */

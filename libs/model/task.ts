@@ -1,7 +1,7 @@
 /**
  * A task: one placed instance of a service in a slot. Who writes what:
- * the leader writes the task (immutable but for `desired`, `stopReason`, `orphan`, `drainMs`, `ports` and `endpoints`); the API writes `movesTo`, and the leader takes it away
- * again; the agent of its node writes the status, through the controller that holds its stream.
+ * the leader writes the task (immutable but for `desired`, `stopReason`, `orphan`, `drainMs`, `ports` and `endpoints`); the agent of its node writes the status,
+ * through the controller that holds its stream.
  */
 import { z } from 'zod';
 import { idSchema, hostnameSchema, nameSchema, serviceNameSchema } from './names.js';
@@ -37,8 +37,6 @@ export const taskSchema = z.object({
   stopReason: z.string().optional(),
   /** Its node was declared dead and another task has its slot: kept until the node confirms that it is gone, or is removed. */
   orphan: z.literal(true).optional(),
-  /** Id of the node that its successor is to be on: a command moves it (`ctl rebalance`). */
-  movesTo: idSchema.optional(),
   /** With `stop`: milliseconds before the signal, in which what it began goes on and nothing new reaches it. */
   drainMs: z.number().int().min(0).optional(),
   /** In views only: every node has taken the draining task out. */

@@ -35,7 +35,7 @@ export function placeFor(draft: Draft, wish: SlotWish, shared: SharedNamespace |
 function sentTo(draft: Draft, wish: SlotWish): Node | undefined {
   const { state } = draft;
   const before = wish.replaces ?? wish.beside;
-  const node = state.nodes.get(before?.movesTo ?? '');
+  const node = state.nodes.get(state.moves.get(before?.id ?? '') ?? '');
   if (!node || isGlobal(wish.service) || homeOf(draft, wish) !== undefined || refusalOf(state, node) !== undefined) return undefined;
   return (misfit(state, node, wish) ?? crowding(draft, node, wish, before?.id)) === undefined ? node : undefined;
 }

@@ -49,6 +49,8 @@ export interface ClusterState {
   readonly statuses: ReadonlyMap<string, TaskStatus>;
   /** Tasks that are gone, by id. */
   readonly ended: ReadonlyMap<string, EndedTask>;
+  /** Task id → id of the node that its successor is to be on: a command moves it. */
+  readonly moves: ReadonlyMap<string, string>;
   /** `stack/service` → how far its update is. */
   readonly updates: ReadonlyMap<string, UpdateRecord>;
   /** Node id → task id → tombstone. */

@@ -1,9 +1,8 @@
 /**
- * Tasks that a command sends to other nodes (`ctl rebalance`). Each has a mark in its record, the node that its successor is to be
+ * Tasks that a command sends to other nodes (`ctl rebalance`). Each gets a mark (`moves/<id>`), the node that its successor is to be
  * on, and is from then on replaced as a task of a changed service is, by the service's own rules. The mark goes with the task; it
  * is taken away where the move has become impossible: nothing moves later that nobody thinks of any more.
  */
-import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { Node } from '#model/node.js';
 import type { Service } from '#model/stack.js';
@@ -52,25 +51,24 @@ export type MoveStanding = { is: 'goes' } | { is: 'waits'; why: string } | { is:
 
 /** How it is with the move of a marked task that runs and is as its service says. */
 export function standingOfMove(state: ClusterState, task: Task, mover: Mover): MoveStanding {
-  const node = state.nodes.get(task.movesTo ?? '');
+  const node = state.nodes.get(state.moves.get(task.id) ?? '');
   const update = state.updates.get(serviceKey(task.stack, task.service))?.state ?? 'updating';
   if (!node || node.id === task.nodeId || update !== 'updating') return { is: 'off' };
   const isOpen = standingOf(state, node.id) === 'ready' && (node.availability ?? 'active') === 'active';
   if (!isOpen || misfit(state, node, mover) !== undefined) return { is: 'off' };
   const why = refusalOf(state, node) ?? crowding(roomsOf(state), node, mover, task.id);
   if (why === undefined) return { is: 'goes' };
-  const isEmptied = state.tasksOfNode(node.id).some((t) => t.desired === 'stop' || t.movesTo !== undefined);
+  const isEmptied = state.tasksOfNode(node.id).some((t) => t.desired === 'stop' || state.moves.has(t.id));
   return isEmptied ? { is: 'waits', why } : { is: 'off' };
 }
 
-/** The task with another mark, or none. @param to id of the node that it goes to */
+/** Another mark for a task, or none. @param to id of the node that it goes to */
 export function markUnit(state: ClusterState, task: Task, to: string | undefined): Unit {
-  const [key, stack] = [keys.task(task.id), keys.stack(task.stack)];
-  const { movesTo: _, ...rest } = task;
-  const marked: Task = to === undefined ? rest : { ...rest, movesTo: to };
+  const key = keys.move(task.id);
+  const seen = [key, keys.task(task.id), keys.stack(task.stack)];
   return {
     what: to === undefined ? `${task.name} stays` : `send ${task.name} to ${state.nodes.get(to)?.name ?? to}`,
-    compares: [key, stack].map((k) => ({ key: k, modRevision: state.revisionOf(k) })),
-    writes: [{ put: key, value: encode(marked) }],
+    compares: seen.map((k) => ({ key: k, modRevision: state.revisionOf(k) })),
+    writes: [to === undefined ? { delete: key } : { put: key, value: to }],
   };
 }

@@ -232,6 +232,7 @@ function departure(
     compares: [{ key, modRevision: state.revisionOf(key) }],
     writes: [{ delete: key }, { delete: keys.taskStatus(task.id) }, ...remember(state, task, reason, now)],
   };
+  if (state.moves.has(task.id)) unit.writes.push({ delete: keys.move(task.id) });
   for (const e of task.endpoints) {
     for (const address of addressesOf(e)) {
       const leaseKey = keys.lease(e.networkId, address);

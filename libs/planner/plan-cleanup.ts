@@ -160,9 +160,10 @@ function restedLeases(state: ClusterState, now: number): Unit[] {
   return units;
 }
 
-/** Statuses of tasks that are gone; facts, states and tombstones of nodes that are gone. */
+/** Statuses and moves of tasks that are gone; facts, states and tombstones of nodes that are gone. */
 function orphans(state: ClusterState): Unit[] {
   const stale: string[] = [];
+  for (const id of state.moves.keys()) if (state.revisionOf(keys.task(id)) === 0) stale.push(keys.move(id));
   for (const id of state.statuses.keys()) if (state.revisionOf(keys.task(id)) === 0) stale.push(keys.taskStatus(id));
   for (const { stack, service } of state.updates.values()) {
     const isUnreadable = !state.stacks.has(stack) && state.revisionOf(keys.stack(stack)) > 0;

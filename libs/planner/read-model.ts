@@ -96,6 +96,7 @@ export class ReadModel implements ClusterState {
   readonly tasks = new Map<string, Task>();
   readonly slots = new Map<string, string>();
   readonly ended = new Map<string, EndedTask>();
+  readonly moves = new Map<string, string>();
   readonly updates = new Map<string, UpdateRecord>();
   readonly volumes = new Map<string, VolumeRecord>();
   readonly contents = new Map<string, ContentRecord>();
@@ -193,6 +194,7 @@ export class ReadModel implements ClusterState {
     this.#nested('connections', this.#connections, connectionSchema);
     this.#nested('tombstones', this.#tombstones, tombstoneSchema);
     this.#plain('slots', this.slots);
+    this.#plain('moves', this.moves);
     this.#plain('network-names', this.networkNames);
     this.#plain('node-sessions', this.sessions);
     this.#presence('controller-sessions', this.controllerSessions);

@@ -263,9 +263,9 @@ function whyUneven(rooms: Rooms, crew: Crew): string | undefined {
 /** Marks for what moves, and none for what a command before this one meant to move; an update that such a move ended begins anew. */
 function unitsOf(state: ClusterState, crews: readonly Crew[], moves: readonly Move[]): Unit[] {
   const sent = new Set(moves.map(({ task }) => task.id));
-  const units = moves.filter(({ task, to }) => task.movesTo !== to.id).map(({ task, to }) => markUnit(state, task, to.id));
+  const units = moves.filter(({ task, to }) => state.moves.get(task.id) !== to.id).map(({ task, to }) => markUnit(state, task, to.id));
   for (const crew of crews) {
-    const unmarked = [...crew.tasks.values()].flat().filter((t) => t.movesTo !== undefined && !sent.has(t.id));
+    const unmarked = [...crew.tasks.values()].flat().filter((t) => state.moves.has(t.id) && !sent.has(t.id));
     units.push(...unmarked.map((task) => markUnit(state, task, undefined)));
     const key = keys.update(crew.stack, crew.service.name);
     if (state.updates.has(crew.key) && moves.some((m) => serviceKey(m.task.stack, m.task.service) === crew.key))

@@ -212,8 +212,7 @@ function reconcileService(scope: Scope, service: Service): void {
   const outdated = waits === undefined ? slots.outdated : slots.outdated.filter((t) => !isUp(state, t));
   const step = rollOut({ state, stack, service, target: hash, slots: { ...slots, outdated }, now });
   const reason = wasOnlyRestarted(record, service.name) ? RESTARTED : CHANGED;
-  for (const task of step.stop)
-    plan.stop.push({ task, reason: task.movesTo !== undefined && task.specHash === hash ? REBALANCED : reason });
+  for (const task of step.stop) plan.stop.push({ task, reason: state.moves.has(task.id) && task.specHash === hash ? REBALANCED : reason });
   for (const task of step.surge) {
     const wish = wishes.get(task.slot);
     if (wish) plan.create.push({ ...wish, beside: task });
@@ -273,7 +272,7 @@ function sortSlot(scope: Scope, wish: SlotWish, slots: Slots, waits: string | un
     plan.stop.push({ task: holder, reason: 'the task whose network it shares goes' });
     slots.moving++;
   } else if (holder.specHash !== hash || trespasses(holder, declared)) slots.outdated.push(holder);
-  else if (holder.movesTo !== undefined) sortMoving(scope, wish, holder, slots);
+  else if (state.moves.has(holder.id)) sortMoving(scope, wish, holder, slots);
   else slots.current.push(holder);
 }
 
@@ -286,7 +285,7 @@ function sortMoving({ state, plan }: Scope, wish: SlotWish, holder: Task, slots:
   const why = move.is === 'waits' ? ` when there is room (${move.why})` : '';
   plan.waiting.set(
     serviceKey(wish.stack, wish.service.name),
-    `moves to node ${state.nodes.get(holder.movesTo ?? '')?.name ?? holder.movesTo}${why}`,
+    `moves to node ${state.nodes.get(state.moves.get(holder.id) ?? '')?.name ?? ''}${why}`,
   );
 }
 

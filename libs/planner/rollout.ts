@@ -65,7 +65,7 @@ export function rollOut(input: RolloutInput): RolloutStep {
   const idle = slots.outdated.length === 0 && slots.moving === 0;
   if (!record && idle) return { stop: [], surge: [], ...(found ? { record: null } : {}) };
   if (!record && slots.outdated.length === 0) return { stop: [], surge: [] };
-  const moves = slots.outdated.every((t) => t.movesTo !== undefined && t.specHash === target);
+  const moves = slots.outdated.every((t) => state.moves.has(t.id) && t.specHash === target);
   const before = record ?? {
     ...{ stack, service: service.name, target, state: 'updating' as const, message: '', startedAt: now, failed: [], passed: [] },
     ...(moves ? { moves: true as const } : {}),

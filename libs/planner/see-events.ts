@@ -165,7 +165,7 @@ const about = (state: ClusterState, task: Task) => ({
 /** A new task; where its slot was on another node before, the move and its reason. */
 function arrival(state: ClusterState, task: Task): Happening {
   const others = state.tasksOfService(task.stack, task.service).filter((t) => t.slot === task.slot && t.id !== task.id);
-  const left = others.find((t) => (t.desired === 'stop' || t.movesTo === task.nodeId) && t.nodeId !== task.nodeId);
+  const left = others.find((t) => (t.desired === 'stop' || state.moves.get(t.id) === task.nodeId) && t.nodeId !== task.nodeId);
   const ended = state.endedOf(task.stack, task.service, task.slot).at(-1);
   const base = about(state, task);
   if (left)

@@ -110,7 +110,7 @@ export class ServicesPlanner {
     if (ANY.has(collection)) this.#all = true;
     else if (BY_STACK.has(collection)) this.#dirty.add(firstOf(rest));
     else if (collection === 'tasks') this.#noteTask(rest);
-    else if (collection === 'task-status') this.#noteStack(this.#stackOf.get(rest));
+    else if (collection === 'task-status' || collection === 'moves') this.#noteStack(this.#stackOf.get(rest));
     else if (collection === 'vips') this.#dirty.add(firstOf(rest.slice(rest.indexOf('/') + 1)));
     else if (collection === 'ended') this.#noteStack(this.#state.ended.get(rest)?.stack);
     else if (collection === 'confirmations' || collection === 'node-sessions') this.#noteDraining();

@@ -16,7 +16,7 @@ const taskOrder = (a: Task, b: Task): number =>
 export function taskRow(state: ClusterState, task: Task): TaskRow {
   const status = state.statuses.get(task.id);
   return {
-    task: taskToWire(task),
+    task: { ...taskToWire(task), movesTo: state.moves.get(task.id) },
     status: status && statusToWire(status),
     nodeName: state.nodes.get(task.nodeId)?.name ?? task.nodeId,
     nodeState: standingOf(state, task.nodeId) === 'down' ? 'down' : 'ready',

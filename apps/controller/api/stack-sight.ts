@@ -57,7 +57,7 @@ export class StackSight {
   }
 
   #concerns(collection: string, rest: string): boolean {
-    if (collection === 'tasks' || collection === 'task-status')
+    if (collection === 'tasks' || collection === 'task-status' || collection === 'moves')
       return this.#tasks.has(rest) || this.#state.tasks.get(rest)?.stack === this.#name;
     if (collection === 'stacks') return rest === this.#name;
     return !ELSEWHERE.has(collection);

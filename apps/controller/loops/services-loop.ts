@@ -22,6 +22,7 @@ const COLLECTIONS = [
   'leases',
   'connections',
   'updates',
+  'moves',
 ];
 /** A service that waits for a node or an address is looked at again this often, in milliseconds: rests end unannounced. */
 const WAITING_MS = 1_000;
