@@ -38,6 +38,12 @@ export const CONTESTED: Kind = {
   most: 20,
 };
 
+/**
+ * As well, and etcd hears late: what a leader has sent is still on its way when it leads no more. For planted faults; nodes may
+ * die here before they were ever heard, which is no death to the leader.
+ */
+export const LATE: Kind = { ...CONTESTED, name: 'who leads is contested, and etcd hears late', slowMs: 500 };
+
 /** Nodes come and go from the sight of their controllers, which etcd hears late. */
 export const OUT_OF_SIGHT: Kind = {
   name: 'nodes come and go from sight',
