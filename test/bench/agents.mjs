@@ -59,7 +59,7 @@ class Cluster {
 
   async apply(stack) {
     const plan = await callUnary(this.api, 'planStack', { stack: stackToWire(stack) }, PATIENT);
-    await callUnary(this.api, 'applyStack', { stack: plan.stack, baseGeneration: plan.baseGeneration }, PATIENT);
+    await callUnary(this.api, 'applyStack', { stack: plan.stack, baseGeneration: plan.baseGeneration, kept: plan.kept }, PATIENT);
   }
 
   /** Until the stack is as `holds` says, watched as `ctl up` does. */

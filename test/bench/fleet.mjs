@@ -52,6 +52,7 @@ export class LightAgent {
   #board;
   #line;
   #revision = 0;
+  #beats = 0;
   #stop = new AbortController();
   #timers = [];
   #coalescing;
@@ -137,7 +138,7 @@ export class LightAgent {
   }
 
   #beat() {
-    this.#send('heartbeat', { appliedRevision: this.#revision, programmedRevision: this.#revision });
+    this.#send('heartbeat', { appliedRevision: this.#revision, programmedRevision: this.#revision, number: ++this.#beats });
   }
 
   #statusChanged() {
