@@ -12,6 +12,15 @@ fi
 export PATH="$PATH:/usr/sbin:/sbin"
 projects=("$@")
 [ ${#projects[@]} -gt 0 ] || projects=(unit simulation contract netns cluster)
+for project in "${projects[@]}"; do
+  case $project in
+  unit | simulation | contract | netns | cluster) ;;
+  *)
+    printf 'error: no project is called %s\n  hint: unit, simulation, contract, netns or cluster; npm run test:vm is apart\n' "$project" >&2
+    exit 2
+    ;;
+  esac
+done
 results=$(mktemp -d)
 simulation=
 trap 'rm -rf "$results"; [ -z "$simulation" ] || kill "$simulation" 2>/dev/null' EXIT
