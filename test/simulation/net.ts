@@ -8,6 +8,8 @@ import type { Timeline } from './timeline.js';
 /** One packet in so many is lost and sent again. */
 const LOSS = 0.01;
 const RETRANSMIT_MS = 200;
+/** Retransmission backs off (RFC 6298): after a cut the next try comes at most so late, as a part of how long the cut lasted. */
+export const LATE_PART = 0.75;
 
 export class Net {
   readonly #timeline: Timeline;
@@ -37,8 +39,7 @@ export class Net {
       const left = (this.#cuts.get(link) ?? 1) - 1;
       if (left > 0) return void this.#cuts.set(link, left);
       this.#cuts.delete(link);
-      // Retransmission backs off (RFC 6298): the longer the cut, the later the next try.
-      const late = Math.min(10_000, (this.#timeline.now - since) * 0.75) * this.#chance.next();
+      const late = Math.min(10_000, (this.#timeline.now - since) * LATE_PART) * this.#chance.next();
       for (const act of this.#held.get(link)?.splice(0) ?? []) this.#timeline.after(late, act);
     };
   }

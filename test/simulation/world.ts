@@ -8,7 +8,7 @@ import { openLine } from './agent-line.js';
 import { Chance } from './chance.js';
 import { ETCD, EtcdWay, type Request } from './etcd-way.js';
 import { Machine, type Container } from './machine.js';
-import { Net } from './net.js';
+import { LATE_PART, Net } from './net.js';
 import { SimProcess } from './process.js';
 import { runAgent } from './sim-agent.js';
 import { startController, type SimController } from './sim-controller.js';
@@ -45,6 +45,8 @@ export class World {
   readonly #o: WorldOptions;
   /** Node id → when it was last surely in touch; undefined while it is. */
   readonly #outSince = new Map<string, number>();
+  /** Node id → when it was last out, from when to when. */
+  readonly #lastContact = new Map<string, { out: number; back: number }>();
   /** Node id → when it was last back after it had been out for long. */
   readonly #lastOut = new Map<string, number>();
   #ids = 0;
@@ -155,12 +157,19 @@ export class World {
     const { nodeId, name } = machine;
     const isOut = this.#isOut(nodeId, name);
     const since = this.#outSince.get(nodeId);
-    if (isOut && since === undefined) this.#outSince.set(nodeId, now);
+    if (isOut && since === undefined) this.#outSince.set(nodeId, this.#goneAgain(nodeId, now));
     if (!isOut && since !== undefined) {
       this.#outSince.delete(nodeId);
+      this.#lastContact.set(nodeId, { out: since, back: now });
       // A short one after it does not undo a long one.
       if (now - since > SURELY_ALIVE_MS) this.#lastOut.set(nodeId, now);
     }
+  }
+
+  /** Since when a node that goes now is out: one that was back for too short to be heard never was. */
+  #goneAgain(nodeId: string, now: number): number {
+    const last = this.#lastContact.get(nodeId);
+    return last && now - last.back < heardAgainMs(last.back - last.out) ? last.out : now;
   }
 
   touchAll(): void {
@@ -236,6 +245,12 @@ export class World {
     }
   }
 }
+
+/** In this time, in milliseconds, what is sent on a way that is open arrives: a heartbeat, and its delay. */
+const SOON_MS = 600;
+
+/** How long a node that was out for `outMs` has to be back until it is surely heard: what it sent is sent again late (`Net.cut`). */
+const heardAgainMs = (outMs: number): number => outMs * LATE_PART + SOON_MS;
 
 /** After it is in touch again, a node has so long to be heard, in milliseconds: backoff, hello, and what was sent before it went. */
 const COMING_BACK_MS = 12_000;
