@@ -1,20 +1,11 @@
 /** The control socket: newline-delimited JSON, root only (mode 0600). */
 import { chmod, rm } from 'node:fs/promises';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import type { Log } from '#base/log.js';
 import { WeftError, asWeftError } from '#base/errors.js';
 import { decodeRequest, encodeError, encodeTap, fieldsOf, requestLines } from '#logs/keeper-protocol.js';
+import { isLive } from '../live-socket.js';
 import type { Keeper } from './keeper.js';
-
-const isLive = (path: string): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('error', () => resolve(false));
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-  });
 
 /**
  * Takes the socket before anything is ready: requests wait until `ready` resolves. @throws CONFLICT when another keeper listens there

@@ -1,11 +1,12 @@
 /** The control socket: newline-delimited JSON, for the owner only (mode 0600). */
 import { rm } from 'node:fs/promises';
-import { connect, createServer, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { WeftError, asWeftError, messageOf } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { decodeNameConfig, type NameConfig } from '#dns/name-config.js';
 import { encodeError, fieldsOf, lineReader } from '#dns-server/control-protocol.js';
 import type { NameServerStatus } from '#dns-server/name-server.js';
+import { isLive } from '../live-socket.js';
 
 export interface ControlVerbs {
   set(config: NameConfig): Promise<void>;
@@ -33,17 +34,6 @@ export async function listenControl(path: string, verbs: ControlVerbs, log: Log)
     server.close();
     for (const socket of sockets) socket.destroy();
   };
-}
-
-function isLive(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('error', () => resolve(false));
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-  });
 }
 
 function serve(socket: Socket, verbs: ControlVerbs): void {

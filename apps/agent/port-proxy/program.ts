@@ -4,11 +4,12 @@
  */
 import { writeFileSync } from 'node:fs';
 import { mkdir, rm } from 'node:fs/promises';
-import { connect, createServer, type Socket } from 'node:net';
+import { createServer, type Socket } from 'node:net';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { asWeftError, messageOf } from '#base/errors.js';
 import { encodeError, fieldsOf, lineReader } from '#dns-server/control-protocol.js';
+import { isLive } from '../live-socket.js';
 import { jsonLog } from '../name-server/json-log.js';
 import { doorsSchema, PORT_PROXY_PROCESS } from './door.js';
 import { PortProxy } from './proxy.js';
@@ -42,16 +43,6 @@ function serve(socket: Socket, proxy: PortProxy): void {
     }
   });
 }
-
-const isLive = (path: string): Promise<boolean> =>
-  new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('error', () => resolve(false));
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-  });
 
 async function main(argv: readonly string[]): Promise<void> {
   const { control } = parseArgs({ args: [...argv], options: { control: { type: 'string' }, state: { type: 'string' } } }).values;
