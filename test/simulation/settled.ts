@@ -53,20 +53,15 @@ function lacks(watcher: Watcher, record: StackRecord, service: Service, isAlive:
   if (!isGlobal && able.length === 0) return [];
   const wanted = isGlobal ? takers.filter((n) => isAlive(n.id)) : Array.from({ length: service.replicas });
   const good = tasks.filter((t) => isAlive(t.nodeId) && watcher.statuses.get(t.id)?.state === 'running');
-  if (waitsForAddress(watcher, stack, service, isAlive) || isHeldBack(watcher, record, service, isAlive)) return [];
+  if (waitsForDead(watcher, service, isAlive) || isHeldBack(watcher, record, service, isAlive)) return [];
   if (isGlobal && able.length < wanted.length) return [];
   return good.length === wanted.length ? [] : [`${stack}/${service.name} has ${good.length} of ${wanted.length} tasks running`];
 }
 
-/** A static address that a task of another service was given before it was declared, or that a dead node has, is not to be had. */
-function waitsForAddress(watcher: Watcher, stack: string, service: Service, isAlive: (nodeId: string) => boolean): boolean {
+/** A static address that a task on a dead node has, whosever and whatever it was told last, is held until the node confirms. */
+function waitsForDead(watcher: Watcher, service: Service, isAlive: (nodeId: string) => boolean): boolean {
   const wanted = new Set(Object.values(service.networks).flatMap((a) => a.ipv4 ?? []));
-  return [...watcher.tasks.values()].some(
-    (t) =>
-      t.endpoints.some((e) => wanted.has(e.ipv4)) &&
-      // Whatever its own task on a dead node was told last: the next one waits for it.
-      (!isAlive(t.nodeId) || t.stack !== stack || t.service !== service.name),
-  );
+  return [...watcher.tasks.values()].some((t) => !isAlive(t.nodeId) && t.endpoints.some((e) => wanted.has(e.ipv4)));
 }
 
 /** What it depends on waits for a dead node. */
