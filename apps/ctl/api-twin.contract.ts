@@ -225,7 +225,11 @@ export function handlers(twin: Twin) {
       for (const { reference } of twin.note('prepareImages', r).images) {
         const base = { node: 'node1', reference, message: 'ready', doneBytes: 0, totalBytes: 0, image: undefined, error: undefined };
         if (reference.startsWith('nowhere')) {
-          yield { ...base, message: 'failed', error: { code: 'IMAGE_UNKNOWN', what: `no image ${reference}`, why: '', hint: 'Load it.' } };
+          yield {
+            ...base,
+            message: 'failed',
+            error: { code: 'IMAGE_UNKNOWN', what: `no image ${reference}`, why: '', hint: 'Load it.', path: [] },
+          };
           throw new WeftError('IMAGE_UNKNOWN', 'an image is missing');
         }
         yield { ...base, image: { name: reference, digest: DIGEST, sizeBytes: 1, platforms: [] } };

@@ -4,9 +4,11 @@ import { text as readAll } from 'node:stream/consumers';
 import { basename, dirname, relative, resolve } from 'node:path';
 import { WeftError } from '#base/errors.js';
 import { DotEnvFault, parseDotEnv } from '#compose/dot-env.js';
+import { formatPlace } from '#compose/issue.js';
 import { loadModel, readProjectName, type Model } from '#compose/load-model.js';
 import type { ComposeFile, ModelInput, ReadFile } from '#compose/loading.js';
 import type { ComposeResult } from '#compose/parse-compose.js';
+import { nearestEntry } from '#compose/tree.js';
 import type { ProjectFlags } from './project-options.js';
 import type { Shell } from './shell.js';
 
@@ -139,14 +141,36 @@ export async function loadProjectModel(
   return { model: loadModel(input), input };
 }
 
-/** The stack of the files, and the services that no active profile has. @throws COMPOSE_INVALID, NOT_FOUND, BAD_VALUE */
-export async function loadProject(
-  shell: Shell,
-  flags: ProjectFlags,
-): Promise<ComposeResult & { file: string; dormant: readonly string[] }> {
+export interface Project extends ComposeResult {
+  file: string;
+  /** Services that no active profile has. */
+  dormant: readonly string[];
+  /** `file:line:column` of a path in the model, or of as much of it as the files have. */
+  placeOf: (path: readonly string[]) => string;
+}
+
+/** The stack of the files. @throws COMPOSE_INVALID, NOT_FOUND, BAD_VALUE */
+export async function loadProject(shell: Shell, flags: ProjectFlags): Promise<Project> {
   const { model } = await loadProjectModel(shell, flags);
   const { readStack } = await import('#compose/parse-compose.js');
-  return { ...readStack(model), file: model.context.file, dormant: model.dormant };
+  return { ...readStack(model), file: model.context.file, dormant: model.dormant, placeOf: (path) => placeIn(model, path) };
+}
+
+/** Of a single value it is where that stands; of a map or a list, where its key does. */
+function placeIn({ tree }: Model, path: readonly string[]): string {
+  const { at, value } = nearestEntry(tree, path);
+  return formatPlace(value.kind === 'scalar' ? value.at : at);
+}
+
+/** Does something with a project; what is refused because of the files says where in them. */
+export async function inFiles<T>({ placeOf }: Pick<Project, 'placeOf'>, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    if (!(error instanceof WeftError) || error.path.length === 0) throw error;
+    const { code, what, why, hint } = error;
+    throw new WeftError(code, { what: `${placeOf(error.path)}: ${what}`, why, hint, cause: error });
+  }
 }
 
 /** The name of the stack that is meant; undefined when neither a name nor a file is there. @throws COMPOSE_INVALID, NOT_FOUND, BAD_VALUE */

@@ -65,6 +65,10 @@ export function macOfIp(ip: string): string {
   return `02:42:${[24, 16, 8, 0].map((shift) => ((n >>> shift) & 255).toString(16).padStart(2, '0')).join(':')}`;
 }
 
+/** The address that a MAC is made of; undefined for one that is not made of any. */
+export const ipOfMac = (mac: string): string | undefined =>
+  isMac(mac) && mac.startsWith('02:42:') ? numberToIp(Number.parseInt(mac.slice('02:42:'.length).replaceAll(':', ''), 16)) : undefined;
+
 /**
  * The MAC of a node's bridges, the same on every network and known to every other node: `02:57:` and the node's index. So a
  * node is told by the frames it sends, whether it has an address on a network or not.

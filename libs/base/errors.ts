@@ -107,6 +107,8 @@ export interface ErrorParts {
   why?: string;
   /** One line: the remedy; the catalogue's own if left out. */
   hint?: string;
+  /** What of the Compose model it is about, key by key: whoever has the files finds the place in them. */
+  path?: readonly string[];
   cause?: unknown;
 }
 
@@ -115,6 +117,7 @@ export class WeftError extends Error {
   readonly what: string;
   readonly why: string | undefined;
   readonly hint: string;
+  readonly path: readonly string[];
 
   constructor(code: ErrorCode, parts: ErrorParts | string) {
     const p = typeof parts === 'string' ? { what: parts } : parts;
@@ -124,6 +127,7 @@ export class WeftError extends Error {
     this.what = p.what;
     this.why = p.why;
     this.hint = p.hint ?? CATALOGUE[code].hint;
+    this.path = p.path ?? [];
   }
 
   get exit(): Kind['exit'] {

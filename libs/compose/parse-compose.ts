@@ -4,7 +4,7 @@ import { failure, report, warningLines, type Context, type Field } from './conte
 import type { BuildWish, PullPolicy, WatchRule } from './build-wish.js';
 import { checkStatics } from './check-statics.js';
 import type { FileSource, ProjectDraft } from './draft.js';
-import { joinPath, type Position } from './issue.js';
+import { joinPath } from './issue.js';
 import { COMPOSE_FILE } from './key-table.js';
 import { loadModel, type Model } from './load-model.js';
 import type { ModelInput } from './loading.js';
@@ -19,7 +19,7 @@ import { takeVolumesFrom } from './read-volumes-from.js';
 import { readVolumeWishes } from './read-volumes.js';
 import { textOf, valueOf } from './short-forms.js';
 import { refuseByStanding } from './standing.js';
-import type { Value } from './tree.js';
+import { nearestEntry, type Value } from './tree.js';
 
 export interface ComposeInput extends Omit<ModelInput, 'files'> {
   text: string;
@@ -130,19 +130,7 @@ function checked(c: Context, tree: Value, project: ProjectDraft): Stack {
   if (result.success) return result.data;
   for (const issue of result.error.issues) {
     const path = issue.path.map(String);
-    report(c, nearestPlace(tree, path), path.reduce(joinPath, ''), issue.message);
+    report(c, nearestEntry(tree, path).at, path.reduce(joinPath, ''), issue.message);
   }
   throw failure(c);
-}
-
-function nearestPlace(tree: Value, path: readonly string[]): Position {
-  let place = tree.at;
-  let value: Value | undefined = tree;
-  for (const key of path) {
-    const entry: { at: Position; value: Value } | undefined = value?.kind === 'map' ? value.entries.find((e) => e.key === key) : undefined;
-    if (!entry) break;
-    place = entry.at;
-    value = entry.value;
-  }
-  return place;
 }

@@ -67,3 +67,15 @@ export function mergeInto(budget: MergeBudget, own: Map<string, Entry>, merge: {
   }
   return problem;
 }
+
+/** The place of a path in a tree, or of as much of it as is there: of the key, and the value. */
+export function nearestEntry(tree: Value, path: readonly string[]): Pick<Entry, 'at' | 'value'> {
+  let nearest: Pick<Entry, 'at' | 'value'> = { at: tree.at, value: tree };
+  for (const key of path) {
+    const { value } = nearest;
+    const entry = value.kind === 'map' ? value.entries.find((e) => e.key === key) : undefined;
+    if (!entry) break;
+    nearest = entry;
+  }
+  return nearest;
+}

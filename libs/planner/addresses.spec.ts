@@ -153,24 +153,6 @@ describe('static addresses', () => {
     );
     expect(() => plan(world, guest)).toThrow(/service s\/db declares it/);
   });
-
-  it('who got one by chance before it was declared moves away; a node or a VIP is named', () => {
-    const world = new World(['a']);
-    world.up(stackOf('s', { web: 3 }, net({ ipam })));
-    world.settle();
-    world.up(db({ ipv4: '10.9.0.3' }));
-    world.settle();
-    expect(placementTroubles(world.model, world.now).get('s/db')).toBe(
-      'network s_default: 10.9.0.3 cannot be given, it rests since s/web/2 released it',
-    );
-    world.now += 60_000;
-    world.settle();
-    expect(addresses(world, 'db')).toEqual(['10.9.0.3']);
-    expect(new Set(addresses(world, 'web')).size).toBe(3);
-    expect(() => plan(world, stackOf('s', { db: on({ ipv4: '10.9.0.254' }) }, net({ ipam })))).toThrow(
-      /node a holds it|service s\/web holds it/,
-    );
-  });
 });
 
 describe('dual stack', () => {

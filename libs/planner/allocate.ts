@@ -12,6 +12,7 @@ import { keys } from '#model/keys.js';
 import type { Lease, Network } from '#model/network.js';
 import { isChildDriver, siteAddresses } from './child-drivers.js';
 import type { ClusterState } from './cluster-state.js';
+import { describeHolder } from './holders.js';
 import { givable, keptAddresses, showSubnets, subnetsOf } from './network-subnets.js';
 import type { Compare, Write } from './transaction.js';
 
@@ -148,8 +149,9 @@ export class AddressBook {
     if (declared !== undefined && declared !== service) return `service ${declared} declares it as its own`;
     const lease = this.#leases.get(address);
     if (!lease) return undefined;
-    if (lease.restsUntil === undefined) return `${holderOf(this.#state, lease)} holds it`;
-    const own = lease.kind === kind && lease.owner === restOwner;
+    if (lease.restsUntil === undefined) return `${describeHolder(this.#state, lease)} holds it`;
+    // Its own virtual address is reached by no neighbour's cache: nodes translate it.
+    const own = (lease.kind === kind && lease.owner === restOwner) || (lease.kind === 'vip' && lease.owner === service);
     return own || lease.restsUntil <= this.#now ? undefined : `it rests since ${lease.owner} released it`;
   }
 
@@ -196,13 +198,6 @@ export class AddressBook {
     }
     return undefined;
   }
-}
-
-/** Who holds a lease, as a person calls it: `task shop-web-1`, `node n2`, `service shop/web`. */
-export function holderOf(state: ClusterState, lease: Lease): string {
-  if (lease.kind === 'node') return `node ${state.nodes.get(lease.owner)?.name ?? lease.owner}`;
-  if (lease.kind === 'vip') return `service ${lease.owner}`;
-  return `task ${state.tasks.get(lease.owner)?.name ?? lease.owner}`;
 }
 
 /** The lease of an address that nobody has any more, for now. */

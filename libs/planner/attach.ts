@@ -7,6 +7,7 @@ import type { Node } from '#model/node.js';
 import { AddressBook, type Grant } from './allocate.js';
 import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import type { VolumeHomes } from './volumes.js';
+import { describeTask } from './holders.js';
 import type { HostPorts } from './host-ports.js';
 import type { DeclaredAddresses } from './network-subnets.js';
 import type { SlotWish } from './reconcile-services.js';
@@ -67,6 +68,8 @@ function attachOne(
   unit: Unit,
 ): Endpoint | string {
   unit.compares.push({ key: keys.network(network.id), exists: true });
+  const holder = attachment.mac === undefined ? undefined : holderOfMac(draft.state, network, attachment.mac, wish);
+  if (holder !== undefined) return `network ${network.name}: the MAC ${attachment.mac ?? ''} cannot be given, ${holder} has it`;
   const address = bookOf(draft, network).take('task', taskId, slotKey(wish.stack, wish.service.name, wish.slot), attachment);
   if (typeof address === 'string') return address;
   const why = ensureNodeAddress(draft, network, node, unit) ?? ensureVip(draft, network, wish, unit);
@@ -83,6 +86,16 @@ function attachOne(
     ...(gwPriority === undefined ? {} : { gwPriority }),
     ...(priority === undefined ? {} : { priority }),
   };
+}
+
+/** Whose interface has a MAC on a network, that is not of the same service. */
+function holderOfMac(state: ClusterState, network: Network, mac: string, { stack, service }: Owner): string | undefined {
+  const holder = state
+    .tasksOfNetwork(network.id)
+    .find(
+      (t) => !(t.stack === stack && t.service === service.name) && t.endpoints.some((e) => e.networkId === network.id && e.mac === mac),
+    );
+  return holder && describeTask(state, holder);
 }
 
 export function grant(unit: Unit, address: Grant): void {

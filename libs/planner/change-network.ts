@@ -2,7 +2,7 @@
 import { WeftError } from '#base/errors.js';
 import type { Network } from '#model/network.js';
 import type { NetworkOptions, NetworkWish, SubnetWish } from '#model/network-wish.js';
-import { holderOf } from './allocate.js';
+import { holderOf } from './holders.js';
 import { keptAddresses, settled, subnets4Of, subnetsOf, wishedSubnets, type NetworkSubnet } from './network-subnets.js';
 import { checkSubnets, declared, subnet6, use, type Materials } from './new-network.js';
 import { sameValue } from './spec-hash.js';

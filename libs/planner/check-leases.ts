@@ -4,8 +4,9 @@
  */
 import { addressToNumber, parseSubnet, subnetHas, subnetsOverlap } from '#base/ip.js';
 import type { Lease, Network } from '#model/network.js';
-import { addressesOf, holderOf } from './allocate.js';
+import { addressesOf } from './allocate.js';
 import type { ClusterState } from './cluster-state.js';
+import { holderOf } from './holders.js';
 import { givable, keptAddresses, subnetsOf } from './network-subnets.js';
 import { ViewMaker } from './node-view-of.js';
 

@@ -107,7 +107,9 @@ describe('connect and disconnect', () => {
     const w = world();
     connect(w, { ...WEB, slot: 1 }, 's_back', { ipv4: '10.7.0.9' });
     expect(w.model.tasksOfService('s', 'web').flatMap((t) => t.endpoints.map((e) => e.ipv4))).toContain('10.7.0.9');
-    expect(() => connect(w, { ...WEB, slot: 2 }, 's_back', { ipv4: '10.7.0.9' })).toThrow(/task s-web-1 holds it/);
+    expect(() => connect(w, { ...WEB, slot: 2 }, 's_back', { ipv4: '10.7.0.9' })).toThrow(
+      /task s-web-1 \(service s\/web, node .\) holds it/,
+    );
   });
 
   it('goes with its service and its stack; the VIP goes with the last task', () => {

@@ -90,7 +90,8 @@ function onItsWay(e: Endpoint, isConfirmed: boolean, now: number): Endpoint {
 /** When its wire may go (ms since the epoch); Infinity while nodes are waited for. */
 const drainEnd = ({ outSince }: Endpoint, drainMs: number): number => (outSince === undefined ? Infinity : outSince + drainMs);
 
-const hasAddresses = (e: Endpoint, { ipv4, ipv6 }: Attachment): boolean =>
+/** Whether an endpoint is as an attachment asks for, as far as addresses go. */
+export const hasAddresses = (e: Endpoint, { ipv4, ipv6 }: Attachment): boolean =>
   (ipv4 === undefined || ipv4 === e.ipv4) && (ipv6 === undefined || ipv6 === e.ipv6);
 
 /** The endpoint with what the attachment says of it; its addresses stay. */

@@ -1,4 +1,5 @@
 /** The subnets of a network of either family, what was wished of them, and the addresses in them that are spoken for. */
+import { ipOfMac } from '#base/address.js';
 import { addressToNumber, familyOf, numberToAddress, parseSubnet, type Family, type Subnet } from '#base/ip.js';
 import type { Network } from '#model/network.js';
 import type { Attachment, Stack } from '#model/stack.js';
@@ -106,7 +107,7 @@ function staticOf(spec: Stack): readonly Declared[] {
   if (found) return found;
   found = Object.values(spec.services).flatMap((service) =>
     Object.entries(service.networks).flatMap(([key, attachment]) =>
-      attachment.ipv4 === undefined && attachment.ipv6 === undefined
+      attachment.ipv4 === undefined && attachment.ipv6 === undefined && attachment.mac === undefined
         ? []
         : [{ network: spec.networks[key]?.name ?? '', attachment, owner: serviceKey(spec.name, service.name) }],
     ),
@@ -117,10 +118,11 @@ function staticOf(spec: Stack): readonly Declared[] {
 
 const statics = new WeakMap<Stack, readonly Declared[]>();
 
-export function declaredAddresses(state: ClusterState): DeclaredAddresses {
+/** @param macs whether the address that a declared MAC is made of counts: whoever had it would have that MAC */
+export function declaredAddresses(state: ClusterState, macs = true): DeclaredAddresses {
   const declared = new Map<string, Map<string, string>>();
-  const note = (id: string, { ipv4, ipv6 }: Attachment, owner: string): void => {
-    for (const address of [ipv4, ipv6]) {
+  const note = (id: string, { ipv4, ipv6, mac }: Attachment, owner: string): void => {
+    for (const address of [ipv4, ipv6, macs ? ipOfMac(mac ?? '') : undefined]) {
       if (address === undefined) continue;
       const row = declared.get(id) ?? new Map<string, string>();
       declared.set(id, row.set(address, owner));

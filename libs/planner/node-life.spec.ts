@@ -96,7 +96,7 @@ describe('a node that dies', () => {
     world.setNodeState('a', 'down');
     world.settle();
     expect(places(world)).toEqual(['a']);
-    expect(reasonOf(world, 's', 'db')).toContain('task s-db-1 holds it');
+    expect(reasonOf(world, 's', 'db')).toMatch(/task s-db-1 \(service s\/db, node ., which is down\) holds it/);
     world.setNodeState('a', 'ready');
     world.settle();
     expect(reasonOf(world, 's', 'db')).toBe('');

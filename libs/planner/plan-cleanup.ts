@@ -6,6 +6,7 @@ import { addressesOf, restingLease } from './allocate.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { forget, isOn, staleConnections } from './connections.js';
 import { nextContentAt, unusedContents } from './contents.js';
+import { declaredAddresses } from './network-subnets.js';
 import { usersOf } from './network-users.js';
 import { forgetHistory } from './slot-history.js';
 import type { Unit } from './transaction.js';
@@ -120,6 +121,7 @@ function unusedNodeAddresses(state: ClusterState, now: number): Unit[] {
 
 function unusedVips(state: ClusterState, now: number): Unit[] {
   const units: Unit[] = [];
+  const declared = declaredAddresses(state);
   for (const [networkId, row] of state.vips) {
     for (const vip of row.values()) {
       const record = state.stacks.get(vip.stack);
@@ -127,7 +129,9 @@ function unusedVips(state: ClusterState, now: number): Unit[] {
       if (network === undefined) continue;
       const wanted = record ? isOn(state, record.spec, vip.service, network) : state.revisionOf(keys.stack(vip.stack)) > 0;
       const isRoundRobin = record?.spec.services[vip.service]?.endpointMode === 'dnsrr';
-      if (!isRoundRobin && (wanted || hasTasks(state, vip))) continue;
+      // It gets another: this one is declared as the address of the service's task.
+      const isGivenAway = addressesOf(vip).some((a) => declared.get(networkId)?.get(a) === serviceKey(vip.stack, vip.service));
+      if (!isRoundRobin && !isGivenAway && (wanted || hasTasks(state, vip))) continue;
       const key = keys.vip(networkId, vip.stack, vip.service);
       units.push({
         what: `release the VIP of ${vip.stack}/${vip.service}`,

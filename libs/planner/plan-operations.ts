@@ -2,14 +2,13 @@
 import { WeftError } from '#base/errors.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
-import type { Network } from '#model/network.js';
 import { serviceSchema, type Restarts, type Service, type Stack, type StackRecord } from '#model/stack.js';
 import { checkAddresses } from './check-addresses.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { checkNodes, type StackPlan } from './plan-stack.js';
 import type { PlanStep } from './plan-step.js';
 import { isOneOff, withoutOneOffs } from './one-offs.js';
-import { networkIdsOf } from './reconcile-services.js';
+import { networksOf } from './networks-of.js';
 import { isGlobal } from '#model/service-mode.js';
 
 export type OperationPlan = Pick<StackPlan, 'steps' | 'generation' | 'compares' | 'writes'>;
@@ -71,7 +70,12 @@ export function planScale(state: ClusterState, name: string, replicas: Readonly<
   });
   const spec = { ...record.spec, services };
   checkNodes(state, spec);
-  checkAddresses(state, spec, networksOf(state, name));
+  checkAddresses(state, {
+    stack: spec,
+    networks: networksOf(state, name),
+    restarts: record.restarts,
+    kept: new Set(Object.keys(record.stopped ?? {})),
+  });
   return planOf(state, record, { spec }, steps, now);
 }
 
@@ -83,15 +87,6 @@ export function grownStack(state: ClusterState, name: string, replicas: Readonly
     return [service.name, wanted > service.replicas ? { ...service, replicas: wanted } : service] as const;
   });
   return { ...spec, services: Object.fromEntries(grown) };
-}
-
-function networksOf(state: ClusterState, name: string): Map<string, Network> {
-  const found = new Map<string, Network>();
-  for (const [key, id] of networkIdsOf(state, name)) {
-    const network = state.networks.get(id);
-    if (network) found.set(key, network);
-  }
-  return found;
 }
 
 function checkScale(service: Service, wanted: number): void {

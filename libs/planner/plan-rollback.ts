@@ -2,8 +2,10 @@
 import { WeftError } from '#base/errors.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
+import { checkAddresses } from './check-addresses.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { stackChange, type StackPlan } from './plan-stack.js';
+import { networksOf } from './networks-of.js';
 import { whyNoWayBack, withPrevious } from './update-units.js';
 
 /**
@@ -28,6 +30,12 @@ export function planRollback(
     if (why !== undefined) throw new WeftError('CONFLICT', { what: `service ${service} cannot be rolled back`, why });
   }
   const next = withPrevious(record, chosen, now);
+  checkAddresses(state, {
+    stack: next.spec,
+    networks: networksOf(state, name),
+    restarts: next.restarts,
+    kept: new Set(Object.keys(next.stopped ?? {})),
+  });
   const key = keys.stack(name);
   const stale = chosen.filter((service) => state.updates.has(serviceKey(name, service)));
   return {

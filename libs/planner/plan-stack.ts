@@ -69,7 +69,7 @@ export function planStack(state: ClusterState, asked: Stack, newId: () => string
   checkContainerNames(state, stack);
   checkPorts(state, stack);
   const networks = planNetworks(state, stack, newId, now);
-  checkAddresses(state, stack, networks.networks);
+  checkAddresses(state, { stack, networks: networks.networks, restarts: keptRestarts(stack, record), kept });
   checkDrivers(state, stack, networks.networks);
   const said = saidAgain(state, stack, record?.removing ?? false);
   const steps = [

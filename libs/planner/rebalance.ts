@@ -18,7 +18,7 @@ import { crowding, markUnit, misfit, roomsOf, type Mover, type Rooms } from './m
 import { groupsOf } from './node-filters.js';
 import { isOneOff } from './one-offs.js';
 import { meant, recordOf } from './plan-operations.js';
-import { networkIdsOf } from './reconcile-services.js';
+import { networkIdsOf } from './networks-of.js';
 import { sharesNamespace } from './shared-namespace.js';
 import { slotsOf } from './service-slots.js';
 import { specHash } from './spec-hash.js';

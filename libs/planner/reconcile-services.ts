@@ -10,12 +10,13 @@ import type { Service, StackRecord } from '#model/stack.js';
 import type { Task } from '#model/task.js';
 import type { UpdateRecord } from '#model/update.js';
 import { nextKey, serviceKey, slotKey, type ClusterState } from './cluster-state.js';
-import { addressesOf } from './allocate.js';
+import { isInTheWay } from './address-holders.js';
 import { abandonedInMs, type DeadForMs } from './dead-nodes.js';
 import { mayStop, unmetDependency } from './dependencies.js';
 import { isDrained } from './drain.js';
 import { leaveDrained } from './drain-nodes.js';
 import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
+import { networkIdsOf } from './networks-of.js';
 import { editOf, type TaskEdit } from './edit-task.js';
 import { goesAt, hadItsTask, isOneOff } from './one-offs.js';
 import { REBALANCED, standingOfMove } from './moves.js';
@@ -68,17 +69,6 @@ export interface ServicesPlan {
   againMs?: number;
   /** Tasks whose record goes: they have stopped, or their node was removed. */
   forget: { task: Task; reason: string }[];
-}
-
-/** Ids of the networks a stack's services speak of by key; undefined while one of them is not there. */
-export function networkIdsOf(state: ClusterState, stackName: string): Map<string, string> {
-  const ids = new Map<string, string>();
-  for (const [key, wish] of Object.entries(state.stacks.get(stackName)?.spec.networks ?? {})) {
-    const id = state.networkNames.get(wish.name);
-    const network = state.networks.get(id ?? '');
-    if (network && (wish.external || network.stack === stackName)) ids.set(key, network.id);
-  }
-  return ids;
 }
 
 /** Stacks, and those that are gone and have tasks yet. @param only of these */
@@ -264,14 +254,22 @@ function sortSlot(scope: Scope, wish: SlotWish, slots: Slots, waits: string | un
   if (!holder || isGone(state, holder) || isAbandoned(scope, service, holder)) {
     slots.moving++;
     if (holder && !isGone(state, holder)) plan.create.push({ ...wish, abandons: holder });
-    else if (holder && (waits === undefined || !wasStopped(holder))) plan.create.push({ ...wish, replaces: holder });
+    else if (holder && (waits === undefined || !(wasStopped(holder) || isInTheWay(declared, wish.endpoints, holder))))
+      plan.create.push({ ...wish, replaces: holder });
     else if (waits === undefined) plan.create.push(wish);
-    else plan.waiting.set(serviceKey(stack, service.name), waits);
+    else {
+      plan.waiting.set(serviceKey(stack, service.name), waits);
+      // What it waits for may be who waits for the address that it holds.
+      if (holder && isInTheWay(declared, wish.endpoints, holder)) plan.forget.push({ task: holder, reason: goneReason(state, holder) });
+    }
   } else if (holder.desired === 'stop') slots.moving++;
-  else if (lostItsNamespace(scope, holder, service)) {
+  else if (isInTheWay(declared, wish.endpoints, holder)) {
+    plan.stop.push({ task: holder, reason: 'another service of its stack is given its address' });
+    slots.moving++;
+  } else if (lostItsNamespace(scope, holder, service)) {
     plan.stop.push({ task: holder, reason: 'the task whose network it shares goes' });
     slots.moving++;
-  } else if (holder.specHash !== hash || trespasses(holder, declared)) slots.outdated.push(holder);
+  } else if (holder.specHash !== hash) slots.outdated.push(holder);
   else if (state.moves.has(holder.id)) sortMoving(scope, wish, holder, slots);
   else slots.current.push(holder);
 }
@@ -340,12 +338,3 @@ function edit({ state, plan, now }: Scope, task: Task, service: Service, endpoin
   else if (!isWhole) plan.edit.push({ task, service, endpoints: task.endpoints, gone: [], isChanged: false, come: [] });
   if (againMs !== undefined) plan.againMs = Math.min(plan.againMs ?? Infinity, againMs);
 }
-
-/** Whether it got an address by chance that another service declared as its own since: it moves to another. */
-const trespasses = (task: Task, declared: DeclaredAddresses): boolean =>
-  task.endpoints.some((e) =>
-    addressesOf(e).some((address) => {
-      const owner = declared.get(e.networkId)?.get(address);
-      return owner !== undefined && owner !== serviceKey(task.stack, task.service);
-    }),
-  );

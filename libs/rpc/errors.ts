@@ -8,11 +8,17 @@ import { ErrorDetail } from './gen/weft/v1/types.js';
 
 const TRAILER = 'weft-error-bin';
 
-export const toDetail = (error: WeftError): ErrorDetail => ({ code: error.code, what: error.what, why: error.why ?? '', hint: error.hint });
+export const toDetail = (error: WeftError): ErrorDetail => ({
+  code: error.code,
+  what: error.what,
+  why: error.why ?? '',
+  hint: error.hint,
+  path: [...error.path],
+});
 
 export function fromDetail(detail: ErrorDetail): WeftError {
   const code: ErrorCode = detail.code in CATALOGUE ? (detail.code as ErrorCode) : 'INTERNAL';
-  return new WeftError(code, { what: detail.what, why: detail.why || undefined, hint: detail.hint || undefined });
+  return new WeftError(code, { what: detail.what, why: detail.why || undefined, hint: detail.hint || undefined, path: detail.path });
 }
 
 /** What a handler gives back to grpc-js for anything that was thrown. */

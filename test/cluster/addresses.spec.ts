@@ -63,6 +63,31 @@ describe('a dual-stack network', () => {
     expect(code).toBe(1);
     expect(stderr).toMatch(/bad\.yaml:12:\d+: .*10\.67\.0\.77 is not in 10\.66\.0\.0\/24/);
   });
+
+  it('a static address that a task of another stack has is refused with its place and the holder, before anything is changed', async () => {
+    const [holder] = tasks.filter((t) => t.service === 'web');
+    const address = holder?.addresses['front'] ?? '';
+    cluster.write(
+      'late.yaml',
+      `name: late
+services:
+  db:
+    image: weft-demo
+    networks:
+      front: { ipv4_address: ${address} }
+networks:
+  front: { external: true, name: six_front }
+`,
+    );
+    for (const more of [['--dry-run'], []]) {
+      const { code, stderr, stdout } = await cluster.tryCtl(['up', '-f', 'late.yaml', ...more]);
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      expect(stderr).toContain(`late.yaml:6:30: service db cannot have ${address}`);
+      expect(stderr).toContain(`task ${holder?.name ?? ''} (service six/web, node ${holder?.node ?? ''}) holds it on network six_front`);
+      expect(stderr).toMatch(/hint: .*free.*ip_range/);
+    }
+    expect((await cluster.json<{ name: string }[]>('ls')).map((s) => s.name)).not.toContain('late');
+  });
 });
 
 describe('a network of its own', () => {

@@ -44,12 +44,14 @@ function api(world: World): SimController | undefined {
   return up.length > 0 ? world.chance.pick(up) : undefined;
 }
 
-/** A refusal with a reason is an answer; whether a write that timed out took effect shows later. */
-async function attempt(act: () => Promise<unknown>): Promise<void> {
+/** A refusal with a reason is an answer, after which all is as before; whether a write that timed out took effect shows later. */
+async function attempt(world: World, what: string, act: () => Promise<unknown>): Promise<void> {
   try {
     await act();
   } catch (error) {
-    if (!(error as { code?: string }).code) throw error;
+    const { code, message } = error as Error & { code?: string };
+    if (!code) throw error;
+    world.note(`${what}: ${code}, ${message}`);
   }
 }
 
@@ -57,7 +59,7 @@ export function up(world: World, stack: Stack): void {
   const controller = api(world);
   if (!controller) return;
   const { follower, store, process } = controller;
-  void attempt(async () => {
+  void attempt(world, `up ${stack.name} is refused`, async () => {
     const plan = planStack(follower.model, stack, world.newId, process.now());
     if (plan.writes.length > 0) await store.txn(plan.compares, plan.writes);
   });
@@ -67,7 +69,7 @@ export function down(world: World, name: string): void {
   const controller = api(world);
   if (!controller?.follower.model.stacks.has(name)) return;
   const { follower, store, process } = controller;
-  void attempt(async () => {
+  void attempt(world, `down ${name} is refused`, async () => {
     const { compares, writes } = planRemoval(follower.model, name, process.now());
     if (writes.length > 0) await store.txn(compares, writes);
   });
@@ -79,7 +81,7 @@ export function setAvailability(world: World, nodeId: string, availability: 'act
   if (!controller || !node) return;
   const key = keys.node(nodeId);
   const { follower, store } = controller;
-  void attempt(() =>
+  void attempt(world, `${node.name} is not changed`, () =>
     store.txn([{ key, modRevision: follower.model.revisionOf(key) }], [{ put: key, value: encode({ ...node, availability }) }]),
   );
 }

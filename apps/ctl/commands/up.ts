@@ -8,7 +8,7 @@ import { builderOption } from './build.js';
 import { contextOption, flagsOf, formatOption, wholeNumber, type CommonFlags } from '../options.js';
 import { prepareImages, type PullPolicy } from '../prepare-images.js';
 import { projectOptions, type ProjectFlags } from '../project-options.js';
-import { loadProject, looksLikeFile } from '../project.js';
+import { inFiles, loadProject, looksLikeFile, type Project } from '../project.js';
 import { printable } from '../render/printable.js';
 import { changesNothing, planRows, planText } from '../render/plan.js';
 import { count } from '../render/quantity.js';
@@ -103,6 +103,10 @@ function withFile(flags: UpFlags, word: string | undefined): UpFlags {
 
 export async function up(shell: Shell, flags: UpFlags): Promise<void> {
   const project = await loadProject(shell, flags);
+  await inFiles(project, () => upProject(shell, flags, project));
+}
+
+async function upProject(shell: Shell, flags: UpFlags, project: Project): Promise<void> {
   const { warnings, sources, file, dormant } = project;
   const written = withScale(project.stack, readScale(flags.scale ?? []));
   const keepOrphans = !(flags.removeOrphans ?? isOn(shell.env['COMPOSE_REMOVE_ORPHANS']));

@@ -114,6 +114,21 @@ describe('a stack on a controller with real etcd', () => {
       code: 'PORT_TAKEN',
       why: expect.stringMatching(/postgres .*n2/),
     });
+    const held = (await callUnary(api, 'listTasks', { stack: 'shop' })).tasks.find((t) => t.task?.service === 'web');
+    const address = held?.task?.endpoints[0]?.ipv4 ?? '';
+    const guest = makeStack(
+      'other',
+      { db: { networks: { shop: { ipv4: address } } } },
+      { networks: { shop: { key: 'shop', name: 'shop_default', external: true } } },
+    );
+    const isHeld = {
+      code: 'BAD_VALUE',
+      what: `service db cannot have ${address}`,
+      why: `task ${held?.task?.name ?? ''} (service shop/web, node ${held?.nodeName ?? ''}) holds it on network shop_default`,
+      path: ['services', 'db', 'networks', 'shop', 'ipv4_address'],
+    };
+    await expect(callUnary(api, 'planStack', { stack: stackToWire(guest) })).rejects.toMatchObject(isHeld);
+    await expect(apply(guest)).rejects.toMatchObject(isHeld);
     await expect(callUnary(api, 'removeStack', { name: 'nothing' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await expect(
       callUnary(api, 'applyStack', { stack: stackToWire(makeStack('shop', { web: 1 })), baseGeneration: 1, kept: [] }),
