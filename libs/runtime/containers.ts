@@ -9,8 +9,9 @@ import type { ContainerdClient } from './client.js';
 import { isAlreadyExists, isNotFound, orUndefined, statusOf } from './client.js';
 import { ContainersService } from './gen/services/containers/v1/containers.js';
 import type { Container } from './gen/services/containers/v1/containers.js';
-import { SnapshotsService } from './gen/services/snapshots/v1/snapshots.js';
+import { Kind, SnapshotsService } from './gen/services/snapshots/v1/snapshots.js';
 import { TasksService } from './gen/services/tasks/v1/tasks.js';
+import type { Mount } from './gen/types/mount.js';
 import { Status } from './gen/types/task/task.js';
 import type { Process } from './gen/types/task/task.js';
 import { hostFacts } from './host-facts.js';
@@ -42,6 +43,8 @@ const SPEC_TYPE = 'types.containerd.io/opencontainers/runtime-spec/1/Spec';
 /** What we note about a container. containerd limits its labels to 4 KiB, which Compose labels may exceed; an extension has no limit. */
 const NOTE_KEY = 'weft';
 const NOTE_TYPE = 'weft/container/v1';
+/** Of a record, what may differ from one start of a task to the next. */
+const REMADE_FIELDS = ['spec', 'extensions', 'image'];
 const TASK_DEADLINE_MS = 60_000;
 /** After SIGKILL only the kernel can delay the end (a process in uninterruptible sleep). */
 const KILL_DEADLINE_MS = 30_000;
@@ -68,11 +71,50 @@ export async function createContainer(ctx: ContainerContext, spec: ContainerSpec
       throw new WeftError('CONFLICT', { what: `a container ${spec.id} exists already`, hint: 'Remove it first.', cause: error });
     throw error;
   }
-  try {
+  await orNothing(ctx, spec, async () => {
     await seedVolumes(ctx.view, image.chainId, spec.mounts);
-    await createTask(ctx, spec, image.chainId);
+    const { mounts } = await ctx.client.call(SnapshotsService.prepare, layerOf(ctx, spec.id, { parent: image.chainId, labels: {} }));
+    await createTask(ctx, spec, mounts);
+  });
+}
+
+/**
+ * As `createContainer`, with the layer of the container that has this id, if that is one of the same image. The record is written anew: paths on
+ * the node may be others than before. @throws IMAGE_UNKNOWN, BAD_VALUE: nothing has changed then; RUNTIME: nothing is left
+ */
+export async function recreateContainer(ctx: ContainerContext, spec: ContainerSpec): Promise<void> {
+  const image = await imageToRun(ctx.images, spec.image);
+  if (!(await hasLayer(ctx, spec.id, image.chainId))) {
+    await removeContainer(ctx, spec.id);
+    return createContainer(ctx, spec);
+  }
+  const container = await recordOf(ctx, spec, image);
+  await orNothing(ctx, spec, async () => {
+    await removeTask(ctx, spec.id);
+    await ctx.client.call(ContainersService.update, { container, updateMask: REMADE_FIELDS });
+    await seedVolumes(ctx.view, image.chainId, spec.mounts);
+    const { mounts } = await ctx.client.call(SnapshotsService.mounts, layerOf(ctx, spec.id, {}));
+    await createTask(ctx, spec, mounts);
+  });
+}
+
+const layerOf = <T extends object>({ snapshotter }: ContainerContext, key: string, more: T) => ({ snapshotter, key, ...more });
+
+/** Whether there is a container with a layer of its own on top of the image. */
+async function hasLayer(ctx: ContainerContext, id: string, chainId: string): Promise<boolean> {
+  const { client } = ctx;
+  const [record, layer] = await Promise.all([
+    orUndefined(client.call(ContainersService.get, { id })),
+    orUndefined(client.call(SnapshotsService.stat, layerOf(ctx, id, {}))),
+  ]);
+  return record?.container !== undefined && layer?.info?.kind === Kind.ACTIVE && layer.info.parent === chainId;
+}
+
+async function orNothing(ctx: ContainerContext, { id }: ContainerSpec, make: () => Promise<void>): Promise<void> {
+  try {
+    await make();
   } catch (error) {
-    await removeContainer(ctx, spec.id).catch(() => undefined);
+    await removeContainer(ctx, id).catch(() => undefined);
     throw runtimeFailure('cannot create the container', error);
   }
 }
@@ -99,19 +141,18 @@ async function recordOf(ctx: ContainerContext, spec: ContainerSpec, image: Loade
   };
 }
 
-async function createTask({ client, snapshotter }: ContainerContext, spec: ContainerSpec, parent: string): Promise<void> {
-  const { mounts } = await client.call(SnapshotsService.prepare, { snapshotter, key: spec.id, parent, labels: {} });
+async function createTask({ client }: ContainerContext, spec: ContainerSpec, rootfs: Mount[]): Promise<void> {
   const { stdin = '', stdout, stderr } = spec.stdio;
   const terminal = spec.tty ?? false;
   // A terminal has one output. The shim waits in this call until someone reads the FIFOs.
-  const task = { containerId: spec.id, rootfs: mounts, stdin, stdout, stderr: terminal ? '' : stderr, terminal };
+  const task = { containerId: spec.id, rootfs, stdin, stdout, stderr: terminal ? '' : stderr, terminal };
   const until = performance.now() + LEFTOVER_MS;
   for (;;) {
     try {
       await client.call(TasksService.create, task, { deadlineMs: TASK_DEADLINE_MS });
       return;
     } catch (error) {
-      // The record is new, so this is a task of an earlier one whose shim died, which containerd is still clearing away.
+      // There is none that is known, so this is an earlier one whose shim died, which containerd is still clearing away.
       if (!isAlreadyExists(error) || performance.now() > until) throw error;
       await sleep(LEFTOVER_POLL_MS);
     }
@@ -268,13 +309,16 @@ async function kill(client: ContainerdClient, id: string, signal: number): Promi
   }
 }
 
+async function removeTask(ctx: ContainerContext, id: string): Promise<void> {
+  if (!(await taskOf(ctx.client, id))) return;
+  await stopContainer(ctx, id, { signal: 'SIGKILL', graceMs: 0 });
+  await orUndefined(ctx.client.call(TasksService.delete, { containerId: id }, { deadlineMs: TASK_DEADLINE_MS }));
+}
+
 /** From whatever state. Idempotent. @throws RUNTIME */
 export async function removeContainer(ctx: ContainerContext, id: string): Promise<void> {
   const { client, snapshotter } = ctx;
-  if (await taskOf(client, id)) {
-    await stopContainer(ctx, id, { signal: 'SIGKILL', graceMs: 0 });
-    await orUndefined(client.call(TasksService.delete, { containerId: id }, { deadlineMs: TASK_DEADLINE_MS }));
-  }
+  await removeTask(ctx, id);
   await orUndefined(client.call(SnapshotsService.remove, { snapshotter, key: id }, { deadlineMs: TASK_DEADLINE_MS }));
   await orUndefined(client.call(ContainersService.delete, { id }));
 }

@@ -113,12 +113,28 @@ export class FakeRuntime implements Runtime {
 
   async create(spec: ContainerSpec): Promise<void> {
     await this.#called('create', spec.id);
-    if (!this.#find(spec.image)) throw new WeftError('IMAGE_UNKNOWN', { what: `no image ${spec.image} on this node` });
+    this.#make(spec);
+  }
+
+  #make(spec: ContainerSpec): void {
+    this.#imageOf(spec);
     if (this.#containers.has(spec.id)) throw new WeftError('CONFLICT', `a container ${spec.id} exists already`);
     const argv = [...(spec.entrypoint ?? []), ...(spec.command ?? ['sh'])];
     const onExit = (exitCode: number, at: number) => this.#emit({ type: 'exit', containerId: spec.id, exitCode, at });
     const process = new FakeProcess(programOf(argv), onExit, spec.stdio.stdin !== undefined);
     this.#containers.set(spec.id, { spec: { ...spec }, process });
+  }
+
+  async recreate(spec: ContainerSpec): Promise<void> {
+    this.#imageOf(spec);
+    const before = this.#containers.get(spec.id);
+    try {
+      await this.#called('recreate', spec.id);
+      await before?.process?.stop(SIGKILL, 0);
+    } finally {
+      this.#containers.delete(spec.id);
+    }
+    this.#make(spec);
   }
 
   async start(id: string): Promise<number> {
@@ -163,6 +179,10 @@ export class FakeRuntime implements Runtime {
     const spec = this.#containers.get(id)?.spec;
     const command = [...(spec?.entrypoint ?? []), ...(spec?.command ?? ['sh'])].join(' ');
     return [{ user: 'root', pid, ppid: 1, cpuMs: 0, startedAt: 0, terminal: '?', command }];
+  }
+
+  #imageOf({ image }: ContainerSpec): void {
+    if (!this.#find(image)) throw new WeftError('IMAGE_UNKNOWN', { what: `no image ${image} on this node` });
   }
 
   #running(id: string): FakeProcess {

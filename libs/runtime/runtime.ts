@@ -215,6 +215,13 @@ export interface Runtime {
    * an init program), CONFLICT (the id is taken), RUNTIME
    */
   create(spec: ContainerSpec): Promise<void>;
+  /**
+   * As `create`, around what a container of the same id has written to its files: its layer is taken over where it is one of the same
+   * image. What is left of that container otherwise goes first, running or not.
+   * @throws as `create`, but for CONFLICT; what is wrong with the image or the values is found before anything has changed, and after any
+   * other failure nothing is left, the layer neither
+   */
+  recreate(spec: ContainerSpec): Promise<void>;
   /** Starts a created container; returns its pid. One that has ended is removed and created again. @throws NOT_FOUND, RUNTIME */
   start(id: string): Promise<number>;
   /** Signal, then SIGKILL after `graceMs`; resolves with the exit code once the process is gone. Idempotent. */

@@ -167,6 +167,37 @@ describe('file systems', () => {
     await h.sh('echo x > /etc/mark');
     expect((await h.sh('ls /etc/mark 2>/dev/null')).stdout).toBe('');
   });
+  test('a container that is made again has what it wrote, and what it removed is gone; with another image it begins anew', async () => {
+    const script = 'ls /etc/mark /etc/group 2>/dev/null; echo $MARK >> /etc/mark; rm -f /etc/group; cat /etc/mark; echo .; sleep 1000';
+    const how = (mark: string): Partial<ContainerSpec> => ({ command: ['sh', '-c', script], env: { MARK: mark } });
+    const said = async (spec: ContainerSpec, make: (spec: ContainerSpec) => Promise<void>): Promise<string> => {
+      await make(spec);
+      await h.runtime.start(spec.id);
+      await h.output(spec.id).waitFor('.\n');
+      return h.output(spec.id).stdout;
+    };
+    const recreate = (spec: ContainerSpec) => h.runtime.recreate(spec);
+    const first = h.spec(how('one'));
+    const { id } = first;
+    expect(await said(first, (spec) => h.runtime.create(spec))).toBe('/etc/group\none\n.\n');
+    // Once while it runs, once after its end.
+    expect(await said(h.spec({ id, ...how('two') }), recreate)).toBe('/etc/mark\none\ntwo\n.\n');
+    await h.runtime.stop(id, { signal: 'KILL', graceMs: 0 });
+    expect(await said(h.spec({ id, ...how('three') }), recreate)).toBe('/etc/mark\none\ntwo\nthree\n.\n');
+    const image = await load({ name: 'other:1', files: { 'etc/mark': 'of the image\n' } });
+    expect(await said(h.spec({ id, image, ...how('four') }), recreate)).toBe('/etc/group\n/etc/mark\nof the image\nfour\n.\n');
+    await h.runtime.remove(id);
+    expect(await said(h.spec({ id, ...how('five') }), recreate)).toBe('/etc/group\nfive\n.\n');
+    await h.runtime.remove(id);
+  });
+  test('a container that cannot be made again leaves nothing behind', async () => {
+    const id = await h.run({ command: ['sleep', '1000'] });
+    const broken = h.spec({ id, mounts: [{ type: 'bind', source: '/no/such/place', target: '/x' }] });
+    await expect(h.runtime.recreate(broken)).rejects.toMatchObject({ code: 'RUNTIME' });
+    expect((await h.runtime.list()).map((c) => c.id)).not.toContain(id);
+    const snapshots = execFileSync('ctr', ['-a', h.containerd.socket, '-n', h.namespace, 'snapshots', 'ls'], { encoding: 'utf8' });
+    expect(snapshots).not.toMatch(new RegExp(`^${id}\\s`, 'm'));
+  });
   test('binds, a single file, tmpfs', async () => {
     const directory = join(h.containerd.directory, 'volume');
     await mkdir(join(directory, 'inner'), { recursive: true });

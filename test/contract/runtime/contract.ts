@@ -195,6 +195,54 @@ export function describeRuntime(name: string, make: () => Promise<Subject>): voi
     });
   });
 
+  describe(`${name}: recreate`, () => {
+    test.each<[string, () => Promise<string>]>([
+      ['runs', () => run(FOREVER)],
+      [
+        'has ended',
+        async () => {
+          const id = await run(['sh', '-c', 'exit 9']);
+          await stopped(id);
+          return id;
+        },
+      ],
+      [
+        'was made',
+        async () => {
+          const spec = subject.spec({ command: FOREVER });
+          await runtime.create(spec);
+          return spec.id;
+        },
+      ],
+      [
+        'is half made',
+        async () => {
+          const spec = subject.spec({ command: FOREVER });
+          await subject.leaveHalfMade(spec);
+          return spec.id;
+        },
+      ],
+      ['was never', () => Promise.resolve('nothing-yet')],
+    ])('of a container that %s, as it is said now', async (_, before) => {
+      const id = await before();
+      const pid = (await find(id))?.pid;
+      await runtime.recreate(subject.spec({ id, command: FOREVER, labels: { now: 'other' } }));
+      const info = await find(id);
+      expect(info).toMatchObject({ state: 'created', labels: { now: 'other' }, pid: expect.any(Number) });
+      expect(info?.pid).not.toBe(pid);
+      expect(info?.exitCode).toBeUndefined();
+      await runtime.start(id);
+      expect(await find(id)).toMatchObject({ state: 'running' });
+    });
+
+    test('changes nothing where the image is not there', async () => {
+      const id = await run(FOREVER);
+      const failure = runtime.recreate(subject.spec({ id, image: 'docker.io/library/absent:1' }));
+      await expect(failure).rejects.toMatchObject({ code: 'IMAGE_UNKNOWN' });
+      expect(await find(id)).toMatchObject({ state: 'running' });
+    });
+  });
+
   describe(`${name}: events`, () => {
     test('resync when live, then the ends of main processes', async () => {
       const events: RuntimeEvent[] = [];
