@@ -291,6 +291,36 @@ describe('cgroup', () => {
     }
   });
 
+  test('a rate of a block device holds: reading and writing take as long as it says', async () => {
+    const file = `${h.containerd.directory}/disk`;
+    execFileSync('truncate', ['-s', '16M', file]);
+    const device = execFileSync('losetup', ['--find', '--show', file], { encoding: 'utf8' }).trim();
+    const rate = [{ path: device, rate: ONE_MIB }];
+    /** Seconds that 3 MiB take in each direction, past every cache. */
+    const seconds = async (blockIo: NonNullable<NonNullable<ContainerSpec['cgroup']>['blockIo']>) => {
+      const now = 'cut -d" " -f1 /proc/uptime';
+      const copy = (how: string) => `dd ${how} bs=64k count=48 2>/dev/null`;
+      const script = [now, copy('if=/dev/disk of=/dev/null iflag=direct'), now, copy('if=/dev/zero of=/dev/disk oflag=direct'), now].join(
+        '\n',
+      );
+      const times = (await sh(script, { devices: [{ source: device, target: '/dev/disk', permissions: 'rw' }], cgroup: { blockIo } }))
+        .trim()
+        .split('\n')
+        .map(Number) as [number, number, number];
+      return { read: times[1] - times[0], write: times[2] - times[1] };
+    };
+    try {
+      const free = await seconds({});
+      const slow = await seconds({ readBps: rate, writeBps: rate });
+      // The first of the three seconds may pass at once.
+      expect(slow.read).toBeGreaterThan(1.8);
+      expect(slow.write).toBeGreaterThan(1.8);
+      expect(free.read + free.write).toBeLessThan(slow.read + slow.write);
+    } finally {
+      execFileSync('losetup', ['--detach', device]);
+    }
+  });
+
   test('what the kernel cannot keep is an error', async () => {
     expect(await refusal({ cgroup: { cpuset: '4095' } })).toMatchObject({ code: 'RUNTIME' });
     expect(await refusal({ cgroup: { blockIo: { readBps: [{ path: '/dev/no-such-disk', rate: 1 }] } } })).toMatchObject({
