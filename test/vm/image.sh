@@ -10,7 +10,7 @@ fail() { printf 'error: %s\n  why: %s\n  hint: %s\n' "$1" "$2" "$3" >&2; exit 1;
 
 # What deploy/setup.sh installs on a host and for the netns tests, a kernel, and what a minimal Debian lacks to boot and to load modules.
 packages='linux-image-amd64,systemd-sysv,udev,kmod,etcd-server,etcd-client,containerd,runc,nftables,iproute2,conntrack,busybox-static'
-packages="$packages,util-linux,procps,wireguard-tools,tini,tcpdump,iputils-ping,perl,ca-certificates"
+packages="$packages,util-linux,procps,wireguard-tools,tini,tcpdump,iputils-ping,perl,ca-certificates,nfs-kernel-server"
 ROOT_SIZE=3G
 
 sources=$(apt-get indextargets --format 'deb $(SITE) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' 'Origin: Debian' "Architecture: $(dpkg --print-architecture)" 'Component: main' | sort -u)
@@ -33,7 +33,7 @@ if [ ! -e "$image/root.ext4" ]; then
     --essential-hook='mkdir -p "$1/etc/initramfs-tools/conf.d" && printf "MODULES=list\nCOMPRESS=gzip\n" >"$1/etc/initramfs-tools/conf.d/weft-vm"' \
     --customize-hook='printf "virtio_pci\nvirtio_blk\nvirtio_net\nvirtio_console\nvirtio_rng\next4\ncrc32c_generic\n" >>"$1/etc/initramfs-tools/modules" && chroot "$1" update-initramfs -u' \
     --customize-hook='chroot "$1" passwd -d root >/dev/null && rm -rf "$1/var/cache/apt" "$1/usr/share/doc" "$1/usr/share/locale"' \
-    --customize-hook='chroot "$1" systemctl -q mask etcd.service nftables.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer getty.target getty-static.service systemd-pstore.service systemd-hwdb-update.service' \
+    --customize-hook='chroot "$1" systemctl -q mask etcd.service nftables.service nfs-server.service nfs-client.target nfs-blkmap.service rpcbind.service rpcbind.socket apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer getty.target getty-static.service systemd-pstore.service systemd-hwdb-update.service' \
     --customize-hook='echo 76656674766d00000000000000000000 >"$1/etc/machine-id"' \
     --customize-hook='mkdir -p "$1/opt/weft" "$1/usr/local/bin" && ln -s /opt/weft/bin/node "$1/usr/bin/node"' \
     --customize-hook='printf "[Unit]\nRequiresMountsFor=/opt/weft\nAfter=containerd.service\n[Service]\nExecStart=/usr/bin/node /opt/weft/test/vm/guest.mjs /dev/virtio-ports/weft\nOOMScoreAdjust=-900\n[Install]\nWantedBy=multi-user.target\n" >"$1/etc/systemd/system/weft-vm.service" && chroot "$1" systemctl -q enable weft-vm.service' \

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # npm run test:vm: three stock Debian machines under qemu, for what the kernel that runs `npm test` may lack: ipvlan, 802.1Q, WireGuard
-# in the kernel, SCTP, cgroup v2. Closes with "N passed, N failed". Not a part of `npm test`: emulation takes its time (see test/vm/README.md).
+# in the kernel, SCTP, cgroup v2, NFS. Closes with "N passed, N failed". Not a part of `npm test`: emulation takes its time (see test/vm/README.md).
 #   npm run test:vm                 everything
 #   npm run test:vm -- cluster      only spec files whose name has this in it
 #   WEFT_VM_ACCEL=kvm               by the processor, where /dev/kvm can run a stock kernel (default tcg: emulated)
@@ -41,7 +41,7 @@ cp "$(command -v node)" "$work/project/bin/node"
 # Specs that have parts which the kernel at hand skips or passes by (cgroup v2).
 specs=(test/netns/drivers test/netns/encrypted test/contract/runtime/container-keys)
 node test/vm/bundle.mjs "$work/project/bundles" "${specs[@]/%/.spec.ts}" || exit 1
-node test/vm/bundle.mjs "$work/project/bundles" test/vm/host.ts || exit 1
+node test/vm/bundle.mjs "$work/project/bundles" test/vm/host.ts test/vm/volume.ts || exit 1
 mkfs.ext4 -q -O ^has_journal -m 0 -d "$work/project" "$work/project.ext4" 768M >/dev/null || exit 1
 rm -rf "$work/project"
 
