@@ -302,6 +302,7 @@ async function startServer(base: AgentBase, { loop, keeper, runtime }: Machine &
       // A keeper that does not answer is no reason not to show what is in the file.
       flush: async (id) => void (await keeper.flush(id).catch(() => undefined)),
       container: (id) => loop.container(id),
+      restart: (id, asked) => loop.restart(id, asked),
       callers: base.callers,
       tap: (id) => keeper.tap(id),
       task: (id) => store.task(id),

@@ -2,7 +2,7 @@
 import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
 import { MOST_UNCONFIRMED_MS } from '#model/confirmation.js';
-import type { Task } from '#model/task.js';
+import { RESTARTED_BY_COMMAND, type Task } from '#model/task.js';
 import type { Contact } from './contact.js';
 import type { DesiredStore } from './desired-store.js';
 import { mayRun } from './plan-tasks.js';
@@ -35,6 +35,17 @@ export async function drainTask(task: Task, drainMs: number, tools: DrainTools):
   }
   // From here on nothing new comes, and the last that came has its time.
   await until(mustHurry, drainMs, tools);
+  if (ending.aborted) throw new WeftError('UNAVAILABLE', 'the agent is stopping');
+}
+
+/**
+ * As `drainTask`, of a task that stays: its status takes it out of names and virtual addresses, and no node says when it has. Ends early when
+ * it is told to stop. @throws UNAVAILABLE when the agent ends meanwhile
+ */
+export async function drainForRestart(task: Task, drainMs: number, tools: DrainTools): Promise<void> {
+  const { say, store, contact, ending } = tools;
+  say(RESTARTED_BY_COMMAND);
+  await until(() => store.task(task.id)?.desired !== 'run' || !mayRun(task, contact.state), drainMs, tools);
   if (ending.aborted) throw new WeftError('UNAVAILABLE', 'the agent is stopping');
 }
 

@@ -20,6 +20,8 @@ const entrySchema = z.object({
   health: z.enum(['starting', 'healthy', 'unhealthy']).optional(),
   /** Its post_start hooks have not ended well yet. */
   hooksPending: z.boolean().optional(),
+  /** A restart that somebody asked for, and that has not come to its end yet. */
+  restartAsked: z.object({ drainMs: z.number().min(0), graceMs: z.number().min(0).optional() }).optional(),
   /** It ended and is not started again. */
   done: z.boolean().optional(),
   /** Set when its container was removed for good, ms since the epoch: its files and log follow. */

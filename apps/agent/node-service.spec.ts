@@ -28,12 +28,14 @@ interface Rig {
   ca: Ca;
   port: number;
   logged: string[];
+  restarted: unknown[];
 }
 
 async function withRig(use: (rig: Rig) => Promise<void>): Promise<void> {
   const ca = await createCa('c1c1c1c1');
   const runtime = new FakeRuntime({ images: ['busybox'], remote: [{ name: 'r.test/private:1', auth }, { name: 'busybox' }] });
   const logged: string[] = [];
+  const restarted: unknown[] = [];
   const note = (fields: object, message: string) => void logged.push(JSON.stringify([fields, message]));
   const log: Log = { ...silentLog, info: note, warn: note, error: note };
   await withTempDir(async (dir) => {
@@ -51,6 +53,7 @@ async function withRig(use: (rig: Rig) => Promise<void>): Promise<void> {
         callers: new Callers(systemClock),
         tap: () => Promise.reject(new Error('nothing is attached to here')),
         task: () => undefined,
+        restart: async (...asked) => void restarted.push(asked),
         container: (id) => (id === TASK ? { id, image: 'busybox', labels: {}, state: 'running' } : undefined),
       },
     );
@@ -61,7 +64,7 @@ async function withRig(use: (rig: Rig) => Promise<void>): Promise<void> {
       'node',
     );
     try {
-      await use({ client, runtime, dir, ca, port: server.port, logged });
+      await use({ client, runtime, dir, ca, port: server.port, logged, restarted });
     } finally {
       client.close();
       await server.stop();
@@ -161,6 +164,23 @@ describe('the node service', () => {
       expect((await read({ follow: true }, 3)).sort()).toEqual((await read({})).sort());
       await expect(read({ tasks: ['cccccccc'] })).rejects.toMatchObject({ code: 'NOT_FOUND' });
       await expect(read({ tasks: ['../../etc'] })).rejects.toMatchObject({ code: 'BAD_VALUE' });
+    }));
+
+  it('has tasks that run restarted, and none of them where one does not', () =>
+    withRig(async ({ client, restarted }) => {
+      const both = { tasks: [TASK, 'bbbbbbbb'], drainMs: {} };
+      await expect(callUnary(client, 'restartTasks', both)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+      await expect(callUnary(client, 'restartTasks', { tasks: [TASK], graceMs: -1, drainMs: {} })).rejects.toMatchObject({
+        code: 'BAD_VALUE',
+      });
+      expect(restarted).toEqual([]);
+      const request = { tasks: [TASK], graceMs: 5, drainMs: { [TASK]: 700 } };
+      expect(await callUnary(client, 'restartTasks', request)).toEqual({ tasks: [`shop-${TASK}`] });
+      await callUnary(client, 'restartTasks', { tasks: [TASK], drainMs: {} });
+      expect(restarted).toEqual([
+        [TASK, { drainMs: 700, graceMs: 5 }],
+        [TASK, { drainMs: 0 }],
+      ]);
     }));
 
   it('runs a process: input, output, exit code last', () =>

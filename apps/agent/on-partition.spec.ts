@@ -17,7 +17,7 @@ describe('the tasks loop of a node that is cut off', () => {
       rig.contact.set('heard');
       await until(() => state(rig, a) === 'running');
       expect(rig.board.get(a.id)?.restarts).toBe(0);
-      expect(verbs(rig, a)).toEqual(['create', 'start', 'stop', 'remove', 'remove', 'create', 'start']);
+      expect(verbs(rig, a)).toEqual(['create', 'start', 'stop', 'remove', 'recreate', 'start']);
       expect(verbs(rig, b)).toEqual(['create', 'start']);
     }));
 

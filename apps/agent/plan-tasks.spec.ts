@@ -126,6 +126,36 @@ describe('a task that should run', () => {
   });
 });
 
+describe('a task of which a restart was asked', () => {
+  const asked = (more: Partial<TaskMemory> = {}) => memory({ restartAsked: { drainMs: 5 }, ...more });
+  const cases: [string, ContainerInfo[], TaskMemory, string[]][] = [
+    ['is restarted', [container('running')], asked({ phase: 'running' }), ['restart']],
+    ['is restarted by the next agent', [container('running')], asked(), ['restart']],
+    [
+      'is started, and its policy not asked, when it has ended',
+      [container('stopped', { exitCode: 0 })],
+      asked({ phase: 'running' }),
+      ['run'],
+    ],
+    ['is started by the next agent', [container('stopped', { exitCode: 0 })], asked({ startedAt: 1 }), ['run']],
+    ['is started when it was made and not started', [container('created')], asked(), ['run']],
+    ['is started when its container is gone', [], asked({ startedAt: 1 }), ['run']],
+    ['waits after a try that failed', [container('running')], asked({ phase: 'waiting', notBefore: NOW + 1 }), []],
+    ['is tried again then', [container('running')], asked({ phase: 'waiting', notBefore: NOW }), ['restart']],
+  ];
+  it.each(cases)('%s', (_what, containers, m, kinds) => {
+    const judged = { ...task, restart: { condition: 'none' as const } };
+    expect(plan([judged], containers, m).kinds).toEqual(kinds);
+  });
+
+  it('is stopped where it is told to stop, and where its node is cut off', () => {
+    expect(plan([stopping], [container('running')], asked()).kinds).toEqual(['stop']);
+    const fenced: Task = { ...task, onPartition: 'stop' };
+    expect(plan([fenced], [container('running')], asked(), { contact: 'cut off' }).kinds).toEqual(['suspend']);
+    expect(plan([fenced], [container('running')], asked(), { contact: 'unknown' }).kinds).toEqual([]);
+  });
+});
+
 describe('a task that should stop', () => {
   const cases: [string, ContainerInfo[], TaskMemory | undefined, string[]][] = [
     ['is stopped when it runs', [container('running')], memory({ phase: 'running' }), ['stop']],
@@ -193,8 +223,9 @@ describe('delays', () => {
   it('grow with failures to make it, too, and a start counts restarts only after a run', () => {
     const failed = afterFailure(memory({ attempts: 3 }), NOW, always);
     expect(failed).toMatchObject({ phase: 'waiting', attempts: 4, notBefore: NOW + 800 });
-    expect(afterStart(failed, NOW, false)).toMatchObject({ phase: 'running', restarts: 0, startedAt: NOW });
-    expect(afterStart(failed, NOW, true).restarts).toBe(1);
+    expect(afterStart(failed, NOW, { again: false })).toMatchObject({ phase: 'running', restarts: 0, startedAt: NOW });
+    expect(afterStart(failed, NOW, { again: true })).toMatchObject({ restarts: 1, tries: 1 });
+    expect(afterStart(failed, NOW, { again: true, asked: true })).toMatchObject({ restarts: 1, tries: 0 });
   });
 
   it.each([

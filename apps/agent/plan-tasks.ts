@@ -38,10 +38,22 @@ export interface TaskMemory {
   health?: TaskStatus['health'];
   /** It has post_start hooks, and they have not ended well yet: a container that runs is not as it should be. */
   hooksPending?: boolean;
+  /** Somebody asked for a restart, and it has not been started since. */
+  restartAsked?: RestartAsked;
+}
+
+/** How a task is to be restarted that somebody asked it of. Milliseconds. */
+export interface RestartAsked {
+  /** In which what it began goes on and nothing new reaches it. */
+  drainMs: number;
+  /** Between the stop signal and SIGKILL; the container's own if left out. */
+  graceMs?: number;
 }
 
 /** What of it outlives the agent. */
-export type Past = Partial<Pick<TaskMemory, 'restarts' | 'startedAt' | 'exitCode' | 'tries' | 'health' | 'hooksPending'>> & {
+export type Past = Partial<
+  Pick<TaskMemory, 'restarts' | 'startedAt' | 'exitCode' | 'tries' | 'health' | 'hooksPending' | 'restartAsked'>
+> & {
   done?: boolean;
 };
 
@@ -55,13 +67,16 @@ export const newMemory = (past: Past = {}): TaskMemory => ({
   tries: past.tries ?? 0,
   health: past.health,
   ...(past.hooksPending ? { hooksPending: true } : {}),
+  ...(past.restartAsked ? { restartAsked: past.restartAsked } : {}),
 });
 
 export type Operation =
-  /** Make it and start it; whatever is left of an earlier container goes first. `again`: it ran before. */
+  /** Make it and start it, with the files that an earlier container of it wrote. `again`: it ran before. */
   | { type: 'run'; task: Task; again: boolean }
   /** It runs already: take note, touch nothing. */
   | { type: 'adopt'; task: Task }
+  /** Somebody asked for it: end its process and start it again in its container. */
+  | { type: 'restart'; task: Task; asked: RestartAsked }
   /** Its container ended (or vanished: no code). */
   | { type: 'ended'; task: Task; exitCode?: number; exitedAt: number }
   /** It stops on partition, and its node is cut off: its container goes, and is made anew when the node is back. */
@@ -136,7 +151,7 @@ function decide(task: Task, container: ContainerInfo | undefined, memory: TaskMe
 /** Whether a task may go on: one that stops on partition, not on a node that is cut off. */
 export const mayRun = ({ onPartition }: Task, contact: ContactState): boolean => onPartition !== 'stop' || contact !== 'cut off';
 
-const isStart = (decided: Decided): boolean => typeof decided === 'object' && decided.type === 'run';
+const isStart = (decided: Decided): boolean => typeof decided === 'object' && (decided.type === 'run' || decided.type === 'restart');
 
 function decideSuspended(task: Task, container: ContainerInfo | undefined, memory: TaskMemory, { holdOff, now }: PlanInput): Decided {
   if (!isUp(container)) return memory.phase === 'running' ? ended(task, container, now) : undefined;
@@ -152,6 +167,7 @@ function decideStop(task: Task, container: ContainerInfo | undefined, memory: Ta
 
 function decideRun(task: Task, container: ContainerInfo | undefined, memory: TaskMemory, now: number): Decided {
   const up = isUp(container);
+  if (memory.restartAsked) return decideRestart(task, memory.restartAsked, up, memory, now);
   switch (memory.phase) {
     case 'running':
       return up ? undefined : ended(task, container, now);
@@ -169,6 +185,12 @@ function decideRun(task: Task, container: ContainerInfo | undefined, memory: Tas
         ? memory.notBefore
         : { type: 'run', task, again: memory.exitCode !== undefined || memory.startedAt !== undefined };
   }
+}
+
+/** Until it was started again: whoever was at it before may have died at any step, and its policy has no say. */
+function decideRestart(task: Task, asked: RestartAsked, isUp: boolean, { phase, notBefore }: TaskMemory, now: number): Decided {
+  if (phase === 'waiting' && now < notBefore) return notBefore;
+  return isUp ? { type: 'restart', task, asked } : { type: 'run', task, again: true };
 }
 
 /** It ran, and its container went while nobody looked (a reboot): its restart policy has the say. */
@@ -245,16 +267,19 @@ export const afterSuspension = (memory: TaskMemory): TaskMemory => ({
   health: undefined,
 });
 
-/** What is remembered once it runs. */
-export function afterStart(memory: TaskMemory, now: number, again: boolean): TaskMemory {
-  const more = again ? 1 : 0;
+/**
+ * What is remembered once it runs.
+ * @param how again: it ran before; asked: somebody asked for this start, so its policy does not count it
+ */
+export function afterStart(memory: TaskMemory, now: number, { again, asked = false }: { again: boolean; asked?: boolean }): TaskMemory {
   return {
     ...memory,
     phase: 'running',
     hooksPending: undefined,
+    ...(asked ? { restartAsked: undefined } : {}),
     startedAt: now,
-    restarts: memory.restarts + more,
-    tries: memory.tries + more,
+    restarts: memory.restarts + (again ? 1 : 0),
+    tries: memory.tries + (again && !asked ? 1 : 0),
   };
 }
 

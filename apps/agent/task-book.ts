@@ -44,7 +44,7 @@ export class TaskBook {
 
   remember(task: Task, memory: TaskMemory): void {
     this.#memory.set(task.id, memory);
-    const { restarts, startedAt, exitCode, tries, health, phase, hooksPending } = memory;
+    const { restarts, startedAt, exitCode, tries, health, phase, hooksPending, restartAsked } = memory;
     const done = phase === 'done' ? { done: true } : {};
     this.#ledger.note(task.id, {
       name: task.name,
@@ -54,6 +54,7 @@ export class TaskBook {
       tries,
       health,
       ...(hooksPending ? { hooksPending } : {}),
+      ...(restartAsked ? { restartAsked } : {}),
       ...done,
     });
   }

@@ -64,6 +64,9 @@ export interface RunnerDeps {
 
 export type RunStep = 'preparing' | 'starting' | 'created';
 
+/** What becomes of an earlier container: nothing: there is none; kept: its files are the new one's; dropped: it goes with all that it wrote. */
+export type Earlier = 'nothing' | 'kept' | 'dropped';
+
 export class TaskRunner {
   readonly #d: RunnerDeps;
   /** What was written last into the files of each task. */
@@ -74,12 +77,12 @@ export class TaskRunner {
   }
 
   /**
-   * Makes and starts the container in its finished network; what is left of an earlier one goes first. It is made while its
-   * network is still being finished (which is mostly waiting for the kernel), and started only after that.
-   * `isFirst`: there is no earlier one. `onStep` hears how far it is; 'created' comes before its process begins. A message says what it waits for.
+   * Makes and starts the container in its finished network. It is made while its network is still being finished (which is
+   * mostly waiting for the kernel), and started only after that.
+   * `onStep` hears how far it is; 'created' comes before its process begins. A message says what it waits for.
    * Resolves with how its health is to be checked.
    */
-  async run(task: Task, isFirst: boolean, onStep: (step: RunStep, message?: string) => void): Promise<HealthProbe | undefined> {
+  async run(task: Task, earlier: Earlier, onStep: (step: RunStep, message?: string) => void): Promise<HealthProbe | undefined> {
     const { runtime, peers, keeper, layout, nodeName, placeOf, inTurn, clock, log } = this.#d;
     const stdio = stdioOf(task, layout);
     onStep('preparing');
@@ -96,8 +99,9 @@ export class TaskRunner {
     ]);
     const prepared = clock.monotonic();
     await inTurn(async () => {
-      if (!isFirst) await runtime.remove(task.id);
-      await runtime.create(containerSpec(task, { image: image.name, mounts, netnsPath, place, stdio }));
+      if (earlier === 'dropped') await runtime.remove(task.id);
+      const spec = containerSpec(task, { image: image.name, mounts, netnsPath, place, stdio });
+      await (earlier === 'kept' ? runtime.recreate(spec) : runtime.create(spec));
       onStep('created');
     });
     const created = clock.monotonic();
@@ -174,6 +178,12 @@ export class TaskRunner {
     if (isRunning) await runPreStop(this.#hooks, task);
     const { stopSignal: signal, stopGraceMs } = task.container;
     return this.#end(task.id, { signal, graceMs: task.stopGraceMs ?? stopGraceMs });
+  }
+
+  /** Runs its hooks and ends its process as a stop does; the container stays. Resolves with its exit code. @param graceMs instead of its own */
+  async endProcess(task: Task, graceMs?: number): Promise<number | undefined> {
+    await runPreStop(this.#hooks, task);
+    return this.#d.runtime.stop(task.id, { signal: task.container.stopSignal, graceMs: graceMs ?? task.container.stopGraceMs });
   }
 
   /** Resolves when all that a container printed which has ended has come. */

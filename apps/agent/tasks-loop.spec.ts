@@ -75,7 +75,7 @@ describe('the tasks loop', () => {
       expect(rig.board.get(a.id)).toMatchObject({ exitCode: 3, message: 'exited with code 3; restarting in 0.1 s' });
       await until(() => state(rig, a) === 'running');
       expect(rig.board.get(a.id)?.restarts).toBe(1);
-      expect(verbs(rig, a)).toEqual(['create', 'start', 'remove', 'create', 'start']);
+      expect(verbs(rig, a)).toEqual(['create', 'start', 'recreate', 'start']);
     }));
 
   it('says that a container ran out of memory, and not of the next one', () =>
@@ -158,6 +158,7 @@ describe('the tasks loop', () => {
       await until(() => state(rig, a) === 'failed');
       expect(rig.board.get(a.id)?.message).toMatch(/the post_start hook "false" exited with code 1; trying again in/);
       expect(rig.ledger.get(a.id)?.hooksPending).toBe(true);
+      expect(verbs(rig, a)).not.toContain('recreate');
       rig.want(hooked(['true']));
       await until(() => state(rig, a) === 'running');
       expect(rig.ledger.get(a.id)?.hooksPending).toBeUndefined();

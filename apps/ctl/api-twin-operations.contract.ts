@@ -11,6 +11,7 @@ const admin = ['admin'] as const;
 interface Operated {
   readonly stacks: ReadonlyMap<string, { stack: Stack; generation: number }>;
   readonly stopped: Set<string>;
+  readonly restarted: Map<string, number>;
   readonly moves: ops.TaskMove[];
   readonly unmoved: ops.Unmoved[];
   rows(name: string): api.TaskRow[];
@@ -59,6 +60,11 @@ export function operationHandlers(twin: Operated) {
     signalTasks: unary(admin, async (r: ops.SignalTasksRequest) => {
       twin.note('signalTasks', r);
       if (r.signal === 'NOTHING') throw new WeftError('BAD_VALUE', '"NOTHING" is not a signal');
+      return { tasks: named(r.tasks).map((row) => row.task?.name ?? '') };
+    }),
+    restartTasks: unary(admin, async (r: ops.RestartTasksRequest): Promise<ops.RestartTasksResponse> => {
+      twin.note('restartTasks', r);
+      for (const task of r.tasks) twin.restarted.set(task, (twin.restarted.get(task) ?? 0) + 1);
       return { tasks: named(r.tasks).map((row) => row.task?.name ?? '') };
     }),
     listProcesses: unary(admin, async (r: ops.ListProcessesRequest): Promise<ops.ListProcessesResponse> => ({

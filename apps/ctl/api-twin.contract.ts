@@ -28,8 +28,10 @@ export class Twin {
   root = '';
   /** The exit code of what is attached to; undefined: its node is lost meanwhile. */
   attachEnds: number | undefined = 7;
-  /** Of every task: how often its container was made anew. */
+  /** Of every task: how often it was started again by itself. */
   restarts = 0;
+  /** Id of a task → how often it was started again by command. */
+  restarted = new Map<string, number>();
   /** What a rebalance answers: nothing becomes of it. */
   moves: TaskMove[] = [];
   unmoved: Unmoved[] = [];
@@ -76,7 +78,7 @@ export class Twin {
                   nodeId: hex(7),
                   state: 'running',
                   message: '',
-                  restarts: this.restarts,
+                  restarts: this.restarts + (this.restarted.get(id) ?? 0),
                   startedAt: Date.now() - 65 * 60_000,
                   at: 1,
                 },

@@ -203,7 +203,7 @@ const WATCH = list(
       path: [path(), honoured],
       action: [
         choice('rebuild', 'sync', 'restart', 'sync+restart', 'sync+exec'),
-        differs('not sync+restart: a restart makes a container anew from its image, without what was copied into it'),
+        differs('restart and sync+restart drain a task first, as an update does'),
       ],
       target: [string, honoured],
       exec: [WATCH_EXEC, honoured],
@@ -381,7 +381,9 @@ export const SERVICE = object('a service', {
   read_only: [boolean, honoured],
   restart: [
     text('one of no, always, on-failure[:TIMES], unless-stopped', { pattern: /^(no|always|unless-stopped|on-failure(:\d{1,9})?)$/ }),
-    honoured,
+    differs(
+      'what a container wrote to its files is kept from one start to the next, as with Docker, unless the start fails while the container is made or in a post_start hook: the next one is from the image',
+    ),
   ],
   runtime: [string, differs('runc, or a name of containerd like io.containerd.runsc.v1')],
   scale: [whole(), honoured],
@@ -415,6 +417,6 @@ export const SERVICE = object('a service', {
   ],
   working_dir: [string, honoured],
   pre_start: [list(START_HOOK), PRE_START],
-  post_start: [list(HOOK), differs('also when a container is made anew after it ended; a hook that fails makes the start fail')],
+  post_start: [list(HOOK), differs('also when a container is started again after it ended; a hook that fails makes the start fail')],
   pre_stop: [list(HOOK), differs('together they may take as long as stop_grace_period')],
 });

@@ -159,11 +159,12 @@ describe('develop.watch', () => {
   it('rules with absolute paths and what each needs', () => {
     const rules =
       '[{ action: sync, path: ./src, target: /app, ignore: node_modules/, include: ["*.js"], initial_sync: true }, { action: rebuild, path: package.json }, ' +
-      '{ action: restart, path: conf }, { action: sync+exec, path: a, target: /b, exec: { command: reload now, user: root, working_dir: /w, environment: { A: 1 } } }]';
+      '{ action: restart, path: conf }, { action: sync+restart, path: c, target: /d }, { action: sync+exec, path: a, target: /b, exec: { command: reload now, user: root, working_dir: /w, environment: { A: 1 } } }]';
     expect(parse(watch(rules)).watches.get('web')).toEqual([
       { action: 'sync', path: '/srv/shop/src', target: '/app', include: ['*.js'], ignore: ['node_modules/'], initialSync: true },
       { action: 'rebuild', path: '/srv/shop/package.json', include: [], ignore: [], initialSync: false },
       { action: 'restart', path: '/srv/shop/conf', include: [], ignore: [], initialSync: false },
+      { action: 'sync+restart', path: '/srv/shop/c', target: '/d', include: [], ignore: [], initialSync: false },
       {
         action: 'sync+exec',
         path: '/srv/shop/a',
@@ -179,7 +180,8 @@ describe('develop.watch', () => {
 
   it.each([
     ['[{ action: sync, path: a }]', 'the action sync needs a target'],
-    ['[{ action: sync+restart, path: a, target: /b }]', 'what was copied into it would be gone'],
+    ['[{ action: sync+restart, path: a }]', 'the action sync+restart needs a target'],
+    ['[{ action: sync+restart, path: a, target: /b, exec: { command: c } }]', 'the action sync+restart runs no command'],
     ['[{ action: sync+exec, path: a, target: /b }]', 'the action sync+exec needs a command'],
     ['[{ action: sync, path: a, target: b }]', 'expected an absolute path in the container'],
     ['[{ action: rebuild, path: a, target: /b }]', 'the action rebuild copies nothing'],

@@ -68,8 +68,6 @@ const DEVELOP_KEYS: KeyTable<{ rules: WatchRule[]; hasBuild: boolean }> = {
   },
 };
 
-const NO_SYNC_RESTART = 'a restart makes a container anew from its image: what was copied into it would be gone when its program starts';
-
 /** @param hasBuild whether the service says how its image is built */
 export function readDevelop(c: Context, field: Field, hasBuild: boolean): WatchRule[] {
   const draft = { rules: [], hasBuild };
@@ -82,8 +80,6 @@ function readRule(c: Context, item: Field, hasBuild: boolean): WatchRule | undef
   readByTable(c, item, RULE_KEYS, draft);
   const { action, path, target, exec, include = [], ignore = [], initialSync = false, targetAt, execAt } = draft;
   if (action === undefined || path === undefined) return undefined;
-  if (action === 'sync+restart')
-    return void reject(c, item, NO_SYNC_RESTART, 'use rebuild; or sync+exec with a command that has the program read its files again');
   const syncs = action.startsWith('sync');
   if (syncs && !targetAt) return void reject(c, item, `the action ${action} needs a target`, 'add "target": a path in the container');
   if (action === 'sync+exec' && !exec?.command.length)

@@ -12,7 +12,7 @@ export const eventSchema = z.object({
   /** Milliseconds since the epoch, by the controller's clock. */
   at: z.number(),
   kind: z.enum(['task', 'node', 'service', 'stack', 'repair']),
-  /** task: create, reschedule, start, die, fail, complete, health, stop, destroy. node: join, ready, down, active, pause, drain, remove. */
+  /** task: create, reschedule, start, restart, die, fail, complete, health, stop, destroy. node: join, ready, down, active, pause, drain, remove. */
   action: z.string(),
   stack: z.string().default(''),
   service: z.string().default(''),

@@ -71,6 +71,9 @@ export const taskStatusSchema = z.object({
   at: z.number(),
 });
 
+/** Message of a task that a command restarts, while it drains and until it runs again. */
+export const RESTARTED_BY_COMMAND = 'draining: restarted by command';
+
 /**
  * What is remembered of a task that is gone: the history of its slot. Written by the leader as it deletes the task; a few
  * of each slot are kept.

@@ -2,7 +2,7 @@
 import { encode } from '#model/codec.js';
 import { EVENT_CHUNKS, EVENTS_PER_CHUNK } from '#model/event.js';
 import { keys } from '#model/keys.js';
-import type { TaskStatus } from '#model/task.js';
+import { RESTARTED_BY_COMMAND, type TaskStatus } from '#model/task.js';
 import { appendEvents, keptEvents, lastEvent } from './event-ring.js';
 import { EventSight, type EventDraft } from './see-events.js';
 import { stackOf, World } from './spec-kit.js';
@@ -65,6 +65,11 @@ it('ends, failures and health, once each', () => {
   expect(watched.look()).toEqual(['task health: unhealthy shop-web-1: no answer']);
   watched.status(1, { state: 'running', restarts: 1, health: 'healthy' });
   expect(watched.look()).toEqual(['task health: healthy shop-web-1']);
+  // By command: it has not ended yet, and the code is of the run before.
+  watched.status(1, { state: 'restarting', restarts: 1, exitCode: 3, message: RESTARTED_BY_COMMAND });
+  expect(watched.look()).toEqual(['task restart shop-web-1']);
+  watched.status(1, { state: 'running', restarts: 2, exitCode: 143 });
+  expect(watched.look()).toEqual(['task start shop-web-1']);
   watched.status(1, { state: 'failed', restarts: 1, message: 'given up' });
   watched.status(1, { state: 'failed', restarts: 1, message: 'given up' });
   expect(watched.look()).toEqual(['task die shop-web-1: given up']);

@@ -4,7 +4,7 @@
  */
 import type { Event } from '#model/event.js';
 import { splitKey } from '#model/keys.js';
-import type { Task, TaskStatus } from '#model/task.js';
+import { RESTARTED_BY_COMMAND, type Task, type TaskStatus } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
 import { REBALANCED } from './moves.js';
 
@@ -190,7 +190,8 @@ function changesOf(before: TaskStatus | undefined, after: TaskStatus): { action:
   const ran = before?.state === 'running';
   const isNew = before?.state !== after.state || before.restarts !== after.restarts;
   if (isNew && after.state === 'running' && (!ran || before.restarts !== after.restarts)) changes.push({ action: 'start' });
-  if (isNew && after.state === 'restarting') changes.push({ action: 'die', message: after.message, ...exit });
+  if (isNew && after.state === 'restarting')
+    changes.push(after.message === RESTARTED_BY_COMMAND ? { action: 'restart' } : { action: 'die', message: after.message, ...exit });
   if (isNew && after.state === 'failed') changes.push({ action: ran ? 'die' : 'fail', message: after.message, ...exit });
   if (isNew && after.state === 'complete') changes.push({ action: 'complete', ...exit });
   const isJudged = after.health !== undefined && after.health !== 'starting' && after.health !== before?.health;

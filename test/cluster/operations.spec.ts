@@ -105,6 +105,64 @@ test('kill sends any signal; what it ends is restarted by its policy', async () 
   });
 });
 
+test('watch copies a changed file and restarts the tasks in place; what they wrote stays, also when they crash', async () => {
+  mkdirSync(join(cluster.dir, 'words'));
+  writeFileSync(join(cluster.dir, 'words/word'), 'old\n');
+  cluster.write(
+    'watched.yaml',
+    `
+name: watched
+services:
+  app:
+    image: weft-demo:latest
+    command: [sh, -c, 'trap "exit 0" TERM; echo began >> /tmp/begun; echo "the word is $$(cat /words/word 2>&1)"; while true; do sleep 0.1; done']
+    restart: on-failure:1
+    deploy: { replicas: 2 }
+    develop: { watch: [{ action: sync+restart, path: ./words, target: /words }] }
+  after:
+    image: weft-demo:latest
+    command: [sh, -c, 'trap "exit 0" TERM; while true; do sleep 0.1; done']
+    depends_on: { app: { condition: service_started, restart: true } }
+`,
+  );
+  await cluster.ctl('up', '-f', 'watched.yaml');
+  type Line = Row & { restarts: number };
+  const tasks = async (service = 'app') => (await cluster.json<Line[]>('ps', '-p', 'watched')).filter((row) => row.service === service);
+  const places = (all: readonly Line[]) => all.map(({ id, node, address }) => ({ id, node, address }));
+  const begun = (index: string) => cluster.ctl('exec', '-p', 'watched', '--index', index, 'app', 'cat', '/tmp/begun');
+  const before = await tasks();
+  const watching = cluster.startCtl(['watch', '-f', 'watched.yaml', '--no-up']);
+  try {
+    await eventually(20_000, () => expect(watching.said()).toContain('watching the files of app'));
+    writeFileSync(join(cluster.dir, 'words/word'), 'new\n');
+    await eventually(30_000, () => expect(watching.said()).toContain('after: restarted 1 task(s)'));
+    expect(watching.said()).toMatch(
+      /app: copied word to \/words of 2 task\(s\)\napp: restarting\napp: restarted 2 task\(s\)\nafter: restarting\n/,
+    );
+  } finally {
+    expect(await watching.end('SIGINT')).toBe(0);
+  }
+  const after = await tasks();
+  expect(places(after)).toEqual(places(before));
+  expect(after.map(({ restarts, state }) => [restarts, state])).toEqual([
+    [1, 'running'],
+    [1, 'running'],
+  ]);
+  for (const index of ['1', '2']) expect(await begun(index)).toBe('began\nbegan\n');
+  const logs = await cluster.ctl('logs', '-p', 'watched', 'app');
+  expect(logs.match(/the word is new/g)).toHaveLength(2);
+  expect((await tasks('after')).map(({ restarts }) => restarts)).toEqual([1]);
+  // Of the one restart that its policy allows, none was used.
+  await cluster.ctl('kill', '-p', 'watched', 'app');
+  await eventually(15_000, async () =>
+    expect((await tasks()).map(({ restarts, state }) => `${restarts} ${state}`)).toEqual(['2 running', '2 running']),
+  );
+  for (const index of ['1', '2']) expect(await begun(index)).toBe('began\nbegan\nbegan\n');
+  const events = await cluster.ctl('events', '-p', 'watched', '--since', '1h', '--until', '0s');
+  expect(events.match(/task restart watched-app-[12]/g)).toHaveLength(2);
+  await cluster.ctl('down', '-p', 'watched');
+});
+
 test('top and stats tell of every node', async () => {
   const processes = await cluster.json<{ task: string; node: string; command: string; ppid: number }[]>('top', '-p', 'ops');
   expect([...new Set(processes.map((p) => p.task))].sort()).toEqual(['ops-db-1', 'ops-web-1', 'ops-web-2']);

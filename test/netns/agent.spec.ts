@@ -66,7 +66,7 @@ function task(n: number, octet: number, command: string, more: Partial<Task> = {
   });
 }
 
-const server = task(1, 10, 'echo from the server; mkdir /w; echo hello > /w/index.html; exec httpd -f -p 80 -h /w');
+const server = task(1, 10, 'echo from the server; mkdir -p /w; echo hello > /w/index.html; exec httpd -f -p 80 -h /w');
 const client = task(2, 11, 'while true; do sleep 1000; done');
 
 /** What a controller would say of these tasks. */
@@ -306,6 +306,43 @@ describe('an agent', () => {
       expect(await logLines(server)).toEqual(['stdout: from the server', 'stdout: from the server']);
     },
     PATIENCE_MS,
+  );
+
+  it(
+    'restarts a task in place where it is asked to, also when it is killed in the midst: same address, and what was written is there',
+    async () => {
+      const once = task(3, 12, 'while true; do sleep 1000; done', { restart: { condition: 'none' } });
+      tell([server, client, once]);
+      await until(() => last(once)?.state === 'running', PATIENCE_MS);
+      await exec(once, ['sh', '-c', 'echo kept > /kept']);
+      const networkOf = async () => (await exec(once, ['ip', '-o', 'addr', 'show', 'dev', 'eth0'])).stdout;
+      const [network, pid] = [await networkOf(), await pidOf(once)];
+      expect(network).toContain('10.191.0.12/');
+      const { tasks } = await callUnary(node, 'restartTasks', { tasks: [once.id], drainMs: { [once.id]: 300 } });
+      expect(tasks).toEqual([once.name]);
+      await until(() => last(once)?.restarts === 1 && last(once)?.state === 'running', PATIENCE_MS);
+      expect(statuses(once).some((s) => s.state === 'restarting' && s.message.startsWith('draining'))).toBe(true);
+      expect([await networkOf(), (await exec(once, ['cat', '/kept'])).stdout]).toEqual([network, 'kept\n']);
+
+      // It does not listen to its signal: the agent is killed while it waits for the grace to be over.
+      const between = await pidOf(once);
+      await callUnary(node, 'restartTasks', { tasks: [once.id], graceMs: 3_000, drainMs: {} });
+      await until(() => last(once)?.state === 'restarting', PATIENCE_MS);
+      await sleep(300);
+      await killAgent('SIGKILL');
+      expect(await pidOf(once)).toBe(between);
+      startAgent();
+      await until(() => last(once)?.restarts === 2 && last(once)?.state === 'running', PATIENCE_MS);
+      const after = await pidOf(once);
+      expect(new Set([pid, between, after]).size).toBe(3);
+      expect([await networkOf(), (await exec(once, ['cat', '/kept'])).stdout]).toEqual([network, 'kept\n']);
+      tell([server, client, { ...once, desired: 'stop' }]);
+      await until(() => last(once)?.state === 'stopped', PATIENCE_MS);
+      tell([server, client], [once]);
+      // An agent that is killed before it has this on disk would ask for the reason why the task is gone.
+      await until(() => !readFileSync(join(dir.data, 'view.json'), 'utf8').includes(once.id), PATIENCE_MS);
+    },
+    4 * PATIENCE_MS,
   );
 
   it(

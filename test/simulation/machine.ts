@@ -13,7 +13,10 @@ export interface Container extends ContainerInfo {
   task: Task;
 }
 
-export type RunnerPort = Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'settle' | 'stop' | 'halt' | 'removeLeftover'>;
+export type RunnerPort = Pick<
+  TaskRunner,
+  'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'settle' | 'stop' | 'endProcess' | 'halt' | 'removeLeftover'
+>;
 export type RuntimePort = Pick<Runtime, 'list' | 'events' | 'exec'>;
 
 /** One try in so many fails. */
@@ -113,9 +116,9 @@ export class Machine {
         return container?.exitCode;
       });
     return {
-      run: async (task, isFirst, onStep) => {
+      run: async (task, earlier, onStep) => {
         onStep('preparing');
-        if (!isFirst) await remove(task.id);
+        if (earlier !== 'nothing') await remove(task.id);
         await this.#does(process, 60, () => this.#create(task));
         onStep('created');
         onStep('starting');
@@ -131,6 +134,7 @@ export class Machine {
         await remove(id);
         return exitCode;
       },
+      endProcess: ({ id }) => stop(id),
       halt: async ({ id }) => void (await stop(id)),
       removeLeftover: async (id) => {
         await stop(id);

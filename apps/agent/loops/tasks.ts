@@ -4,14 +4,14 @@
  */
 import type { Clock } from '#base/clock.js';
 import type { Stop } from '#base/dispose.js';
-import { asWeftError, messageOf } from '#base/errors.js';
+import { asWeftError, messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { after, every } from '#base/timers.js';
-import type { Task } from '#model/task.js';
+import type { Task, TaskState } from '#model/task.js';
 import type { ContainerInfo, Runtime, RuntimeEvent } from '#runtime/runtime.js';
 import type { Callers } from '../callers.js';
 import type { DesiredStore } from '../desired-store.js';
-import { drainTask } from '../drain-task.js';
+import { drainForRestart, drainTask, type DrainTools } from '../drain-task.js';
 import type { HealthProbe } from '#model/healthcheck.js';
 import type { Contact } from '../contact.js';
 import { checkContact, haltStarting, withOwnGrace } from '../cut-off.js';
@@ -19,8 +19,18 @@ import { HealthWatch } from '../health-watch.js';
 import { healthMessage, type Health } from '../judge-health.js';
 import type { Ledger } from '../ledger.js';
 import { infoOf, Observed } from '../observed.js';
-import type { Operation } from '../plan-tasks.js';
-import { afterEnd, afterFailure, afterStart, afterSuspension, inSeconds, NAME_LABEL, planTasks, TASK_LABEL } from '../plan-tasks.js';
+import type { Operation, RestartAsked } from '../plan-tasks.js';
+import {
+  afterEnd,
+  afterFailure,
+  afterStart,
+  afterSuspension,
+  inSeconds,
+  mayRun,
+  NAME_LABEL,
+  planTasks,
+  TASK_LABEL,
+} from '../plan-tasks.js';
 import type { StatusBoard } from '../status-board.js';
 import { TaskBook } from '../task-book.js';
 import type { TaskRunner } from '../task-runner.js';
@@ -31,7 +41,7 @@ const HOLD_OFF_MS = 2_000;
 
 export interface TasksLoopOptions {
   runtime: Pick<Runtime, 'list' | 'events' | 'exec'>;
-  runner: Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'settle' | 'stop' | 'halt' | 'removeLeftover'>;
+  runner: Pick<TaskRunner, 'run' | 'adopt' | 'probeOf' | 'refreshFiles' | 'settle' | 'stop' | 'endProcess' | 'halt' | 'removeLeftover'>;
   store: DesiredStore;
   board: StatusBoard;
   ledger: Ledger;
@@ -109,6 +119,23 @@ export class TasksLoop {
 
   isBusy(taskId: string): boolean {
     return this.#busy.has(taskId);
+  }
+
+  /**
+   * Has the process of a task ended and started again in its container. Resolves once that is on record: it comes about even if this agent dies.
+   * @throws CONFLICT for a task that is not to run, or that runs for its caller alone
+   */
+  async restart(taskId: string, asked: RestartAsked): Promise<void> {
+    const { store, ledger } = this.#o;
+    const task = store.task(taskId);
+    if (task?.desired !== 'run' || task.awaitsCaller)
+      throw new WeftError('CONFLICT', {
+        what: `${task?.name ?? `task ${taskId.slice(0, 64)}`} cannot be restarted`,
+        why: task?.awaitsCaller ? 'it runs once, for whoever is attached to it' : 'it was told to stop',
+      });
+    this.#book.remember(task, { ...this.#book.recall(taskId), restartAsked: asked });
+    await ledger.flush();
+    this.kick();
   }
 
   /** Something changed: plan soon. */
@@ -221,6 +248,8 @@ export class TasksLoop {
         return this.#run(operation.task, operation.again);
       case 'adopt':
         return this.#adopt(operation.task);
+      case 'restart':
+        return this.#restart(operation.task, operation.asked);
       case 'ended':
         return this.#ended(operation.task, operation);
       case 'suspend':
@@ -234,17 +263,19 @@ export class TasksLoop {
 
   async #run(task: Task, again: boolean): Promise<void> {
     const { runner, clock, log } = this.#o;
+    const { hooksPending = false, restartAsked, attempts } = this.#book.recall(task.id);
+    const asked = restartAsked !== undefined;
     this.#book.remember(task, { ...this.#book.recall(task.id), hooksPending: task.container.postStart !== undefined });
-    const isFirstTry = this.#book.recall(task.id).attempts === 0;
-    // A try that failed may have left anything.
+    const isFirstTry = attempts === 0 && !asked;
+    // A try that failed may have left anything, and hooks that did not come to their end half of what they do.
     const isFirst = isFirstTry && this.#observed.get(task.id) === undefined;
-    const probe = await runner.run(task, isFirst, (step, message) => {
+    const probe = await runner.run(task, isFirst ? 'nothing' : hooksPending ? 'dropped' : 'kept', (step, message) => {
       if (step === 'created') return this.#created(task);
       if (step === 'starting') checkContact(task, this.#o.contact.state);
       // Later tries leave what went wrong to be read, until it is right, or until there is something to wait for.
       if (isFirstTry || message) this.#book.say(task, step, message ?? '');
     });
-    this.#book.remember(task, { ...afterStart(this.#book.recall(task.id), clock.now(), again), health: probe && 'starting' });
+    this.#book.remember(task, { ...afterStart(this.#book.recall(task.id), clock.now(), { again, asked }), health: probe && 'starting' });
     if (probe) this.#health.begin(task.id, probe, clock.now());
     // Its exit may have been heard already: the next pass sees it.
     if (this.#observed.get(task.id)?.state === 'created') this.#observed.put(infoOf(task, 'running'));
@@ -310,6 +341,18 @@ export class TasksLoop {
     log.warn({ task: task.name, id: task.id, restarts: memory.restarts }, message);
   }
 
+  async #restart(task: Task, { drainMs, graceMs }: RestartAsked): Promise<void> {
+    const { runner, store } = this.#o;
+    this.#health.end(task.id);
+    this.#book.remember(task, { ...this.#book.recall(task.id), health: undefined });
+    await drainForRestart(task, drainMs, this.#drainTools(task, 'restarting'));
+    if (store.task(task.id)?.desired !== 'run' || !mayRun(task, this.#o.contact.state)) return;
+    const exitCode = await runner.endProcess(task, graceMs);
+    this.#book.remember(task, { ...this.#book.recall(task.id), exitCode });
+    await this.#tellCallers(task, exitCode);
+    await this.#run(task, true);
+  }
+
   /** Its record stays as it is: it runs again when the node is back, unless it was replaced. */
   async #suspend(task: Task): Promise<void> {
     const { runner, log } = this.#o;
@@ -348,14 +391,12 @@ export class TasksLoop {
 
   async #drain(task: Task): Promise<void> {
     if (!task.drainMs || this.#observed.get(task.id)?.state !== 'running') return;
+    await drainTask(task, task.drainMs, this.#drainTools(task, 'running'));
+  }
+
+  #drainTools(task: Task, state: TaskState): DrainTools {
     const { clock, store, contact } = this.#o;
-    await drainTask(task, task.drainMs, {
-      say: (message) => this.#book.say(task, 'running', message),
-      store,
-      contact,
-      clock,
-      ending: this.#ending.signal,
-    });
+    return { say: (message) => this.#book.say(task, state, message), store, contact, clock, ending: this.#ending.signal };
   }
 
   /** Those who are attached hear how it ended, once all that it printed is out. */

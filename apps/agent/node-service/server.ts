@@ -10,6 +10,7 @@ import { listImages, loadImage, prepareImages, type ImageCallDeps } from './imag
 import { giveImage, takeImages } from './transfer.js';
 import { readLogs, type LogCallDeps } from './logs.js';
 import { checkPaths } from './paths.js';
+import { restartTasks, type RestartCallDeps } from './restart.js';
 import { removeVolumeOf, type VolumeCallDeps } from './volumes.js';
 import { listProcesses, signalTasks, watchStats, type UsageCallDeps } from './usage.js';
 
@@ -22,6 +23,7 @@ export type NodeServiceDeps = VolumeCallDeps &
   AttachCallDeps &
   CopyCallDeps &
   UsageCallDeps &
+  RestartCallDeps &
   CheckDeps;
 
 export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
@@ -38,6 +40,7 @@ export function nodeServiceHandlers(deps: NodeServiceDeps): NodeServer {
     copyOut: serverStream(ONLY_CONTROLLERS, (request) => copyOut(deps, request)),
     copyIn: bidi(ONLY_CONTROLLERS, (requests) => copyIn(deps, requests)),
     signalTasks: unary(ONLY_CONTROLLERS, (request) => signalTasks(deps, request)),
+    restartTasks: unary(ONLY_CONTROLLERS, (request) => restartTasks(deps, request)),
     listProcesses: unary(ONLY_CONTROLLERS, (request) => listProcesses(deps, request)),
     watchStats: serverStream(ONLY_CONTROLLERS, (request, _peer, signal) => watchStats(deps, request, signal)),
     removeVolume: unary(ONLY_CONTROLLERS, ({ name }) => removeVolumeOf(deps, name)),

@@ -72,6 +72,7 @@ export function apiImplementation({
     operateStack: unary<o.OperateStackRequest, m.OperateStackResponse>(ADMIN, stacks.operate),
     rebalance: unary<o.RebalanceRequest, o.RebalanceResponse>(ADMIN, rebalance.rebalance),
     signalTasks: unary<o.SignalTasksRequest, o.SignalTasksResponse>(ADMIN, tasks.signal),
+    restartTasks: unary<o.RestartTasksRequest, o.RestartTasksResponse>(ADMIN, tasks.restart),
     listProcesses: unary<o.ListProcessesRequest, o.ListProcessesResponse>(ADMIN, tasks.processes),
     watchStats: serverStream<o.WatchStatsRequest, o.WatchStatsResponse>(ADMIN, (request, _peer, signal) => tasks.stats(request, signal)),
     watchEvents: serverStream<o.WatchEventsRequest, o.WatchEventsResponse>(ADMIN, (request, _peer, signal) =>

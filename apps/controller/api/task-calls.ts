@@ -1,12 +1,15 @@
-/** What is asked of running tasks, wherever they are: signals, processes, what they use. Each node is asked for its own, all at once. */
+/** What is asked of running tasks, wherever they are: signals, restarts, processes, what they use. Each node is asked for its own, all at once. */
 import { asWeftError, WeftError } from '#base/errors.js';
 import { merge } from '#base/streams.js';
 import type { Task } from '#model/task.js';
+import { drainOf } from '#planner/drain.js';
 import { runsIn } from '#planner/serving.js';
 import { callUnary, readStream } from '#rpc/client.js';
 import type {
   ListProcessesRequest,
   ListProcessesResponse,
+  RestartTasksRequest,
+  RestartTasksResponse,
   SignalTasksRequest,
   SignalTasksResponse,
   TaskProcesses,
@@ -31,6 +34,21 @@ export class TaskCalls extends AskingCalls {
       [...byNode(found)].map(([, group]) => {
         const { client, target } = this.clients.ofTask(model, group[0] as Task);
         return callUnary(client, 'signalTasks', { tasks: group.map((t) => t.id), signal }, { target });
+      }),
+    );
+    return { tasks: answers.flatMap((a) => a.tasks).sort() };
+  };
+
+  /** Each leaves names and virtual addresses first, as a task does that is replaced. @throws NOT_FOUND, BAD_VALUE, CONFLICT, UNAVAILABLE */
+  restart = async ({ tasks, graceMs }: RestartTasksRequest): Promise<RestartTasksResponse> => {
+    const { model } = this.follower;
+    const found = [...new Set(tasks.map((name) => findTask(model, name)))];
+    if (found.length === 0) throw new WeftError('BAD_VALUE', 'a restart needs a task');
+    const answers = await Promise.all(
+      [...byNode(found)].map(([, group]) => {
+        const { client, target } = this.clients.ofTask(model, group[0] as Task);
+        const drainMs = Object.fromEntries(group.map((task) => [task.id, drainOf(model, task)]));
+        return callUnary(client, 'restartTasks', { tasks: group.map((t) => t.id), graceMs, drainMs }, { target });
       }),
     );
     return { tasks: answers.flatMap((a) => a.tasks).sort() };

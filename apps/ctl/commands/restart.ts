@@ -21,7 +21,8 @@ Examples:
   ctl restart --no-deps db      db alone
 
 Each service is restarted as its update_config says: so many tasks at a time, in that order, each drained first; one at a
-time where there is none. What was stopped starts. The file is not read again: \`ctl up\` does that.`;
+time where there is none. What was stopped starts. The file is not read again: \`ctl up\` does that.
+Unlike those of docker compose restart, the new tasks begin with their image: what the old ones wrote outside of volumes is gone.`;
 
 export function restartCommand(shell: Shell): Command {
   const command = projectOptions(new Command('restart'))

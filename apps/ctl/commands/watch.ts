@@ -26,7 +26,8 @@ Examples:
   ctl watch --no-up         the stack runs already
 
 Actions of develop.watch: sync copies changed files into the running containers, sync+exec runs a command there
-afterwards, restart starts the tasks anew, rebuild builds the image and rolls it out. Ctrl-C ends the watching; the stack runs on.`;
+afterwards, sync+restart and restart end their processes and start them again in the same containers, with all that is in
+them, rebuild builds the image and rolls it out. Ctrl-C ends the watching; the stack runs on.`;
 
 export function watchCommand(shell: Shell): Command {
   const command = projectOptions(new Command('watch').argument('[services...]', 'the services (default: all that watch something)'))

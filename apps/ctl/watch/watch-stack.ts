@@ -25,7 +25,7 @@ export async function watchStack(
   const unhear = shell.onSignal(['SIGINT', 'SIGTERM'], () => ending.abort());
   try {
     await withApi(shell, flags.context, async (connection) => {
-      const watcher = new Watcher({ shell, connection, stack: stack.name, rebuild, quiet });
+      const watcher = new Watcher({ shell, connection, stack, rebuild, quiet });
       await watcher.begin(chosen, builds);
       say(shell, `watching the files of ${[...chosen.keys()].join(', ')}; Ctrl-C ends it`);
       await watcher.run(ending.signal);

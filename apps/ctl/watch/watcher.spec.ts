@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import type { WatchRule } from '#compose/build-wish.js';
 import { withApi } from '../connection.js';
+import { loadProject } from '../project.js';
 import { fastClock, SHOP, useRig } from '../rig.contract.js';
 import type { Shell } from '../shell.js';
 import { Watcher } from './watcher.js';
@@ -34,7 +35,12 @@ const rule = (more: Partial<WatchRule>): WatchRule => ({
 /** Watches `web` while `use` runs; `until` waits for something to be so. */
 async function watching(
   rules: WatchRule[],
-  use: (tools: { until: (is: () => boolean) => Promise<void>; said: () => string; rebuilt: string[] }) => Promise<void>,
+  use: (tools: {
+    until: (is: () => boolean) => Promise<void>;
+    said: () => string;
+    rebuilt: string[];
+    ids: (service: string) => string[];
+  }) => Promise<void>,
 ): Promise<void> {
   const stderr = new PassThrough();
   let text = '';
@@ -52,9 +58,11 @@ async function watching(
   };
   const ending = new AbortController();
   const rebuilt: string[] = [];
+  const ids = (service: string): string[] => kit.rig.twin.rows('shop').flatMap(({ task }) => (task?.service === service ? [task.id] : []));
+  const { stack } = await loadProject(shell, {});
   await withApi(shell, undefined, async (connection) => {
     const rebuild = async (services: readonly string[]): Promise<void> => void rebuilt.push(...services);
-    const watcher = new Watcher({ shell, connection, stack: 'shop', rebuild, quiet: false });
+    const watcher = new Watcher({ shell, connection, stack, rebuild, quiet: false });
     await watcher.begin(new Map([['web', rules]]), new Map());
     const running = watcher.run(ending.signal);
     const until = async (is: () => boolean): Promise<void> => {
@@ -64,7 +72,7 @@ async function watching(
       }
     };
     try {
-      await use({ until, said: () => text, rebuilt });
+      await use({ until, said: () => text, rebuilt, ids });
     } finally {
       ending.abort();
       await running;
@@ -97,29 +105,62 @@ it('sync+exec runs its command in every task, and tells when it fails', () =>
     expect(said()).toContain('warning: reload ended with 42 in shop-web-1');
   }));
 
-it('restart starts the service anew, and what was copied is copied into its new containers', () => {
+it('restart starts the tasks again in their containers, which keep what was copied; then those that depend on them with restart: true', () => {
   const conf = rule({ action: 'restart', path: here('conf') });
   delete conf.target;
-  return watching([rule({}), conf], async ({ until, said }) => {
+  const after = 'depends_on: { web: { condition: service_started, restart: true } }';
+  writeFileSync(here('compose.yaml'), SHOP.replace('db: { ', `db: { ${after}, `));
+  return watching([rule({}), conf], async ({ until, said, ids }) => {
     writeFileSync(here('src/old'), 'changed');
-    // The two containers of the twin have one root: both copies are done when it says so.
     await until(() => said().includes('of 2 task(s)'));
-    rmSync(there('app/old'));
+    const copies = kit.rig.twin.called('copyIn').length;
     writeFileSync(here('conf'), 'x');
-    await until(() => read(there('app/old')) === 'changed');
-    await until(() => said().includes('web: restarting\n'));
-    expect(kit.rig.twin.called('operateStack')).toHaveLength(1);
+    await until(() => said().includes('db: restarted 1 task(s)\n'));
+    expect(said()).toContain('web: restarting\nweb: restarted 2 task(s)\ndb: restarting\n');
+    expect(kit.rig.twin.called('restartTasks').map(({ request }) => (request as { tasks: string[] }).tasks)).toEqual([
+      ids('web'),
+      ids('db'),
+    ]);
+    // Long enough for it to look for new containers: there is none.
+    const begun = Date.now();
+    await until(() => Date.now() - begun > 300);
+    expect(kit.rig.twin.called('copyIn')).toHaveLength(copies);
+    expect(said()).not.toContain('again to');
   });
 });
 
-it('a container that was made anew gets what was copied again, and its command is run', () =>
+it('sync+restart copies first; a new task is given what was copied, and restarted once', () =>
+  watching([rule({ action: 'sync+restart' })], async ({ until, said, ids }) => {
+    writeFileSync(here('src/old'), 'changed');
+    await until(() => said().includes('web: restarted 2 task(s)\n'));
+    expect(read(there('app/old'))).toBe('changed');
+    expect(said()).toMatch(/copied old to \/app of 2 task\(s\)\nweb: restarting\nweb: restarted 2/);
+    const before = ids('web');
+    rmSync(there('app/old'));
+    const shop = kit.rig.twin.stacks.get('shop');
+    if (shop) shop.generation++;
+    await until(() => said().split('web: restarted 1 task(s)\n').length === 3);
+    expect(said()).toContain('web: copied old again to /app of shop-web-1, which is new\nweb: restarted 1 task(s)\n');
+    expect(read(there('app/old'))).toBe('changed');
+    expect(ids('web').filter((id) => before.includes(id))).toEqual([]);
+    expect(ids('web').map((id) => kit.rig.twin.restarted.get(id))).toEqual([1, 1]);
+  }));
+
+it('what is not started again in time is told', () =>
+  watching([rule({ action: 'sync+restart' })], async ({ until, said }) => {
+    kit.rig.twin.restarted.set = () => new Map();
+    writeFileSync(here('src/old'), 'changed');
+    await until(() => said().includes('warning: web: shop-web-1, shop-web-2 did not start again in time: shop-web-1 is running'));
+  }));
+
+it('a container that was started again gets what was copied again, and its command is run', () =>
   watching([rule({ action: 'sync+exec', exec: { command: ['reload'], environment: {} } })], async ({ until, said }) => {
     writeFileSync(here('src/old'), 'changed');
     await until(() => said().includes('web: ran reload in shop-web-2'));
-    // It crashed, and its policy starts it again from its image.
+    // It crashed, and its policy starts it again: perhaps from its image.
     rmSync(there('app/old'));
     kit.rig.twin.restarts++;
-    await until(() => said().includes('web: copied old again to /app of shop-web-2, which is new\n'));
+    await until(() => said().includes('web: copied old again to /app of shop-web-2, which was started again\n'));
     expect(read(there('app/old'))).toBe('changed');
     await until(() => kit.rig.twin.execInput.length >= 4);
   }));
@@ -135,7 +176,7 @@ it('a new container that cannot be given its files is told of once, and tried ag
     const told = said();
     rmSync(there('app'));
     await until(() => read(there('app/old')) === 'changed');
-    await until(() => said().includes('shop-web-2, which is new'));
+    await until(() => said().includes('shop-web-2, which was started again'));
     expect(said().split('warning: web: ')).toHaveLength(told.split('warning: web: ').length);
   }));
 

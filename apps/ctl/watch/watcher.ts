@@ -1,8 +1,9 @@
 /** Carries `develop.watch` out: looks for changes, and copies, runs, restarts or builds anew. */
 import { join } from 'node:path';
 import { readFile } from 'node:fs/promises';
-import { messageOf, WeftError } from '#base/errors.js';
+import { messageOf } from '#base/errors.js';
 import type { BuildWish, WatchRule } from '#compose/build-wish.js';
+import type { Stack } from '#model/stack.js';
 import { callUnary, openBidi } from '#rpc/client.js';
 import type { ExecRequest, ExecResponse, TaskRow } from '#rpc/gen/weft/v1/api.js';
 import type { Connection } from '../connection.js';
@@ -11,6 +12,7 @@ import { isRunning } from '../which-tasks.js';
 import { writeAll } from '../write-all.js';
 import { difference, lookAt, type FileTree, type TreeChange, type TreeFilter } from './file-tree.js';
 import { ignoreBy } from './patterns.js';
+import { followersOf, processOf, restartInPlace } from './restart-in-place.js';
 import { filesText, syncInto } from './sync.js';
 
 /** From one look to the next, in milliseconds; longer where looking takes long. */
@@ -19,8 +21,6 @@ const LOOK_MS = 300;
 const LOOK_SHARE = 0.1;
 /** From one look for new containers to the next, where something was copied, in milliseconds. */
 const MEET_MS = 1000;
-/** How long a restart may take before its new tasks are waited for no more. */
-const RESTART_MS = 60_000;
 
 /** A rule, and what was seen of its files. */
 interface Watched {
@@ -35,7 +35,7 @@ interface Watched {
 export interface WatcherTools {
   shell: Shell;
   connection: Connection;
-  stack: string;
+  stack: Pick<Stack, 'name' | 'services'>;
   /** Builds the services and rolls them out. */
   rebuild: (services: readonly string[]) => Promise<void>;
   quiet: boolean;
@@ -44,8 +44,9 @@ export interface WatcherTools {
 export class Watcher {
   readonly #t: WatcherTools;
   readonly #watched: Watched[] = [];
-  /** Containers that have what was copied, and those of which was told that they cannot be given it. */
+  /** Processes whose containers have what was copied, tasks of which one was, and processes of which was told that they cannot be given it. */
   readonly #known = new Set<string>();
+  readonly #knownTasks = new Set<string>();
   readonly #toldOf = new Set<string>();
   /** Monotonic milliseconds. */
   #metAt = 0;
@@ -62,7 +63,7 @@ export class Watcher {
         const seen = await lookAt(rule.path, filter);
         this.#watched.push({ service, rule, filter, seen: rule.initialSync ? new Map() : seen, touched: new Set() });
       }
-      for (const row of await this.#running(service)) this.#known.add(containerOf(row));
+      for (const row of await this.#running(service)) this.#has(row);
     }
     this.#metAt = this.#t.shell.clock.monotonic();
   }
@@ -97,8 +98,8 @@ export class Watcher {
 
   /** The strongest action wins: what is built anew needs no copies. */
   async #act(service: string, changes: readonly { watched: Watched; change: TreeChange }[]): Promise<void> {
-    const { stack, connection, rebuild } = this.#t;
-    const wants = (action: WatchRule['action']): boolean => changes.some(({ watched }) => watched.rule.action === action);
+    const { stack, rebuild } = this.#t;
+    const wants = (...actions: WatchRule['action'][]): boolean => changes.some(({ watched }) => actions.includes(watched.rule.action));
     if (wants('rebuild')) {
       this.#tell(`${service}: building anew`);
       await rebuild([service]);
@@ -111,13 +112,24 @@ export class Watcher {
       if (watched.rule.target !== undefined) await this.#sync(watched, change);
     }
     for (const { watched } of changes) if (watched.rule.exec) await this.#exec(service, watched.rule.exec);
-    if (!wants('restart')) return;
-    this.#tell(`${service}: restarting`);
-    const old = new Set((await this.#running(service)).map(({ task }) => task?.id ?? ''));
-    const request = { name: stack, operation: { $case: 'restart' as const, value: { services: [service], alone: false } } };
-    await callUnary(connection.api, 'operateStack', request, { target: connection.target });
-    await this.#untilReplaced(service, old);
-    await this.#meet(service);
+    if (!wants('restart', 'sync+restart')) return;
+    for (const one of [service, ...followersOf(stack, service)]) {
+      this.#tell(`${one}: restarting`);
+      await this.#restart(one, await this.#running(one));
+    }
+  }
+
+  /** Their containers keep what was copied. What has ended is started again by its policy: it is met then. */
+  async #restart(service: string, rows: readonly TaskRow[]): Promise<void> {
+    const { shell, connection, stack } = this.#t;
+    const graceMs = stack.services[service]?.container.stopGraceMs ?? 0;
+    for (const row of await restartInPlace(shell.clock, connection, rows, graceMs)) this.#has(row);
+    this.#tell(`${service}: restarted ${rows.length} task(s)`);
+  }
+
+  #has(row: TaskRow): void {
+    this.#known.add(processOf(row));
+    this.#knownTasks.add(row.task?.id ?? '');
   }
 
   async #sync({ service, rule }: Watched, change: TreeChange): Promise<void> {
@@ -129,7 +141,7 @@ export class Watcher {
     this.#tell(`${service}: copied ${what} to ${rule.target} of ${tasks.length} task(s)`);
   }
 
-  /** A container that was made anew (it crashed, or its task went elsewhere) lacks what was copied: nothing is lost in silence. */
+  /** A new task (it went elsewhere, or the service grew) lacks what was copied, and one that crashed may: nothing is lost in silence. */
   async #meetAll(): Promise<void> {
     for (const service of new Set(this.#watched.filter(({ touched }) => touched.size > 0).map((one) => one.service)))
       await this.#meet(service).catch((error: unknown) => say(this.#t.shell, `warning: ${service}: ${messageOf(error)}`));
@@ -140,24 +152,27 @@ export class Watcher {
   async #meet(service: string): Promise<void> {
     const rules = this.#watched.filter((one) => one.service === service && one.rule.target !== undefined && one.touched.size > 0);
     for (const row of await this.#running(service)) {
-      const container = containerOf(row);
-      if (this.#known.has(container)) continue;
+      const process = processOf(row);
+      if (this.#known.has(process)) continue;
       try {
-        for (const watched of rules) await this.#giveAgain(row, watched);
-        this.#known.add(container);
+        const isNew = !this.#knownTasks.has(row.task?.id ?? '');
+        for (const watched of rules) await this.#giveAgain(row, watched, isNew ? 'is new' : 'was started again');
+        // One that crashed had it when it began, as a rule: to end it again for that would help nobody.
+        if (isNew && rules.some(({ rule }) => rule.action === 'sync+restart')) await this.#restart(service, [row]);
+        this.#has(row);
       } catch (error) {
         // One that ends again and again is tried again and again, and told of once.
-        if (!this.#toldOf.has(container)) say(this.#t.shell, `warning: ${service}: ${messageOf(error)}`);
-        this.#toldOf.add(container);
+        if (!this.#toldOf.has(process)) say(this.#t.shell, `warning: ${service}: ${messageOf(error)}`);
+        this.#toldOf.add(process);
       }
     }
   }
 
-  async #giveAgain(row: TaskRow, { service, rule, seen, touched }: Watched): Promise<void> {
+  async #giveAgain(row: TaskRow, { service, rule, seen, touched }: Watched, why: string): Promise<void> {
     const place = { path: rule.path, target: rule.target ?? '' };
     const change = { changed: [...touched].filter((below) => seen.has(below)), gone: [...touched].filter((below) => !seen.has(below)) };
     await syncInto(this.#t.connection, [row.task?.id ?? ''], place, change);
-    this.#tell(`${service}: copied ${filesText(place, [...touched])} again to ${rule.target} of ${row.task?.name ?? ''}, which is new`);
+    this.#tell(`${service}: copied ${filesText(place, [...touched])} again to ${rule.target} of ${row.task?.name ?? ''}, which ${why}`);
     if (rule.exec) await this.#execIn(row, rule.exec);
   }
 
@@ -184,28 +199,14 @@ export class Watcher {
 
   async #running(service: string): Promise<TaskRow[]> {
     const { connection, stack } = this.#t;
-    const { tasks } = await callUnary(connection.api, 'listTasks', { stack }, { target: connection.target });
+    const { tasks } = await callUnary(connection.api, 'listTasks', { stack: stack.name }, { target: connection.target });
     return tasks.filter((row) => row.task?.service === service && isRunning(row));
-  }
-
-  async #untilReplaced(service: string, old: ReadonlySet<string>): Promise<void> {
-    const { clock } = this.#t.shell;
-    const until = clock.monotonic() + RESTART_MS;
-    while (clock.monotonic() < until) {
-      const now = await this.#running(service);
-      if (now.length >= old.size && now.every(({ task }) => !old.has(task?.id ?? ''))) return;
-      await clock.sleep(LOOK_MS);
-    }
-    throw new WeftError('TIMEOUT', { what: `${service} was not started again within ${RESTART_MS / 1000} s`, hint: 'Look at `ctl ps`.' });
   }
 
   #tell(line: string): void {
     if (!this.#t.quiet) say(this.#t.shell, line);
   }
 }
-
-/** A task has another container after each of its ends. */
-const containerOf = ({ task, status }: TaskRow): string => `${task?.id ?? ''} ${status?.restarts ?? 0}`;
 
 /** What the rule ignores, and what the build does not see: the same files would not be in the image. */
 async function filterOf(rule: WatchRule, build: BuildWish | undefined): Promise<TreeFilter> {

@@ -1,6 +1,7 @@
 /** What the controller asks of agents directly: images, logs and exec, with agents whose answers a test chooses. */
 import { WeftError } from '#base/errors.js';
 import { AGENT_PORT } from '#model/ports.js';
+import { DEFAULT_DRAIN_MS } from '#planner/drain.js';
 import { callUnary, openBidi, readStream } from '#rpc/client.js';
 import {
   NodeService,
@@ -16,6 +17,7 @@ import {
   type LogsResponse,
   type PrepareImagesRequest,
 } from '#rpc/gen/weft/v1/api.js';
+import type { RestartTasksRequest, RestartTasksResponse } from '#rpc/gen/weft/v1/operations.js';
 import { bidi, serverStream, startServer, unary } from '#rpc/server.js';
 import { FakeAgent } from './fake-agent.js';
 import { eventually, isUp, makeStack, sleep, TestController, up, watchUntil } from './harness.js';
@@ -41,6 +43,7 @@ class FakeNode {
   loaded = Buffer.alloc(0);
   lines: LogLine[] = [];
   failLoad = false;
+  restarted: RestartTasksRequest[] = [];
   #stop: (() => Promise<void>) | undefined;
 
   async start(agent: FakeAgent): Promise<void> {
@@ -53,6 +56,10 @@ class FakeNode {
       loadImage: bidi<LoadImageRequest, ImageProgress>(roles, (requests) => this.#load(requests)),
       logs: serverStream<LogsRequest, LogsResponse>(roles, (request, _peer, signal) => this.#logs(request, signal)),
       exec: bidi<ExecRequest, ExecResponse>(roles, (requests) => this.#exec(requests)),
+      restartTasks: unary<RestartTasksRequest, RestartTasksResponse>(roles, async (request) => {
+        this.restarted.push(request);
+        return { tasks: request.tasks.map((id) => agent.kinds.tasks.find((task) => task.id === id)?.name ?? '') };
+      }),
     };
     const server = await startServer({
       address: agent.address,
@@ -260,6 +267,17 @@ describe('calls that go to the agents', () => {
     const bad = openBidi<ExecRequest, ExecResponse>(api.exec());
     await bad.send({ message: { $case: 'start', value: { ...start, index: 9 } } });
     await expect(bad.messages.next()).rejects.toMatchObject({ code: 'NOT_FOUND', what: 'service web has no replica 9' });
+  });
+
+  it('restart: each node is asked for its own tasks, and how long each is to drain', async () => {
+    const request = { tasks: ['s-web-2', 's-web-1'], graceMs: 700, drainMs: {} };
+    expect(await callUnary(api, 'restartTasks', request)).toEqual({ tasks: ['s-web-1', 's-web-2'] });
+    for (const [i, agent] of agents.entries()) {
+      const id = agent.kinds.tasks.find(({ stack }) => stack === 's')?.id ?? '';
+      expect(nodes[i]?.restarted).toEqual([{ tasks: [id], graceMs: 700, drainMs: { [id]: DEFAULT_DRAIN_MS } }]);
+    }
+    await expect(callUnary(api, 'restartTasks', { tasks: [], drainMs: {} })).rejects.toMatchObject({ code: 'BAD_VALUE' });
+    await expect(callUnary(api, 'restartTasks', { tasks: ['s-web-9'], drainMs: {} })).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
   it('a node that does not answer costs its own part only', async () => {

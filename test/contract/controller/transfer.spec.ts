@@ -169,6 +169,7 @@ async function serve(agent: FakeAgent, runtime: FakeRuntime, target: () => strin
       callers: new Callers(systemClock),
       tap: () => Promise.reject(new Error('no task runs here')),
       task: () => undefined,
+      restart: () => Promise.reject(new Error('no task runs here')),
     },
   );
   return () => server.stop();
