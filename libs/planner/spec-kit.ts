@@ -6,7 +6,7 @@ import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import { nodeFactsSchema, type Node, type NodeFacts } from '#model/node.js';
 import { stackSchema, type Stack } from '#model/stack.js';
-import type { TaskState } from '#model/task.js';
+import type { TaskState, TaskStatus } from '#model/task.js';
 import { planServices } from './plan-services.js';
 import { planStack, type StackPlan } from './plan-stack.js';
 import { planRebalance, type RebalancePlan } from './rebalance.js';
@@ -151,9 +151,9 @@ export class World {
     return againMs !== undefined;
   }
 
-  report(taskId: string, state: TaskState): void {
+  report(taskId: string, state: TaskState, more: Partial<TaskStatus> = {}): void {
     const nodeId = this.model.tasks.get(taskId)?.nodeId ?? '';
-    this.write({ put: keys.taskStatus(taskId), value: encode({ taskId, nodeId, state, message: '', restarts: 0, at: this.now }) });
+    this.write({ put: keys.taskStatus(taskId), value: encode({ taskId, nodeId, state, message: '', restarts: 0, at: this.now, ...more }) });
   }
 
   /** Every agent that is not dead does as it is told, the leader reconciles, until nothing changes. */

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import { resourceKey, type Resource } from '#model/node-view.js';
+import type { TaskState, TaskStatus } from '#model/task.js';
 import { diffViews, EMPTY_VIEW, type View } from './diff-views.js';
 import { viewOf } from './node-view-of.js';
 import { planCleanup } from './plan-cleanup.js';
@@ -10,6 +11,15 @@ import { stackOf, World } from './spec-kit.js';
 import { touches, ViewIndex } from './view-index.js';
 
 const NODES = ['a', 'b', 'c'];
+const REPORTS: [TaskState, TaskStatus['health']][] = [
+  ['failed', undefined],
+  ['running', undefined],
+  ['running', 'unhealthy'],
+  ['running', 'healthy'],
+  ['preparing', undefined],
+  ['starting', undefined],
+  ['stopped', undefined],
+];
 
 const texts = (resources: readonly Resource[]) => new Map(resources.map((r) => [resourceKey(r), encode(r)]));
 
@@ -87,10 +97,12 @@ class Watched {
     this.world.txn(compares, writes);
   }
 
-  report(pick: number, state: number): void {
+  report(pick: number, how: number): void {
     const tasks = [...this.world.model.tasks.values()];
     const task = tasks[pick % Math.max(1, tasks.length)];
-    if (task) this.world.report(task.id, task.desired === 'stop' ? 'stopped' : state === 0 ? 'failed' : 'running');
+    if (!task) return;
+    const [state, health] = REPORTS[how % REPORTS.length] as (typeof REPORTS)[number];
+    this.world.report(task.id, task.desired === 'stop' ? 'stopped' : state, { health });
   }
 
   node(name: string, how: number): void {
@@ -116,7 +128,7 @@ function run(watched: Watched, { do: what, a, b, c }: Step): void {
   else if (what === 'guest') watched.guest(b);
   else if (what === 'down') watched.down(['s0', 's1', 'guest'][a] as string);
   else if (what === 'tick') world.tick();
-  else if (what === 'report') watched.report(c, a);
+  else if (what === 'report') watched.report(c, b);
   else if (what === 'node') watched.node(NODES[a] as string, b);
   else if (what === 'settle') watched.tryTo(() => world.settle());
   else {
@@ -138,6 +150,19 @@ describe('views that are kept', () => {
       { numRuns: 40 },
     );
   }, 120_000);
+
+  it('are not touched by what a task goes through before it serves, nor by the same said again', () => {
+    const { world, index } = new Watched();
+    world.up(stackOf('one', { web: 1 }));
+    world.tick();
+    const [task] = world.model.tasksOfService('one', 'web');
+    const seen: boolean[] = [];
+    world.onChange = (changed) => seen.push(touches(index.note(changed), task?.nodeId ?? '', index.viewOf(task?.nodeId ?? '')));
+    const id = task?.id ?? '';
+    for (const state of ['preparing', 'starting'] as const) world.report(id, state);
+    for (const health of ['starting', 'healthy', 'healthy'] as const) world.report(id, 'running', { health });
+    expect(seen).toEqual([false, false, true, true, false]);
+  });
 
   it('are the same parts for all who see the same, and none is made anew for a change elsewhere', () => {
     const { world, index } = new Watched();

@@ -6,7 +6,7 @@ import { splitKey } from '#model/keys.js';
 import type { Network } from '#model/network.js';
 import type { NodeFacts } from '#model/node.js';
 import type { Publication, Resource } from '#model/node-view.js';
-import type { Task } from '#model/task.js';
+import type { Task, TaskStatus } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
 import { Part, type View } from './diff-views.js';
 import {
@@ -20,6 +20,7 @@ import {
   type ViewSource,
 } from './node-view-of.js';
 import { isPublished, overlayDoorOf, publicationsFor, publicationsOf } from './publications.js';
+import { isRunning, isServing } from './serving.js';
 import { sameValue } from './spec-hash.js';
 
 /** What a change may have been of consequence to. */
@@ -51,6 +52,8 @@ export class ViewIndex implements ViewSource<Part> {
   readonly #staleGuests = new Set<string>();
   /** Tasks as they were looked at last: one that is gone does not say any more where it was. */
   readonly #tasks = new Map<string, Task>();
+  /** Of what is said of them, what views tell: most of what a task goes through until it serves is told nobody else. */
+  readonly #standings = new Map<string, Standing>();
   /** Published tasks → the overlay network they are entered by. */
   readonly #published = new Map<string, string | undefined>();
   readonly #doors = new Map<string, Set<string>>();
@@ -129,7 +132,7 @@ export class ViewIndex implements ViewSource<Part> {
   /** Parts are kept to be compared with: what they say may not have changed. */
   #noteAll(): void {
     const { tasks, facts, networks, stacks } = this.#state;
-    for (const index of [this.#tasks, this.#published, this.#doors, this.#facts, this.#publishing]) index.clear();
+    for (const index of [this.#tasks, this.#standings, this.#published, this.#doors, this.#facts, this.#publishing]) index.clear();
     for (const task of tasks.values()) this.#learn(task);
     for (const name of stacks.keys()) this.#learnPorts(name);
     for (const [id, of] of facts) this.#facts.set(id, toldFacts(of));
@@ -157,6 +160,7 @@ export class ViewIndex implements ViewSource<Part> {
 
   /** @param isRecord the task itself has changed, not only what is said of it */
   #noteTask(touched: Touched, id: string, isRecord: boolean): void {
+    if (!isRecord && !this.#hasNewStanding(id)) return;
     const [before, task] = [this.#tasks.get(id), this.#state.tasks.get(id)];
     for (const one of [before, task]) {
       if (!one) continue;
@@ -165,6 +169,15 @@ export class ViewIndex implements ViewSource<Part> {
     }
     if (this.#published.has(id)) touched.parts.add(PUBLICATIONS);
     if (isRecord) this.#renew(touched, id, task);
+  }
+
+  #hasNewStanding(id: string): boolean {
+    const task = this.#state.tasks.get(id);
+    if (!task) return true;
+    const standing = standingOf(task, this.#state.statuses.get(id));
+    if (this.#standings.get(id) === standing) return false;
+    this.#standings.set(id, standing);
+    return true;
   }
 
   #noteNetworksOf(touched: Touched, task: Task): void {
@@ -193,6 +206,7 @@ export class ViewIndex implements ViewSource<Part> {
 
   #learn(task: Task): void {
     this.#tasks.set(task.id, task);
+    this.#standings.set(task.id, standingOf(task, this.#state.statuses.get(task.id)));
     if (!isPublished(this.#state, task)) return;
     const networkId = overlayDoorOf(this.#state, task);
     this.#published.set(task.id, networkId);
@@ -204,6 +218,7 @@ export class ViewIndex implements ViewSource<Part> {
 
   #forget(id: string, networkId: string | undefined): void {
     this.#tasks.delete(id);
+    this.#standings.delete(id);
     this.#published.delete(id);
     const tasks = networkId === undefined ? undefined : this.#doors.get(networkId);
     tasks?.delete(id);
@@ -255,6 +270,15 @@ export class ViewIndex implements ViewSource<Part> {
 }
 
 const NETWORK = networkPart('');
+
+/** What a view tells of a task's status: whether its endpoints are there, its names, and whether clients are led to it. */
+type Standing = 'stopped' | 'serves' | 'runs' | 'comes';
+
+function standingOf(task: Task, status: TaskStatus | undefined): Standing {
+  if (status?.state === 'stopped') return 'stopped';
+  if (isServing(task, status)) return 'serves';
+  return isRunning(task, status) ? 'runs' : 'comes';
+}
 
 /** Of what nodes say of themselves, what other nodes are told. */
 const toldFacts = ({ underlayMtu, wireguard, addresses }: NodeFacts): Partial<NodeFacts> => ({ underlayMtu, wireguard, addresses });
