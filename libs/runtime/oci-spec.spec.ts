@@ -59,7 +59,7 @@ test('environment', () => {
 
 test('no resource limit of processes is touched, no profile of AppArmor set', () => {
   const { process } = build();
-  expect(Object.keys(process)).toEqual(['terminal', 'user', 'args', 'env', 'cwd', 'capabilities', 'noNewPrivileges']);
+  expect(Object.keys(process)).toEqual(['terminal', 'user', 'args', 'env', 'cwd', 'capabilities', 'noNewPrivileges', 'oomScoreAdj']);
   expect(process.capabilities).not.toHaveProperty('inheritable');
 });
 
@@ -149,6 +149,8 @@ test('an exec has the limits of the container, and every capability only if it i
   const request = { containerId: 't1', argv: ['ls'], tty: false };
   const plain = execProcess(process, request, ROOT);
   expect(plain).toMatchObject({ rlimits: process.rlimits, oomScoreAdj: 5, apparmorProfile: 'mine' });
+  // Not what containerd happens to run with.
+  expect(build({}).process.oomScoreAdj).toBe(0);
   const privileged = execProcess(process, { ...request, privileged: true }, ROOT, ['CAP_CHOWN', 'CAP_BPF']);
   expect(privileged.capabilities.effective).toEqual(['CAP_CHOWN', 'CAP_BPF']);
   expect(privileged).not.toHaveProperty('apparmorProfile');

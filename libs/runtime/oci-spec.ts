@@ -53,7 +53,7 @@ function rootPropagation(mounts: ContainerSpec['mounts']): { rootfsPropagation?:
 
 function processOf(image: ImageConfig, spec: ContainerSpec, user: ResolvedUser, capabilities: string[]): OciProcess {
   const args = commandLine(image, spec);
-  const { security, oomScoreAdj } = spec;
+  const { security } = spec;
   const rlimits = rlimitsOf(spec);
   return {
     terminal: spec.tty ?? false,
@@ -65,7 +65,8 @@ function processOf(image: ImageConfig, spec: ContainerSpec, user: ResolvedUser, 
     noNewPrivileges: security?.noNewPrivileges ?? false,
     ...(rlimits.length > 0 ? { rlimits } : {}),
     ...(security?.apparmor === undefined ? {} : { apparmorProfile: security.apparmor }),
-    ...(oomScoreAdj === undefined ? {} : { oomScoreAdj }),
+    // Left out, a container would be as safe from the kernel's out-of-memory killer as containerd is (-999 by its unit).
+    oomScoreAdj: spec.oomScoreAdj ?? 0,
   };
 }
 
@@ -179,7 +180,7 @@ export function execProcess(container: OciProcess, request: ExecRequest, user: R
     capabilities: processCapabilities(request.privileged ? available : container.capabilities.bounding, user),
     noNewPrivileges: container.noNewPrivileges,
     ...(container.rlimits ? { rlimits: container.rlimits } : {}),
-    ...(container.oomScoreAdj === undefined ? {} : { oomScoreAdj: container.oomScoreAdj }),
+    oomScoreAdj: container.oomScoreAdj,
     ...(container.apparmorProfile === undefined || request.privileged ? {} : { apparmorProfile: container.apparmorProfile }),
   };
 }

@@ -21,7 +21,7 @@ export interface OciProcess {
   /** Values up to 2⁶⁴ − 1, which is RLIM_INFINITY: see `ociText`. */
   rlimits?: { type: string; soft: bigint; hard: bigint }[];
   apparmorProfile?: string;
-  oomScoreAdj?: number;
+  oomScoreAdj: number;
 }
 
 /** A node of /dev. */

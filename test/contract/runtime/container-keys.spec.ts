@@ -1,7 +1,7 @@
 /** Keys of a service that say how its process is kept: each is looked for in the container itself. Real containerd only. */
 import { jest } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, rmdirSync } from 'node:fs';
+import { existsSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import type { ContainerSpec, ExecRequest } from '#runtime/runtime.js';
 import { findInitProgram } from '#runtime/init-program.js';
 import { RealHarness } from './real-harness.js';
@@ -112,6 +112,9 @@ describe('process', () => {
 
   test('oom_score_adj', async () => {
     expect(await sh('cat /proc/self/oom_score_adj', { oomScoreAdj: 321 })).toBe('321\n');
+    // By its unit containerd is spared by the kernel. Whatever it has itself, what it runs has its own (raised here: not everybody may lower it).
+    writeFileSync(`/proc/${h.containerd.pid()}/oom_score_adj`, '300');
+    expect(await sh('cat /proc/self/oom_score_adj', {})).toBe('0\n');
   });
 
   test('annotations are in the runtime’s configuration', async () => {
