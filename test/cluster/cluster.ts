@@ -23,6 +23,13 @@ export interface TaskLine {
   addresses: Record<string, string>;
 }
 
+/** A `ctl` that goes on; it ended with an exit code, or by a signal. */
+export interface StartedCtl {
+  said: () => string;
+  end: (signal: NodeJS.Signals) => Promise<number | NodeJS.Signals>;
+  ended: Promise<number | NodeJS.Signals>;
+}
+
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class TestCluster {
@@ -74,7 +81,7 @@ export class TestCluster {
   }
 
   /** Starts a `ctl` that goes on until it is ended; `said` is all it printed so far. */
-  startCtl(args: string[], env: NodeJS.ProcessEnv = {}): { said: () => string; end: (signal: NodeJS.Signals) => Promise<number> } {
+  startCtl(args: string[], env: NodeJS.ProcessEnv = {}): StartedCtl {
     const child = spawn(process.execPath, [MAIN, ...args], {
       cwd: this.dir,
       env: { ...this.#env, ...env },
@@ -82,12 +89,14 @@ export class TestCluster {
     });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) stream.on('data', (b: Buffer) => (said += String(b)));
-    const ended = new Promise<number>((resolve) => void child.once('close', (code) => resolve(code ?? 137)));
-    const end = (signal: NodeJS.Signals): Promise<number> => {
+    const ended = new Promise<number | NodeJS.Signals>((resolve) => {
+      child.once('close', (code, signal) => resolve(code ?? signal ?? 'SIGKILL'));
+    });
+    const end = (signal: NodeJS.Signals): Promise<number | NodeJS.Signals> => {
       child.kill(signal);
       return ended;
     };
-    return { said: () => said, end };
+    return { said: () => said, end, ended };
   }
 
   /** Runs `ctl`; throws with everything it said unless it exits with 0. */

@@ -360,7 +360,8 @@ services:
     const lostTask = (await tasks('run')).find((t) => t.name === 'run-lost');
     await cluster.ctl('exec', '-T', '-p', 'run', lostTask?.service ?? '', 'touch', '/tmp/end');
     await eventually(30_000, () => expect(again.said()).toContain('ended\n'));
-    expect(await again.end('SIGTERM')).toBe(4);
+    // By itself: a signal now could come while it is on its way out.
+    expect(await again.ended).toBe(4);
     await cluster.ctl('down', '-p', 'run');
   }, 180_000);
 
