@@ -7,10 +7,8 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { macOfIp } from '#base/address.js';
 import { silentLog } from '#base/log.js';
 import type { NodeFacts, TaskStatus } from '#rpc/gen/weft/v1/types.js';
-import type { Resource } from '#model/node-view.js';
 import type { Task } from '#model/task.js';
 import { callUnary, connect, openBidi, readStream } from '#rpc/client.js';
 import { NodeClient, type ExecRequest, type ExecResponse, type ImageProgress, type LoadImageRequest } from '#rpc/gen/weft/v1/api.js';
@@ -19,20 +17,16 @@ import { removeEmptyCgroups } from '#runtime/host-facts.js';
 import type { Runtime } from '#runtime/runtime.js';
 import { createCa, issue, type Ca } from '#trust/ca.js';
 import { saveIdentity } from '#trust/identity.js';
-import { makeTask, until } from '../../apps/agent/spec-kit.js';
+import { until } from '../../apps/agent/spec-kit.js';
 import { makeBusyboxArchive } from '../contract/runtime/busybox-archive.js';
 import { startContainerdProcess, type ContainerdProcess } from '../contract/runtime/containerd-process.js';
 import { deltaMessage, FakeController, snapshotMessage } from '../fixtures/fake-controller.js';
 import { freezeProcess } from '../fixtures/freeze-process.js';
 import { NetnsCrossing } from '../fixtures/netns-crossing.js';
 import { NetnsLab } from '../fixtures/netns-lab.js';
-import { testId } from '../fixtures/netns-views.js';
+import { ADDRESS, CLUSTER, NETWORK, NODE_ID, resources, task } from './agent-view.js';
 
 const MAIN = resolve('dist/apps/agent/main.js');
-const ADDRESS = '192.168.91.11';
-const NODE_ID = testId(0);
-const CLUSTER = 'c1c1c1c1';
-const NETWORK = { id: testId(0xf), key: 'default', base: '10.191.0' };
 /** Everything up to a running container, on a slow machine. */
 const PATIENCE_MS = 30_000;
 
@@ -54,59 +48,8 @@ let revision = 10;
 
 const containerdNamespace = `weft-agent-${process.pid}`;
 
-function task(n: number, octet: number, command: string, more: Partial<Task> = {}): Task {
-  const ipv4 = `${NETWORK.base}.${octet}`;
-  return makeTask(testId(n), {
-    nodeId: NODE_ID,
-    name: `shop-t${n}-1`,
-    service: `t${n}`,
-    container: { ...makeTask(testId(n)).container, image: 'busybox:test', command: ['sh', '-c', command] },
-    endpoints: [{ networkId: NETWORK.id, ipv4, mac: macOfIp(ipv4), aliases: [] }],
-    ...more,
-  });
-}
-
 const server = task(1, 10, 'echo from the server; mkdir -p /w; echo hello > /w/index.html; exec httpd -f -p 80 -h /w');
 const client = task(2, 11, 'while true; do sleep 1000; done');
-
-/** What a controller would say of these tasks. */
-function resources(tasks: Task[]): Resource[] {
-  const { id, key, base } = NETWORK;
-  const endpoint = (ipv4: string, taskId?: string): Resource => ({
-    kind: 'endpoint',
-    value: { networkId: id, ipv4, mac: macOfIp(ipv4), nodeId: NODE_ID, vtep: ADDRESS, taskId },
-  });
-  return [
-    { kind: 'settings', value: { vxlanPort: 4789, wireguardPort: 7706, guardedTcpPorts: [7700, 7702] } },
-    { kind: 'member', value: { id: NODE_ID, name: 'n1', address: ADDRESS, kind: 'node' } },
-    {
-      kind: 'network',
-      value: {
-        id,
-        name: 'shop_default',
-        stack: 'shop',
-        key,
-        driver: 'overlay',
-        internal: false,
-        subnet: `${base}.0/24`,
-        gateway: `${base}.1`,
-        vni: 77_191,
-        mtu: 1450,
-        nodeAddress: `${base}.254`,
-      },
-    },
-    endpoint(`${base}.254`),
-    ...tasks.flatMap((t): Resource[] => {
-      const ipv4 = t.endpoints[0]?.ipv4 ?? '';
-      const names = [t.name, t.service, `tasks.${t.service}`];
-      return [
-        { kind: 'task', value: t },
-        endpoint(ipv4, t.id),
-        ...names.map((name): Resource => ({ kind: 'name', value: { networkId: id, name, addresses: [ipv4] } })),
-      ];
-    }),
-  ];
-}
 
 const whole = (tasks: Task[]) => snapshotMessage({ clusterId: CLUSTER, revision, resources: resources(tasks), tombstones: [] });
 
