@@ -80,7 +80,13 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
         return runtime;
       },
       kernel: new KernelReconciler({
-        kernel: new LinuxKernel({ runner: helper.run, sessions: helper.sessions, secrets: tunnelKeys, scratchDir: paths.runDir }),
+        kernel: new LinuxKernel({
+          runner: helper.run,
+          sessions: helper.sessions,
+          standby: helper.standby,
+          secrets: tunnelKeys,
+          scratchDir: paths.runDir,
+        }),
         log,
       }),
       run: helper.run,

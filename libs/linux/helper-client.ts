@@ -12,6 +12,7 @@ import { Lines } from './helper-protocol.js';
 import type { KernelEvent } from './kernel-events.js';
 import type { Sessions } from './sessions.js';
 import type { Run, RunResult } from './runner.js';
+import type { Standby } from './standby.js';
 
 type Child = ChildProcessByStdio<Writable, Readable, null>;
 
@@ -46,6 +47,13 @@ export class CommandHelper {
     tell: async (argv, line) => (await this.#say(argv, { do: 'tell', line }))?.told === true,
     flowsOf: async (argv, words) => (await this.#say(argv, { do: 'flowsOf', words }))?.words ?? [...words],
     end: async (argv) => void (await this.#say(argv, { do: 'end' })),
+  };
+
+  /** As StandbyCommands; `run` takes what waits. */
+  readonly standby: Standby = {
+    // Nobody waits for it. What cannot be started is said by the `run` that needs it.
+    prepare: (argv) => void this.#ask({ id: this.#next++, argv, options: {}, standby: 'prepare' }).catch(() => undefined),
+    drop: async (argv) => void (await this.#ask({ id: this.#next++, argv, options: {}, standby: 'drop' })),
   };
 
   /** Follows what others do to our objects. Resolves or rejects when the monitor ended, which it does not by itself. */

@@ -17,6 +17,8 @@ export interface HelperRequest {
   watch?: Monitor;
   /** The command is one that is kept, and this is said to it. */
   session?: SessionRequest;
+  /** The command is started, and waits for a later request of the same words; or the one that waits is ended. */
+  standby?: 'prepare' | 'drop';
 }
 
 export interface HelperAnswer {

@@ -8,7 +8,7 @@ import { Lines } from './helper-protocol.js';
 import { Monitors } from './monitors.js';
 import { NftSessions } from './nft-sessions.js';
 import { OwnProcesses } from './own-processes.js';
-import { run } from './runner.js';
+import { StandbyCommands } from './standby.js';
 
 /** Resolves when `input` ends: whoever asked is gone. */
 export async function serveCommands(input: NodeJS.ReadableStream, output: NodeJS.WritableStream): Promise<void> {
@@ -19,23 +19,36 @@ export async function serveCommands(input: NodeJS.ReadableStream, output: NodeJS
     (pid) => own.keep(pid),
     (pid) => own.drop(pid),
   );
+  const standby = new StandbyCommands();
   const say = (answer: HelperAnswer) => void output.write(`${JSON.stringify(answer)}\n`);
   input.setEncoding('utf8');
   for await (const chunk of input) {
     for (const line of lines.take(String(chunk))) {
       const request = JSON.parse(line) as HelperRequest;
       if (request.watch) monitors.start(request.id, request.watch, say);
-      else void answerTo(request, own, sessions).then(say);
+      else void answerTo(request, { own, sessions, standby }).then(say);
     }
   }
   sessions.stop();
+  standby.stop();
   monitors.stop();
 }
 
-async function answerTo({ id, argv, options, session }: HelperRequest, own: OwnProcesses, sessions: NftSessions): Promise<HelperAnswer> {
+interface Hands {
+  own: OwnProcesses;
+  sessions: NftSessions;
+  standby: StandbyCommands;
+}
+
+async function answerTo(request: HelperRequest, { own, sessions, standby }: Hands): Promise<HelperAnswer> {
+  const { id, argv, options, session } = request;
   try {
     if (session) return { id, session: await answerOf(sessions, argv, session) };
-    return { id, result: await run(argv, argv.includes('nft') ? { ...options, onStart: (pid) => own.add(pid) } : options) };
+    if (request.standby) {
+      await standby[request.standby](argv);
+      return { id };
+    }
+    return { id, result: await standby.run(argv, argv.includes('nft') ? { ...options, onStart: (pid) => own.add(pid) } : options) };
   } catch (error) {
     if (!(error instanceof WeftError)) return { id, failure: { what: `"${argv[0]}" failed`, why: messageOf(error) } };
     const { what, why = '', hint } = error;

@@ -7,7 +7,7 @@ import type { KernelState, NamespaceState } from '#overlay/kernel-state.js';
 import { emptyNamespace, isRule6, keyed, NODE_NAMESPACE, peerKey } from '#overlay/kernel-state.js';
 import type { Operation } from '#overlay/operation.js';
 import type { Line, Tool } from './commands.js';
-import { linesOf, seatOf, toolOf } from './commands.js';
+import { linesOf } from './commands.js';
 import { Conntrack } from './conntrack.js';
 import type { Entry } from './enter.js';
 import { entry } from './enter.js';
@@ -19,6 +19,8 @@ import { hasChildren, nodeLinks, rowsOf, see, seeFdb, seenIn, seeSysctls, seeTun
 import type { Sessions } from './sessions.js';
 import type { Run } from './runner.js';
 import { mapLimit } from './runner.js';
+import { inStages, type Stage } from './stages.js';
+import type { Standby } from './standby.js';
 import type { WireguardOperation, WireguardSecrets } from './wireguard.js';
 import { applyWireguard, noSecrets, settingsOf } from './wireguard.js';
 
@@ -28,6 +30,8 @@ export interface LinuxKernelOptions {
   runner?: Run;
   /** Keeps an nft in namespaces whose virtual addresses change. */
   sessions?: Sessions;
+  /** Starts `ip` before it is needed. */
+  standby?: Standby;
   /** Keys for WireGuard; none if left out. */
   secrets?: WireguardSecrets;
   /** Directory for files that a command reads; nobody else may write there. The system's temporary one if left out. */
@@ -36,6 +40,11 @@ export interface LinuxKernelOptions {
 
 /** Namespaces worked on at a time. */
 const PARALLEL = 4;
+
+/** Arguments of an `ip` that carries out lines and goes on after one that fails… */
+const BATCH = ['-force', '-batch', '-'];
+/** …and of one that also says what it is asked. */
+const TELLING_BATCH = ['-d', '-j', ...BATCH];
 
 export class LinuxKernel implements Kernel {
   readonly #entry: Entry;
@@ -46,7 +55,7 @@ export class LinuxKernel implements Kernel {
   readonly #fresh = new Map<string, { seen?: Seen; sysctls?: string }>();
 
   constructor(options: LinuxKernelOptions = {}) {
-    this.#entry = entry(options.enter, options.runner, options.sessions);
+    this.#entry = entry(options.enter, options.runner, options.sessions, options.standby);
     this.#nft = new NftTables(this.#entry);
     this.#secrets = options.secrets ?? noSecrets;
     this.#conntrack = new Conntrack(this.#entry, options.scratchDir);
@@ -76,25 +85,48 @@ export class LinuxKernel implements Kernel {
 
   async apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }> {
     // A namespace of that name is another one from here on.
-    for (const o of operations) {
-      if (o.op !== 'removeNamespace' && o.op !== 'addNamespace') continue;
-      this.#nft.forget(o.ns);
-      await this.#entry.session?.end(o.ns);
-    }
+    const others = operations.filter((o) => o.op === 'removeNamespace' || o.op === 'addNamespace').map((o) => o.ns);
+    for (const ns of others) this.#nft.forget(ns);
+    await Promise.all(others.map((ns) => this.#entry.session?.end(ns)));
     this.#fresh.clear();
     for (const o of operations) if (o.op === 'addNamespace') this.#fresh.set(o.ns, {});
+    const { first, settings, areTakenOver, tables, then } = inStages(operations);
     const failed: Failure[] = [];
-    const stages = stagesOf(operations);
+    for (const stage of first) failed.push(...(await this.#stage(stage)));
+    const furnishing = { settings: this.#stage(settings), areTakenOver, tables: this.#stage(tables) };
+    for (const ns of this.#fresh.keys()) this.#entry.standby?.prepare(ns, TELLING_BATCH);
+    failed.push(...(await this.#stagesBeside(then, furnishing)), ...(await furnishing.settings), ...(await furnishing.tables));
+    this.#nft.readBack();
+    for (const [ns, { seen }] of this.#fresh) if (!seen) await this.#entry.standby?.drop(ns, TELLING_BATCH);
+    return { failed };
+  }
+
+  /**
+   * One stage after another, while namespaces just made are furnished: that is waited for before anything in them is up, and for settings
+   * that a device takes over when it is made, before there is one.
+   */
+  async #stagesBeside(
+    stages: readonly Stage[],
+    furnishing: { settings: Promise<unknown>; areTakenOver: boolean; tables: Promise<unknown> },
+  ): Promise<Failure[]> {
+    const failed: Failure[] = [];
     for (const [n, stage] of stages.entries()) {
-      const failures = (await mapLimit([...stage.byNamespace], PARALLEL, ([ns, list]) => this.#run(stage.tool, ns, list))).flat();
+      const isOfNode = [...stage.byNamespace.keys()].every((ns) => ns === NODE_NAMESPACE);
+      if (!isOfNode || (furnishing.areTakenOver && stage.tool !== 'nft')) await furnishing.settings;
+      if (!isOfNode) await furnishing.tables;
+      const failures = await this.#stage(stage);
       failed.push(...failures);
       // Fail closed: without the node's firewall no device comes up.
       if (!failures.some((f) => f.operation.op === 'putTable' && f.operation.ns === NODE_NAMESPACE)) continue;
       const rest = stages.slice(n + 1).flatMap((s) => [...s.byNamespace.values()].flat());
-      failed.push(...rest.map((operation) => ({ operation, error: 'not tried, since the firewall could not be loaded' })));
-      break;
+      return [...failed, ...rest.map((operation) => ({ operation, error: 'not tried, since the firewall could not be loaded' }))];
     }
-    return { failed };
+    return failed;
+  }
+
+  /** Namespaces do not wait for one another. */
+  async #stage({ tool, byNamespace }: Stage): Promise<Failure[]> {
+    return (await mapLimit([...byNamespace], PARALLEL, ([ns, list]) => this.#run(tool, ns, list))).flat();
   }
 
   async #nodeState(node: Seen, tasks: ReadonlyMap<string, Seen>, like: KernelState): Promise<NamespaceState> {
@@ -201,13 +233,16 @@ export class LinuxKernel implements Kernel {
   async #batch(tool: 'ip' | 'ip6' | 'bridge', ns: string, operations: readonly Operation[]): Promise<Failure[]> {
     const lines = operations.flatMap((operation) => linesOf(operation).map((line) => ({ operation, line })));
     const fresh = tool === 'ip' && ns !== NODE_NAMESPACE ? this.#fresh.get(ns) : undefined;
-    const args = [...(fresh ? ['-d', '-j'] : []), '-force', '-batch', '-'];
+    const args = fresh ? TELLING_BATCH : BATCH;
     const texts = [...lines.map((l) => l.line.text), ...(fresh ? showLines(ns) : [])];
     const options = { input: `${texts.join('\n')}\n`, accept: [1, 2] };
-    const { stdout, stderr, exitCode } =
-      tool !== 'bridge'
-        ? await this.#entry.ip(ns, tool === 'ip6' ? ['-6', ...args] : args, options)
-        : await this.#entry.exec(ns, ['bridge', ...args], options);
+    const result =
+      tool === 'bridge'
+        ? this.#entry.exec(ns, ['bridge', ...args], options)
+        : this.#entry.ip(ns, tool === 'ip6' ? ['-6', ...args] : args, options);
+    // The next is started while this one works.
+    if (tool === 'ip' && ns === NODE_NAMESPACE) this.#entry.standby?.prepare(ns, args);
+    const { stdout, stderr, exitCode } = await result;
     const failures = batchFailures(stderr, lines);
     if (exitCode !== 0 && failures.size === 0 && !/Command failed -:\d+/.test(stderr)) throw new Error(stderr.trim());
     if (fresh) fresh.seen = seenIn(ns, stdout);
@@ -217,29 +252,6 @@ export class LinuxKernel implements Kernel {
 
 /** Rules of IPv6 are not among what a namespace says of itself in one breath. */
 const hasRules6 = (state: KernelState, ns: string): boolean => Object.values(state.namespaces[ns]?.rules ?? {}).some(isRule6);
-
-interface Stage {
-  tool: Tool;
-  byNamespace: Map<string, Operation[]>;
-}
-
-/** Consecutive operations of one tool are a stage; in it, namespaces do not wait for one another. */
-function stagesOf(operations: readonly Operation[]): Stage[] {
-  const stages: Stage[] = [];
-  for (const operation of operations) {
-    const tool = toolOf(operation);
-    const seat = seatOf(operation);
-    let stage = stages.at(-1);
-    // The node's `ip` and the tasks' do not mix: a wire must be made before its far end is set.
-    const mixes =
-      stage?.tool === tool && ((tool !== 'ip' && tool !== 'ip6') || stage.byNamespace.has(NODE_NAMESPACE) === (seat === NODE_NAMESPACE));
-    if (!stage || !mixes) stages.push((stage = { tool, byNamespace: new Map() }));
-    const list = stage.byNamespace.get(seat);
-    if (list) list.push(operation);
-    else stage.byNamespace.set(seat, [operation]);
-  }
-  return stages;
-}
 
 /** The operations whose lines failed, with what the tool said: the text before `Command failed -:<line>`. */
 function batchFailures(stderr: string, lines: readonly { operation: Operation; line: Line }[]): Map<Operation, string> {

@@ -48,7 +48,8 @@ const MOST_DIGESTS = 1_000;
 
 interface Loaded {
   text: string;
-  digest: string | undefined;
+  /** How it reads; undefined if it could not be read. Never rejects. */
+  digest: Promise<string | undefined>;
   vips: Map<string, string>;
 }
 
@@ -67,6 +68,8 @@ export interface SeenTables {
 export class NftTables {
   readonly #entry: Entry;
   readonly #loaded = new Map<string, Loaded>();
+  /** What ends the waiting for tables that were loaded and are still to be read back, by their keys. */
+  readonly #unread = new Map<string, { read: () => void; skip: () => void }>();
   /** What reading back gives, by table and text: the tasks of a service have one and the same, which is read once. */
   readonly #digests = new Map<string, Promise<string | undefined>>();
   /** The same of chains beside the text, by table and kind: how they read is learnt when the first of the kind is made. */
@@ -82,6 +85,7 @@ export class NftTables {
    * @throws COMMAND_FAILED; then nothing changed
    */
   async load(ns: string, operations: readonly TableOperation[], isEmpty = false): Promise<void> {
+    await this.#endReading(ns, operations);
     const text = script(operations, isEmpty);
     // Tables of the node change with its tasks, those of a task hardly ever: what is put into one is put there once.
     const isKept = ns === NODE_NAMESPACE || operations.every((o) => o.op === 'setVips');
@@ -90,13 +94,19 @@ export class NftTables {
     for (const o of operations) {
       const key = `${ns}|${o.table}`;
       if (o.op === 'removeTable') this.#loaded.delete(key);
-      else if (o.op === 'putTable')
-        this.#loaded.set(key, { text: o.text, digest: await this.#digestOnce(ns, o.table, o.text), vips: new Map() });
+      else if (o.op === 'putTable') await this.#readLater(ns, o);
       else await this.#noteVips(ns, o);
     }
   }
 
+  /** Begins to read back what was loaded, and does not wait for it: whoever waits for a plan to be carried out need not. */
+  readBack(): void {
+    for (const { read } of this.#unread.values()) read();
+    this.#unread.clear();
+  }
+
   forget(ns: string): void {
+    for (const key of this.#unread.keys()) if (key.startsWith(`${ns}|`)) this.#skipReading(key);
     for (const key of this.#loaded.keys()) if (key.startsWith(`${ns}|`)) this.#loaded.delete(key);
   }
 
@@ -113,17 +123,44 @@ export class NftTables {
   }
 
   async observe(ns: string): Promise<SeenTables> {
+    this.readBack();
     const seen: SeenTables = { texts: {}, vips: {} };
     for (const table of await this.#list(ns)) {
       const objects = await this.#read(ns, table);
       if (!objects) continue;
       const loaded = this.#loaded.get(`${ns}|${table}`);
       const vips = vipsIn(objects);
-      const isOurs = loaded?.digest === digestOf(objects) && vips !== undefined && this.#areChainsRight(table, objects);
+      const isAsLoaded = loaded !== undefined && (await loaded.digest) === digestOf(objects);
+      const isOurs = isAsLoaded && vips !== undefined && this.#areChainsRight(table, objects);
       seen.texts[table] = isOurs ? loaded.text : FOREIGN_TEXT;
       if (vips && Object.keys(vips).length > 0) seen.vips[table] = vips;
     }
     return seen;
+  }
+
+  async #readLater(ns: string, { table, text }: Extract<TableOperation, { op: 'putTable' }>): Promise<void> {
+    const read = () => this.#digestOnce(ns, table, text).catch(() => undefined);
+    const key = `${ns}|${table}`;
+    // Of one with maps a copy is read, and there is one copy at a time.
+    const digest = hasVipMaps(text)
+      ? Promise.resolve(await read())
+      : new Promise<string | undefined>((resolve) =>
+          this.#unread.set(key, { read: () => void read().then(resolve), skip: () => resolve(undefined) }),
+        );
+    this.#loaded.set(key, { text, digest, vips: new Map() });
+  }
+
+  /** Before tables are replaced: what is being read must be what was loaded, and what is still to be read will not be there. */
+  async #endReading(ns: string, operations: readonly TableOperation[]): Promise<void> {
+    const keys = operations.flatMap((o) => (o.op === 'setVips' ? [] : [`${ns}|${o.table}`]));
+    const begun = keys.filter((key) => !this.#skipReading(key));
+    await Promise.all(begun.map((key) => this.#loaded.get(key)?.digest));
+  }
+
+  /** If it has not begun. Should the table stay after all, it counts as a stranger's, and is put anew. */
+  #skipReading(key: string): boolean {
+    this.#unread.get(key)?.skip();
+    return this.#unread.delete(key);
   }
 
   async #noteVips(ns: string, { table, ...update }: Extract<TableOperation, { op: 'setVips' }>): Promise<void> {

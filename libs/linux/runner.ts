@@ -32,15 +32,21 @@ const MAX_WHY_CHARS = 500;
 const ENVIRONMENT = { ...process.env, LC_ALL: 'C' };
 
 /** Runs `argv` to its end. @throws COMMAND_FAILED with argv, exit and stderr */
-export const run: Run = async (argv, options = {}) => {
-  const ended = await ending(argv, options);
-  const { exitCode, stdout, stderr } = ended;
-  if (exitCode !== undefined && (exitCode === 0 || options.accept?.includes(exitCode))) return { stdout, stderr, exitCode };
-  const how = ended.how ?? `ended with ${exitCode}`;
-  const hint = /ENOENT/.test(how) ? `Install the package that has "${argv[0]}".` : undefined;
-  const why = `${how}: ${stderr.trim().slice(0, MAX_WHY_CHARS)}`;
-  throw new WeftError('COMMAND_FAILED', { what: `"${argv.join(' ').slice(0, 200)}" failed`, why, ...(hint ? { hint } : {}) });
+export const run: Run = (argv, options = {}) => {
+  const command = startCommand(argv);
+  if (command.pid !== undefined) options.onStart?.(command.pid);
+  return command.finish(options);
 };
+
+/** A command that was started and reads what it is to do from standard input. */
+export interface StartedCommand {
+  /** undefined: there is no such file to run. */
+  pid: number | undefined;
+  /** Gives it its input, and resolves at its end; once. @throws COMMAND_FAILED as `run` */
+  finish(options: Pick<RunOptions, 'input' | 'timeoutMs' | 'accept'>): Promise<RunResult>;
+  /** Resolves at its end, however it came. */
+  ended: Promise<unknown>;
+}
 
 interface Ending {
   /** undefined: it did not exit by itself, and `how` says what happened. */
@@ -50,31 +56,49 @@ interface Ending {
   stderr: string;
 }
 
-function ending([file, ...args]: readonly string[], options: RunOptions): Promise<Ending> {
+/** Starts `argv`, which does nothing before it is told by `finish`, if it reads its input first. */
+export function startCommand(argv: readonly string[]): StartedCommand {
+  const [file, ...args] = argv;
   if (file === undefined) throw new WeftError('COMMAND_FAILED', 'there is no command to run');
-  return new Promise((resolve) => {
-    const child = spawn(file, args, { stdio: 'pipe', env: ENVIRONMENT });
-    if (child.pid !== undefined) options.onStart?.(child.pid);
-    let how: string | undefined;
-    const stop = (why: string) => {
-      how ??= why;
-      child.kill('SIGKILL');
-    };
-    const timer = setTimeout(() => stop('took too long and was stopped'), options.timeoutMs ?? DEFAULT_TIMEOUT_MS);
-    const stdout = gather(child.stdout, stop);
-    const stderr = gather(child.stderr, stop);
+  const child = spawn(file, args, { stdio: 'pipe', env: ENVIRONMENT });
+  let how: string | undefined;
+  const stop = (why: string) => {
+    how ??= why;
+    child.kill('SIGKILL');
+  };
+  const stdout = gather(child.stdout, stop);
+  const stderr = gather(child.stderr, stop);
+  const ended = new Promise<Ending>((resolve) => {
     // Without a file to run there is this event, and `close` after it.
     child.once('error', (error) => (how ??= error.message));
     child.once('close', (code, signal) => {
-      clearTimeout(timer);
       const said = { stdout: stdout(), stderr: stderr() };
       if (how !== undefined || code === null) resolve({ how: how ?? `ended with ${signal ?? 'no exit code'}`, ...said });
       else resolve({ exitCode: code, ...said });
     });
-    // A command that ends without reading its input says by its exit code whether that was right.
-    child.stdin.once('error', () => undefined);
-    child.stdin.end(options.input ?? '');
   });
+  // A command that ends without reading its input says by its exit code whether that was right.
+  child.stdin.once('error', () => undefined);
+  return {
+    pid: child.pid,
+    ended,
+    async finish({ input = '', timeoutMs = DEFAULT_TIMEOUT_MS, accept = [] }) {
+      const timer = setTimeout(() => stop('took too long and was stopped'), timeoutMs);
+      child.stdin.end(input);
+      const ending = await ended;
+      clearTimeout(timer);
+      return resultOf(argv, ending, accept);
+    },
+  };
+}
+
+function resultOf(argv: readonly string[], ended: Ending, accept: readonly number[]): RunResult {
+  const { exitCode, stdout, stderr } = ended;
+  if (exitCode !== undefined && (exitCode === 0 || accept.includes(exitCode))) return { stdout, stderr, exitCode };
+  const how = ended.how ?? `ended with ${exitCode}`;
+  const hint = /ENOENT/.test(how) ? `Install the package that has "${argv[0]}".` : undefined;
+  const why = `${how}: ${stderr.trim().slice(0, MAX_WHY_CHARS)}`;
+  throw new WeftError('COMMAND_FAILED', { what: `"${argv.join(' ').slice(0, 200)}" failed`, why, ...(hint ? { hint } : {}) });
 }
 
 /** Collects a stream's text; the result gives what came. */

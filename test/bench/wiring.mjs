@@ -10,10 +10,12 @@ import { LinuxKernel } from '#linux/linux-kernel.js';
 import { KernelReconciler } from '#linux/reconciler.js';
 import { nodeKernel } from '#overlay/node-kernel.js';
 import { makeHosts, removeHosts } from './hosts.mjs';
-import { median } from './lab.mjs';
+import { median, pause } from './lab.mjs';
 
 const ONE_BY_ONE = 20;
 const AT_ONCE = 10;
+/** One at a time: what an agent does behind a wiring (it reads the node's table back) is no part of the next. */
+const BETWEEN_MS = 100;
 /** Before what is measured: the first of a kind costs more (nft tables are read back once a text). */
 const WARM_UP = 3;
 const HELPER = join(process.cwd(), 'dist/apps/agent/command-helper/main.js');
@@ -55,13 +57,61 @@ function view(count) {
   };
 }
 
+/** What a command is for. */
+function stepOf(argv, { input = '' } = {}) {
+  const words = argv.join(' ');
+  if (words.includes('sysctl')) return 'sysctl';
+  if (words.includes('nft -j')) return 'nft, reading back';
+  if (words.includes('nft')) return 'nft of the task';
+  if (input.includes('netns add')) return 'ip, namespace';
+  if (input.includes('type veth')) return 'ip, wire';
+  return words.includes('ip ') ? 'ip, inside' : words;
+}
+
+/** Where the time goes: when each command of a wiring begins, and how long it takes. */
+class Steps {
+  #began = 0;
+  #taken = new Map();
+
+  begin() {
+    return (this.#began = performance.now());
+  }
+
+  async take(name, work) {
+    const began = performance.now();
+    const result = await work();
+    const times = this.#taken.get(name) ?? [];
+    times.push({ after: began - this.#began, took: performance.now() - began });
+    this.#taken.set(name, times);
+    return result;
+  }
+
+  clear() {
+    this.#taken.clear();
+  }
+
+  rows() {
+    const middle = (times, of) => median(times.map((t) => t[of]));
+    return [...this.#taken].map(([name, times]) => ({
+      name: `  ${name}`,
+      value: middle(times, 'took'),
+      unit: 'ms',
+      note: `begun after ${middle(times, 'after').toFixed(1)}${times.length === ONE_BY_ONE ? '' : `; ${times.length} times in ${ONE_BY_ONE}`}`,
+    }));
+  }
+}
+
 /** Rows { name, value, unit, note }. */
 export async function benchWiring() {
   const helper = new CommandHelper([HELPER]);
-  const reconciler = new KernelReconciler({ kernel: new LinuxKernel({ enter: ME.ns, runner: helper.run, sessions: helper.sessions }) });
+  const steps = new Steps();
+  const tell = (argv, line) => steps.take('nft that is kept', () => helper.sessions.tell(argv, line));
+  const runner = (argv, options) => steps.take(stepOf(argv, options), () => helper.run(argv, options));
+  const kernel = new LinuxKernel({ enter: ME.ns, runner, sessions: { ...helper.sessions, tell }, standby: helper.standby });
+  const reconciler = new KernelReconciler({ kernel });
   const wire = async (count) => {
     const next = view(count);
-    const began = performance.now();
+    const began = steps.begin();
     const { failed } = await reconciler.set(nodeKernel(next, { nodeId: ME.id, address: ME.address }));
     if (failed.length > 0) throw new Error(failed[0].error);
     return performance.now() - began;
@@ -70,11 +120,18 @@ export async function benchWiring() {
     await makeHosts(NODES, MTU);
     for (let count = 0; count <= WARM_UP; count++) await wire(count);
     const each = [];
-    for (let i = 1; i <= ONE_BY_ONE; i++) each.push(await wire(WARM_UP + i));
+    steps.clear();
+    for (let i = 1; i <= ONE_BY_ONE; i++) {
+      await pause(BETWEEN_MS);
+      each.push(await wire(WARM_UP + i));
+    }
+    await pause(BETWEEN_MS);
+    const of = steps.rows();
     const together = await wire(WARM_UP + ONE_BY_ONE + AT_ONCE);
     return [
       { name: 'one container wired', value: median(each), unit: 'ms', note: `median of ${ONE_BY_ONE}; at most 10` },
       { name: '  the quickest, the slowest', value: `${Math.min(...each).toFixed(1)}, ${Math.max(...each).toFixed(1)}`, unit: 'ms' },
+      ...of,
       { name: `  of ${AT_ONCE} at once, each`, value: together / AT_ONCE, unit: 'ms' },
     ];
   } finally {

@@ -5,6 +5,7 @@ import { FakeKernel } from '#linux/fake-kernel.js';
 import type { Kernel } from '#linux/kernel.js';
 import { LinuxKernel } from '#linux/linux-kernel.js';
 import { NftSessions } from '#linux/nft-sessions.js';
+import { StandbyCommands } from '#linux/standby.js';
 import { KernelReconciler } from '#linux/reconciler.js';
 import type { Run } from '#linux/runner.js';
 import { run } from '#linux/runner.js';
@@ -48,20 +49,25 @@ function without(cluster: ClusterModel, ...names: string[]): ClusterModel {
   return less;
 }
 
-describe.each(['fake', 'linux', 'linux with kept nft'])('kernel contract: %s', (kind) => {
+describe.each(['fake', 'linux', 'linux with kept processes'])('kernel contract: %s', (kind) => {
   const lab = new NetnsLab();
   const cluster = makeCluster(kind === 'fake' ? 1000 : 1100);
-  const sessions = kind === 'linux with kept nft' ? new NftSessions() : undefined;
+  const sessions = kind === 'linux with kept processes' ? new NftSessions() : undefined;
+  const standby = kind === 'linux with kept processes' ? new StandbyCommands() : undefined;
   let kernel: Kernel;
 
   beforeAll(async () => {
     await lab.start();
     const ns = await lab.host('n1', n1.address);
-    kernel = kind === 'fake' ? new FakeKernel() : new LinuxKernel({ enter: ns, ...(sessions ? { sessions } : {}) });
+    kernel =
+      kind === 'fake'
+        ? new FakeKernel()
+        : new LinuxKernel({ enter: ns, ...(sessions ? { sessions } : {}), ...(standby ? { standby, runner: standby.run } : {}) });
   });
   afterAll(async () => {
     await new KernelReconciler({ kernel, ...parts }).removeAll();
     sessions?.stop();
+    standby?.stop();
     await lab.stop();
   });
 
