@@ -7,7 +7,7 @@ import type { KernelState, NamespaceState } from '#overlay/kernel-state.js';
 import { emptyNamespace, isRule6, keyed, NODE_NAMESPACE, peerKey } from '#overlay/kernel-state.js';
 import type { Operation } from '#overlay/operation.js';
 import type { Line, Tool } from './commands.js';
-import { linesOf } from './commands.js';
+import { commandLine, linesOf, toolOf } from './commands.js';
 import { Conntrack } from './conntrack.js';
 import type { Entry } from './enter.js';
 import { entry } from './enter.js';
@@ -90,30 +90,22 @@ export class LinuxKernel implements Kernel {
     await Promise.all(others.map((ns) => this.#entry.session?.end(ns)));
     this.#fresh.clear();
     for (const o of operations) if (o.op === 'addNamespace') this.#fresh.set(o.ns, {});
-    const { first, settings, areTakenOver, tables, then } = inStages(operations);
+    const { first, rooms, then } = inStages(operations);
     const failed: Failure[] = [];
     for (const stage of first) failed.push(...(await this.#stage(stage)));
-    const furnishing = { settings: this.#stage(settings), areTakenOver, tables: this.#stage(tables) };
-    for (const ns of this.#fresh.keys()) this.#entry.standby?.prepare(ns, TELLING_BATCH);
-    failed.push(...(await this.#stagesBeside(then, furnishing)), ...(await furnishing.settings), ...(await furnishing.tables));
+    const making = mapLimit([...rooms], PARALLEL, ([ns, list]) => this.#makeRoom(ns, list).catch(failureOf(list)));
+    failed.push(...(await this.#stagesBeside(then, making)), ...(await making).flat());
     this.#nft.readBack();
     for (const [ns, { seen }] of this.#fresh) if (!seen) await this.#entry.standby?.drop(ns, TELLING_BATCH);
     return { failed };
   }
 
-  /**
-   * One stage after another, while namespaces just made are furnished: that is waited for before anything in them is up, and for settings
-   * that a device takes over when it is made, before there is one.
-   */
-  async #stagesBeside(
-    stages: readonly Stage[],
-    furnishing: { settings: Promise<unknown>; areTakenOver: boolean; tables: Promise<unknown> },
-  ): Promise<Failure[]> {
+  /** One stage after another; beside `making` of namespaces goes only what loads tables elsewhere. */
+  async #stagesBeside(stages: readonly Stage[], making: Promise<unknown>): Promise<Failure[]> {
     const failed: Failure[] = [];
     for (const [n, stage] of stages.entries()) {
-      const isOfNode = [...stage.byNamespace.keys()].every((ns) => ns === NODE_NAMESPACE);
-      if (!isOfNode || (furnishing.areTakenOver && stage.tool !== 'nft')) await furnishing.settings;
-      if (!isOfNode) await furnishing.tables;
+      const goesBeside = stage.tool === 'nft' && [...stage.byNamespace.keys()].every((ns) => !this.#fresh.has(ns));
+      if (!goesBeside) await making;
       const failures = await this.#stage(stage);
       failed.push(...failures);
       // Fail closed: without the node's firewall no device comes up.
@@ -122,6 +114,31 @@ export class LinuxKernel implements Kernel {
       return [...failed, ...rest.map((operation) => ({ operation, error: 'not tried, since the firewall could not be loaded' }))];
     }
     return failed;
+  }
+
+  /** Makes a namespace with its settings and tables: one process of `ip`, which starts those of the others. */
+  async #makeRoom(ns: string, operations: readonly Operation[]): Promise<Failure[]> {
+    const made = operations.filter((o) => o.op === 'addNamespace');
+    const settings = operations.filter((o) => o.op === 'setSysctl');
+    const tables = operations.filter((o) => toolOf(o) === 'nft') as TableOperation[];
+    const parts: { of: readonly Operation[]; line: Line | undefined }[] = [
+      ...made.flatMap((o) => linesOf(o).map((line) => ({ of: [o], line }))),
+      { of: settings, line: commandLine(ns, this.#settingWords(ns, settings)) },
+      { of: tables, line: commandLine(ns, NftTables.command(tables)) },
+    ];
+    const lines = parts.flatMap(({ of: [operation], line }) => (operation && line ? [{ operation, line }] : []));
+    const { stdout, failures } = await this.#lines('ip', NODE_NAMESPACE, lines, BATCH);
+    this.#entry.standby?.prepare(ns, TELLING_BATCH);
+    this.#noteSettings(ns, stdout);
+    const loading = lines.some(({ operation }) => operation === tables[0]);
+    if (loading && tables[0] && !failures.has(tables[0])) await this.#nft.note(ns, tables);
+    // What cannot be said in a line goes the usual way.
+    const others = parts.flatMap(({ of, line }) => (of[0] && !line ? [this.#run(toolOf(of[0]), ns, of)] : []));
+    // A line carries out all that it stands for, or nothing.
+    const failed = [...failures].flatMap(([operation, error]) =>
+      (parts.find(({ of }) => of[0] === operation)?.of ?? []).map((o) => ({ operation: o, error })),
+    );
+    return [...failed, ...(await Promise.all(others)).flat()];
   }
 
   /** Namespaces do not wait for one another. */
@@ -189,17 +206,24 @@ export class LinuxKernel implements Kernel {
           return [];
       }
     } catch (thrown) {
-      return operations.map((operation) => ({ operation, error: messageOf(thrown) }));
+      return failureOf(operations)(thrown);
     }
   }
 
-  /** A namespace just made is told to read itself back in the same breath. */
   async #setSysctls(ns: string, operations: readonly Operation[]): Promise<void> {
+    const { stdout } = await this.#entry.exec(ns, this.#settingWords(ns, operations));
+    this.#noteSettings(ns, stdout);
+  }
+
+  /** A namespace just made is told to read itself back in the same breath. */
+  #settingWords(ns: string, operations: readonly Operation[]): string[] {
     const settings = operations.flatMap((o) => (o.op === 'setSysctl' ? [o] : []));
+    return ['sysctl', '-e', ...settings.map((o) => `${o.key}=${o.value}`), ...(this.#fresh.has(ns) ? settings.map((o) => o.key) : [])];
+  }
+
+  #noteSettings(ns: string, printed: string): void {
     const fresh = this.#fresh.get(ns);
-    const words = [...settings.map((o) => `${o.key}=${o.value}`), ...(fresh ? settings.map((o) => o.key) : [])];
-    const { stdout } = await this.#entry.exec(ns, ['sysctl', '-e', ...words]);
-    if (fresh) fresh.sysctls = (fresh.sysctls ?? '') + stdout;
+    if (fresh) fresh.sysctls = (fresh.sysctls ?? '') + printed;
   }
 
   /** The namespaces asked for, if the last plan made them and read them back. It holds once: later they may have changed. */
@@ -229,13 +253,26 @@ export class LinuxKernel implements Kernel {
     };
   }
 
-  /** `-force` goes on after a line that fails, and says on stderr which one it was. */
   async #batch(tool: 'ip' | 'ip6' | 'bridge', ns: string, operations: readonly Operation[]): Promise<Failure[]> {
     const lines = operations.flatMap((operation) => linesOf(operation).map((line) => ({ operation, line })));
     const fresh = tool === 'ip' && ns !== NODE_NAMESPACE ? this.#fresh.get(ns) : undefined;
-    const args = fresh ? TELLING_BATCH : BATCH;
-    const texts = [...lines.map((l) => l.line.text), ...(fresh ? showLines(ns) : [])];
-    const options = { input: `${texts.join('\n')}\n`, accept: [1, 2] };
+    const { stdout, failures } = await this.#lines(tool, ns, lines, fresh ? TELLING_BATCH : BATCH, fresh ? showLines(ns) : []);
+    if (fresh) fresh.seen = seenIn(ns, stdout);
+    return [...failures].map(([operation, error]) => ({ operation, error }));
+  }
+
+  /**
+   * `-force` goes on after a line that fails, and says on stderr which one it was.
+   * @param asked more lines, which make it tell something
+   */
+  async #lines(
+    tool: 'ip' | 'ip6' | 'bridge',
+    ns: string,
+    lines: readonly { operation: Operation; line: Line }[],
+    args: readonly string[],
+    asked: readonly string[] = [],
+  ): Promise<{ stdout: string; failures: Map<Operation, string> }> {
+    const options = { input: `${[...lines.map((l) => l.line.text), ...asked].join('\n')}\n`, accept: [1, 2] };
     const result =
       tool === 'bridge'
         ? this.#entry.exec(ns, ['bridge', ...args], options)
@@ -245,10 +282,14 @@ export class LinuxKernel implements Kernel {
     const { stdout, stderr, exitCode } = await result;
     const failures = batchFailures(stderr, lines);
     if (exitCode !== 0 && failures.size === 0 && !/Command failed -:\d+/.test(stderr)) throw new Error(stderr.trim());
-    if (fresh) fresh.seen = seenIn(ns, stdout);
-    return [...failures].map(([operation, error]) => ({ operation, error }));
+    return { stdout, failures };
   }
 }
+
+const failureOf =
+  (operations: readonly Operation[]) =>
+  (thrown: unknown): Failure[] =>
+    operations.map((operation) => ({ operation, error: messageOf(thrown) }));
 
 /** Rules of IPv6 are not among what a namespace says of itself in one breath. */
 const hasRules6 = (state: KernelState, ns: string): boolean => Object.values(state.namespaces[ns]?.rules ?? {}).some(isRule6);

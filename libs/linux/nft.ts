@@ -36,9 +36,11 @@ const PLAIN = /^[\n -~]*$/;
 /** A script for a process that takes a transaction a line; undefined if it is none for that. */
 export function scriptLine(text: string): string | undefined {
   if (text.length > MOST_LINE_CHARS || !PLAIN.test(text)) return undefined;
-  const line = text.trim().replaceAll('\n', '; ');
+  const line = inOneLine(text);
   return line.length <= MOST_LINE_CHARS ? line : undefined;
 }
+
+const inOneLine = (text: string): string => text.trim().replaceAll('\n', '; ');
 
 /** Name of the copy that is read. */
 const PROBE = 'weft_probe';
@@ -91,6 +93,20 @@ export class NftTables {
     const isKept = ns === NODE_NAMESPACE || operations.every((o) => o.op === 'setVips');
     const line = this.#entry.session && isKept ? scriptLine(text) : undefined;
     if (line === undefined || !(await this.#entry.session?.tell(ns, line))) await this.#entry.exec(ns, ['nft', '-f', '-'], { input: text });
+    await this.note(ns, operations);
+  }
+
+  /**
+   * The words of a command that loads `operations` into a namespace just made, which is told by `note` when it has; undefined if they
+   * are too much for one.
+   */
+  static command(operations: readonly TableOperation[]): string[] | undefined {
+    const line = inOneLine(script(operations, true));
+    return line.length > MOST_LINE_CHARS ? undefined : ['nft', line];
+  }
+
+  /** That `operations` were carried out. */
+  async note(ns: string, operations: readonly TableOperation[]): Promise<void> {
     for (const o of operations) {
       const key = `${ns}|${o.table}`;
       if (o.op === 'removeTable') this.#loaded.delete(key);

@@ -12,35 +12,30 @@ export interface Stage {
 }
 
 export interface Stages {
-  /** Up to where the new namespaces are there. */
+  /** What goes. */
   first: Stage[];
-  /** Sysctls of the new namespaces, and their tables but those that hang on devices: nothing is up there, so they may go on beside the rest. */
-  settings: Stage;
-  /** Devices take over some of these settings when they are made. */
-  areTakenOver: boolean;
-  tables: Stage;
+  /** New namespaces, each with its own making, its sysctls, and its tables but those that hang on devices. */
+  rooms: Map<string, Operation[]>;
   then: Stage[];
 }
 
 /** Operations, which are in the order of `diff`, in stages. */
 export function inStages(operations: readonly Operation[]): Stages {
-  const made = new Set(operations.flatMap((o) => (o.op === 'addNamespace' ? [o.ns] : [])));
-  const settings: Operation[] = [];
-  const tables: Operation[] = [];
-  const others: Operation[] = [];
-  for (const o of operations) {
-    const tool = made.has(o.ns) ? toolOf(o) : undefined;
-    const hangs = o.op === 'putTable' && o.table === DEVICE_TABLE;
-    (tool === 'sysctl' ? settings : tool === 'nft' && !hangs ? tables : others).push(o);
-  }
-  const behind = others.findLastIndex((o) => o.op === 'addNamespace') + 1;
-  return {
-    first: stagesOf(others.slice(0, behind)),
-    settings: stageOf('sysctl', settings),
-    areTakenOver: settings.some((o) => o.op === 'setSysctl' && o.key.includes('.conf.default.')),
-    tables: stageOf('nft', tables),
-    then: stagesOf(others.slice(behind)),
-  };
+  const rooms = new Map<string, Operation[]>(operations.flatMap((o) => (o.op === 'addNamespace' ? [[o.ns, []]] : [])));
+  const others = operations.filter((o) => {
+    const room = rooms.get(o.ns);
+    if (!room || !furnishes(o)) return true;
+    room.push(o);
+    return false;
+  });
+  // Nothing that goes is in a namespace that comes.
+  const firstAdded = operations.findIndex((o) => o.op === 'addNamespace');
+  const before = new Set(firstAdded === -1 ? [] : operations.slice(0, firstAdded));
+  return { first: stagesOf(others.filter((o) => before.has(o))), rooms, then: stagesOf(others.filter((o) => !before.has(o))) };
+}
+
+function furnishes(o: Operation): boolean {
+  return o.op === 'addNamespace' || o.op === 'setSysctl' || o.op === 'setVips' || (o.op === 'putTable' && o.table !== DEVICE_TABLE);
 }
 
 /** Consecutive operations of one tool are a stage; in it, namespaces do not wait for one another. */
