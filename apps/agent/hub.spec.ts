@@ -182,45 +182,56 @@ describe('the stream to a controller', () => {
     }));
 });
 
-describe('an agent that no controller answers', () => {
-  const TARGETS = ['192.0.2.1:4780', '192.0.2.2:4780', '192.0.2.3:4780'];
+const TARGETS = ['192.0.2.1:4780', '192.0.2.2:4780', '192.0.2.3:4780'];
 
-  /** What is dialled, and when: controllers that take every connection and never say a word. */
-  async function dialledIn(ms: number, controllers: string[]): Promise<{ target: string; at: number }[]> {
-    const clock = new ManualClock();
-    const dialled: { target: string; at: number }[] = [];
-    await withTempDir(async (dir) => {
-      const store = await DesiredStore.open(dir, silentLog);
-      const hub = startHub({
-        controllers: () => controllers,
-        address: '192.0.2.9',
-        dial: (target, signal) => {
-          dialled.push({ target, at: clock.monotonic() });
-          const said = new Queue<HubMessage>();
-          signal.addEventListener('abort', () => said.end(), { once: true });
-          const messages = said[Symbol.asyncIterator]();
-          const ignore = () => undefined;
-          return { bidi: { send: () => Promise.resolve(), end: ignore, messages, cancel: ignore }, close: ignore };
-        },
-        store,
-        believer: new Believer(store, () => [], ignored, silentLog),
-        board: new StatusBoard(NODE_ID, clock),
-        facts: () => nodeFactsSchema.parse({ nodeId: NODE_ID, hostname: 'h', at: 1 }),
-        clock,
-        log: silentLog,
-      });
-      await clock.advance(ms);
-      const stopped = hub.stop();
-      await clock.advance(10_000);
-      await stopped;
+interface Dialled {
+  target: string;
+  at: number;
+}
+
+/** What is dialled, and when: controllers that take every connection and say what `greet` says, and then never a word. */
+async function dialledIn(
+  ms: number,
+  controllers: string[],
+  greet: (dialled: readonly Dialled[]) => HubMessage[] = () => [],
+): Promise<Dialled[]> {
+  const clock = new ManualClock();
+  const dialled: Dialled[] = [];
+  await withTempDir(async (dir) => {
+    const store = await DesiredStore.open(dir, silentLog);
+    const hub = startHub({
+      controllers: () => controllers,
+      address: '192.0.2.9',
+      dial: (target, signal) => {
+        dialled.push({ target, at: clock.monotonic() });
+        const said = new Queue<HubMessage>();
+        for (const message of greet(dialled)) said.push(message);
+        signal.addEventListener('abort', () => said.end(), { once: true });
+        const messages = said[Symbol.asyncIterator]();
+        const ignore = () => undefined;
+        return { bidi: { send: () => Promise.resolve(), end: ignore, messages, cancel: ignore }, close: ignore };
+      },
+      store,
+      believer: new Believer(store, () => [], ignored, silentLog),
+      board: new StatusBoard(NODE_ID, clock),
+      facts: () => nodeFactsSchema.parse({ nodeId: NODE_ID, hostname: 'h', at: 1 }),
+      clock,
+      log: silentLog,
     });
-    return dialled.filter(({ at }) => at <= ms);
-  }
+    await clock.advance(ms);
+    const stopped = hub.stop();
+    await clock.advance(10_000);
+    await stopped;
+    await store.flush();
+  });
+  return dialled.filter(({ at }) => at <= ms);
+}
 
+describe('an agent that no controller answers', () => {
   it('asks all of them, one soon after another, before it makes a pause', async () => {
     const first = (await dialledIn(5_000, TARGETS)).slice(0, 3);
     expect(first.map((d) => d.target).sort()).toEqual(TARGETS);
-    expect(first[2]?.at).toBeLessThan(4_500);
+    expect(first[2]?.at).toBeLessThan(2_500);
   });
 
   it('waits longer for each in the next round, for the machine may be slow', async () => {
@@ -231,6 +242,34 @@ describe('an agent that no controller answers', () => {
   it('waits long for the only one', async () => {
     const times = (await dialledIn(6_000, TARGETS.slice(0, 1))).map((d) => d.at);
     expect(times[1]).toBeGreaterThan(5_000);
+  });
+});
+
+describe('an agent whose controller fell silent', () => {
+  /** All that is said on a stream that worked: the promise to be heard each 100 ms, which is then broken, and a snapshot. */
+  const PROMISE: HubMessage[] = [
+    { message: { $case: 'alive', value: { intervalMs: 100, heard: 0 } } },
+    snapshotMessage(makeSnapshot(5, [a])),
+  ];
+
+  it('asks it once more at once, and soon the others', async () => {
+    const [first, second, third] = await dialledIn(5_000, TARGETS, (dialled) => (dialled.length === 1 ? PROMISE : []));
+    expect(second).toEqual({ target: first?.target, at: 500 });
+    expect(third?.target).not.toBe(first?.target);
+    expect(third?.at).toBeGreaterThan(1_000);
+    expect(third?.at).toBeLessThan(1_300);
+  });
+
+  it('stays with it when it answers', async () => {
+    const dialled = await dialledIn(5_000, TARGETS, () => PROMISE);
+    expect(dialled.length).toBeGreaterThan(5);
+    expect(new Set(dialled.map((d) => d.target)).size).toBe(1);
+  });
+
+  it('goes to another when it answers, and has nothing to tell', async () => {
+    const dialled = await dialledIn(5_000, TARGETS, ({ length }) => (length === 1 ? PROMISE : PROMISE.slice(0, 1)));
+    expect(dialled[1]?.target).toBe(dialled[0]?.target);
+    expect(dialled[2]?.target).not.toBe(dialled[0]?.target);
   });
 });
 

@@ -2,7 +2,6 @@
  * The stream to a controller: any of them. Down come snapshot and deltas, up go facts, statuses and a heartbeat. When it
  * breaks, or the controller falls silent, another is tried; meanwhile the node goes on with what it knows.
  */
-import { backoffMs } from '#base/backoff.js';
 import { asWeftError, messageOf } from '#base/errors.js';
 import type { Clock } from '#base/clock.js';
 import type { Log } from '#base/log.js';
@@ -13,12 +12,10 @@ import { AgentHubClient, type AgentMessage, type HubMessage } from '#rpc/gen/wef
 import { deltaFromWire, factsToWire, snapshotFromWire, statusToWire } from '#rpc/wire.js';
 import type { Identity } from '#trust/identity.js';
 import type { Believer } from '../believer.js';
-import { ControllerChoice } from '../controller-choice.js';
+import { ControllerChoice, firstWordMs, ONCE_MORE_MS, retryMs } from '../controller-choice.js';
 import type { DesiredStore } from '../desired-store.js';
 import type { StatusBoard } from '../status-board.js';
 
-/** Well below the time in which nobody is declared dead after an outage of etcd (nodes-loop.ts of the controller). */
-const RECONNECT = { initialMs: 200, maxMs: 3_000 };
 /** A controller says in every interval that it is alive; after so many without a word it is frozen, or cut off. */
 const SILENT_INTERVALS = 5;
 /** A timer that comes later than this, in milliseconds, says that this process stood still, not the controller. */
@@ -29,8 +26,6 @@ const COALESCE_COUNT = 100;
 const SETTLED_MS = 10;
 /** For what is said together with the end of a task's service. */
 const URGENT_MS = 1;
-/** A controller says that it is alive as soon as it takes a stream; others are asked when nothing was heard by then. */
-const FIRST_WORD_MS = 2_000;
 /** A controller that takes a stream owes a snapshot by then. After that, silence is normal and gRPC's keepalive watches. */
 const FIRST_SNAPSHOT_MS = 5_000;
 /** While quarantined, ask again with a new stream: the controller may have been put right. */
@@ -95,13 +90,17 @@ export function startHub(options: HubOptions): Hub {
     const choice = new ControllerChoice(options.address, options.clock);
     for (let failures = 0; !stopping.signal.aborted;) {
       const targets = options.controllers();
-      const target = choice.next(targets);
+      const { target, isOnceMore } = choice.next(targets);
       if (target !== undefined) {
         session = new Session(options, target, stopping.signal, complain);
-        const worked = await session.run(firstWordMs(failures, targets.length));
+        const end = await session.run(isOnceMore ? ONCE_MORE_MS : firstWordMs(failures, targets.length));
         session = undefined;
+        if (end !== 'no answer') failures = 0;
+        if (end === 'silence') {
+          choice.fellSilent(target);
+          continue;
+        }
         choice.failed(target);
-        if (worked) failures = 0;
       }
       await options.clock.sleep(retryMs(++failures, targets.length), stopping.signal).catch(() => undefined);
     }
@@ -117,18 +116,6 @@ export function startHub(options: HubOptions): Hub {
   };
 }
 
-/** All controllers are asked, one soon after another, before a longer and longer pause is made: one of them may be there. */
-function retryMs(failures: number, controllers: number): number {
-  const rounds = failures / Math.max(1, controllers);
-  return backoffMs(Number.isInteger(rounds) ? rounds - 1 : 0, RECONNECT);
-}
-
-/** Where there are others to ask, none is waited for as long as a connection to nowhere takes; longer each round, for all may be slow. */
-function firstWordMs(failures: number, controllers: number): number {
-  if (controllers < 2) return FIRST_SNAPSHOT_MS;
-  return Math.min(FIRST_SNAPSHOT_MS, FIRST_WORD_MS * 1.5 ** Math.floor(failures / controllers));
-}
-
 /** Says that something failed, once in a while if it is always the same. */
 function rarely({ clock, log }: HubOptions): (fields: object, message: string) => void {
   let last = '';
@@ -142,9 +129,13 @@ function rarely({ clock, log }: HubOptions): (fields: object, message: string) =
   };
 }
 
+/** How a stream went: nothing came of it; it worked until it broke, or until the controller was silent for too long. */
+type End = 'no answer' | 'break' | 'silence';
+
 /** One stream, from Hello to its end. */
 class Session {
   isUp = false;
+  #isSilent = false;
   readonly #o: HubOptions;
   readonly #target: string;
   readonly #end = new AbortController();
@@ -171,10 +162,10 @@ class Session {
   }
 
   /**
-   * Resolves with whether the controller answered at all. Never rejects.
+   * Resolves when the stream is over. Never rejects.
    * @param firstWordMs how long its first word is waited for
    */
-  async run(firstWordMs: number): Promise<boolean> {
+  async run(firstWordMs: number): Promise<End> {
     const { dial, believer, board } = this.#o;
     const onStop = () => this.#end.abort();
     this.#stopSignal.addEventListener('abort', onStop, { once: true });
@@ -200,7 +191,8 @@ class Session {
       this.#bidi?.cancel();
       line?.close();
     }
-    return this.isUp;
+    if (!this.isUp) return 'no answer';
+    return this.#isSilent ? 'silence' : 'break';
   }
 
   sendFacts(): void {
@@ -285,6 +277,7 @@ class Session {
     const dueAt = clock.monotonic() + ms;
     this.#silence = this.#after(ms, () => {
       if (clock.monotonic() - dueAt > LATE_MS) return this.#listen(ms);
+      this.#isSilent = true;
       this.#complain({ controller: this.#target }, 'the controller is silent');
       this.#end.abort();
     });
