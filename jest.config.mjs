@@ -32,7 +32,10 @@ export default {
   testTimeout: 60_000,
   projects: [
     project('unit', ['libs/**/*.spec.ts', 'apps/**/*.spec.ts', 'test/architecture/**/*.spec.ts', 'test/corpus/**/*.spec.ts']),
-    project('simulation', ['test/simulation/**/*.spec.ts']),
+    project('simulation', ['test/simulation/**/*.spec.ts'], {
+      globalSetup: '<rootDir>/test/simulation/bundle.mjs',
+      globalTeardown: '<rootDir>/test/simulation/remove-bundle.mjs',
+    }),
     project('contract', ['test/contract/**/*.spec.ts']),
     project('netns', ['test/netns/**/*.spec.ts']),
     project('cluster', ['test/cluster/**/*.spec.ts']),

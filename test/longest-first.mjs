@@ -8,6 +8,7 @@ const { default: Sequencer } = createRequire(import.meta.url)('@jest/test-sequen
 
 /** Files of half a minute and more, longest first. */
 const LONG = [
+  'simulation/everything',
   'cluster/updates',
   'cluster/modes',
   'contract/controller/faults',

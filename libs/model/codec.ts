@@ -4,15 +4,20 @@ import { messageOf, WeftError } from '#base/errors.js';
 
 export const encode = (value: unknown): string => JSON.stringify(value);
 
-/** @throws CORRUPT naming `where` */
-export function decode<S extends z.ZodType>(schema: S, text: string, where: string): z.output<S> {
+/** @throws CORRUPT, or `code`, naming `where` */
+export function decode<S extends z.ZodType>(
+  schema: S,
+  text: string,
+  where: string,
+  code: 'CORRUPT' | 'BAD_VALUE' = 'CORRUPT',
+): z.output<S> {
   let raw: unknown;
   try {
     raw = JSON.parse(text);
   } catch (error) {
-    throw new WeftError('CORRUPT', { what: `${where} is not JSON`, why: messageOf(error), cause: error });
+    throw new WeftError(code, { what: `${where} is not JSON`, why: messageOf(error), cause: error });
   }
-  return check(schema, raw, where);
+  return check(schema, raw, where, code);
 }
 
 /** Validates an already parsed value (an RPC message as plain JSON, say). @throws CORRUPT, or `code` */

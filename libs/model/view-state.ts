@@ -95,6 +95,9 @@ export interface ViewByKind {
   settings: Settings;
 }
 
+/** Of a view that tells of none. */
+const NO_SETTINGS = settingsSchema.parse({});
+
 export function byKind(view: NodeView): ViewByKind {
   const out: ViewByKind = {
     tasks: [],
@@ -104,7 +107,7 @@ export function byKind(view: NodeView): ViewByKind {
     vips: [],
     publications: [],
     members: [],
-    settings: settingsSchema.parse({}),
+    settings: NO_SETTINGS,
   };
   for (const r of view.resources.values()) {
     switch (r.kind) {

@@ -4,8 +4,7 @@
  * needs no check. What people are shown is spelled out in the protocol, under the model's field names.
  */
 import type { z } from 'zod';
-import { messageOf, WeftError } from '#base/errors.js';
-import { check } from '#model/codec.js';
+import { check, decode } from '#model/codec.js';
 import { networkSchema, type Network } from '#model/network.js';
 import { nodeFactsSchema, nodeSchema, type Node, type NodeFacts } from '#model/node.js';
 import { resourceSchema, viewDeltaSchema, viewSnapshotSchema, type Resource, type ViewDelta, type ViewSnapshot } from '#model/node-view.js';
@@ -24,21 +23,12 @@ interface Document {
   json: string;
 }
 
-/** @throws BAD_VALUE */
-function parse(message: Document | undefined, where: string): unknown {
-  if (message === undefined) return undefined;
-  try {
-    return JSON.parse(message.json) as unknown;
-  } catch (error) {
-    throw new WeftError('BAD_VALUE', { what: `${where} is not JSON`, why: messageOf(error), cause: error });
-  }
-}
-
 const toDocument = (value: unknown): Document => ({ json: JSON.stringify(value) });
 
 /** @throws BAD_VALUE */
 function fromDocument<S extends z.ZodType>(schema: S, message: Document | undefined, where: string): z.output<S> {
-  return check(schema, parse(message, where), where, 'BAD_VALUE');
+  if (message === undefined) return check(schema, undefined, where, 'BAD_VALUE');
+  return decode(schema, message.json, where, 'BAD_VALUE');
 }
 
 export const stackToWire = (stack: Stack): wire.Stack => toDocument(stack);

@@ -149,12 +149,19 @@ export class MemoryEtcd {
     if (revision > this.#revision) throw new HistoryLost('required revision is a future revision');
     if (revision > 0 && revision < this.#compacted) throw new HistoryLost('required revision has been compacted');
     const state = revision > 0 ? this.#stateAt(revision) : this.#entries;
+    const given = (e: WireEntry) => (keysOnly ? { ...e, value: '' } : { ...e });
+    if (query.exact) {
+      const found = state.get(query.prefix);
+      return { ...this.#header(), entries: found ? [given(found)] : [], more: false };
+    }
+    if (limit === 1) {
+      const { first, count } = firstOf(state.values(), query.prefix, after);
+      return { ...this.#header(), entries: first ? [given(first)] : [], more: count > 1 };
+    }
     const matching: WireEntry[] = [];
-    if (query.exact) matching.push(...[state.get(query.prefix)].filter((e) => e !== undefined));
-    else for (const e of state.values()) if (e.key > after && e.key.startsWith(query.prefix)) matching.push(e);
-    if (limit > 1) matching.sort((a, b) => (a.key < b.key ? -1 : 1));
-    else if (matching.length > 1) matching.unshift(matching.reduce((a, b) => (a.key < b.key ? a : b)));
-    const entries = matching.slice(0, limit).map((e) => (keysOnly ? { ...e, value: '' } : { ...e }));
+    for (const e of state.values()) if (e.key > after && e.key.startsWith(query.prefix)) matching.push(e);
+    matching.sort((a, b) => (a.key < b.key ? -1 : 1));
+    const entries = matching.slice(0, limit).map(given);
     return { ...this.#header(), entries, more: matching.length > entries.length };
   }
 
@@ -335,6 +342,18 @@ function refuseOverlaps(writes: Write[]): void {
       'delete' in write ? puts.has(write.delete) : 'deletePrefix' in write && [...puts].some((p) => p.startsWith(write.deletePrefix));
     if (hit) throw new Refused('duplicate key given in txn request');
   }
+}
+
+/** The first of a range by its key, and how many there are: asked for once in every beat of a follower. */
+function firstOf(entries: Iterable<WireEntry>, prefix: string, after: string): { first: WireEntry | undefined; count: number } {
+  let first: WireEntry | undefined;
+  let count = 0;
+  for (const entry of entries) {
+    if (entry.key <= after || !entry.key.startsWith(prefix)) continue;
+    count++;
+    if (!first || entry.key < first.key) first = entry;
+  }
+  return { first, count };
 }
 
 /** Events are flat but for their entry: whoever gets one may do with it what he likes. */

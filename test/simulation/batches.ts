@@ -2,10 +2,12 @@
  * The cases of a spec: many random histories of one kind, in batches. `SIM_RUNS` says how many histories all kinds have
  * together, `SIM_FROM` at which seed they begin; `SIM_SEED=123` plays one of each kind that is asked for, and prints it.
  */
-import { play, type Kind, type Outcome } from './history.js';
+import type { Kind } from './history.js';
+import { playOutside, stopOutside } from './outside.js';
+import type { Answer } from './player.js';
 
 /** Histories of all kinds together; see the shares of the specs. */
-const RUNS = Number(process.env['SIM_RUNS'] ?? 420);
+const RUNS = Number(process.env['SIM_RUNS'] ?? 600);
 const FROM = Number(process.env['SIM_FROM'] ?? 1);
 const ONE = process.env['SIM_SEED'];
 /** A case has so many. */
@@ -14,31 +16,25 @@ const BATCH = 250;
 const PLANTED_RUNS = 300;
 const MINUTES = 60_000;
 
-type Options = Parameters<typeof play>[2];
-
 /** The history of a seed as a person reads it; the same seed takes the same steps. */
 async function printed(seed: number, kind: Kind): Promise<string> {
-  const { lines } = await play(seed, kind, { verbose: true });
-  return [`seed ${seed}:`, ...lines].join('\n');
+  const { outcome } = await playOutside({ kind, seeds: [seed], verbose: true });
+  return [`seed ${seed}:`, ...outcome.lines].join('\n');
 }
 
-async function firstBad(seeds: Iterable<number>, kind: Kind, options?: Options): Promise<(Outcome & { seed: number }) | undefined> {
-  for (const seed of seeds) {
-    const outcome = await play(seed, kind, options);
-    if (outcome.violation !== undefined) return { ...outcome, seed };
-  }
-  return undefined;
+async function firstBad(seeds: readonly number[], kind: Kind, fault?: string): Promise<Answer | undefined> {
+  const answer = await playOutside({ kind, seeds, fault });
+  return answer.outcome.violation === undefined ? undefined : answer;
 }
 
-async function expectGood(seeds: Iterable<number>, kind: Kind): Promise<void> {
+async function expectGood(seeds: readonly number[], kind: Kind): Promise<void> {
   const bad = await firstBad(seeds, kind);
   if (!bad) return;
-  throw new Error(`${bad.violation}\nPlay it again with SIM_SEED=${bad.seed}, in this spec\n${await printed(bad.seed, kind)}`);
+  const { seed, outcome } = bad;
+  throw new Error(`${outcome.violation}\nPlay it again with SIM_SEED=${seed}, in this spec\n${await printed(seed, kind)}`);
 }
 
-function* seedsBetween(from: number, to: number): Generator<number> {
-  for (let seed = from; seed <= to; seed++) yield seed;
-}
+const seedsBetween = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
 export interface Wanted {
   /** Part of all histories that are of this kind. */
@@ -49,6 +45,7 @@ export interface Wanted {
 
 /** The cases of a kind. */
 export function histories(kind: Kind, { share, found = [] }: Wanted): void {
+  afterAll(stopOutside);
   if (ONE !== undefined) return one(Number(ONE), kind);
   const runs = Math.ceil(RUNS * share);
   const batches: [from: number, to: number][] = [];
@@ -63,7 +60,7 @@ function one(seed: number, kind: Kind): void {
   it(
     `the history of seed ${seed}: ${kind.name}`,
     async () => {
-      const outcome = await play(seed, kind, { verbose: true });
+      const { outcome } = await playOutside({ kind, seeds: [seed], verbose: true });
       process.stdout.write(`${outcome.lines.join('\n')}\n`);
       expect(outcome.violation).toBeUndefined();
     },
@@ -72,6 +69,6 @@ function one(seed: number, kind: Kind): void {
 }
 
 /** What the histories of a kind find of a planted fault, soon; undefined: nothing. */
-export async function findingOf(kind: Kind, options: Options): Promise<string | undefined> {
-  return (await firstBad(seedsBetween(1, PLANTED_RUNS), kind, options))?.violation;
+export async function findingOf(kind: Kind, fault: string): Promise<string | undefined> {
+  return (await firstBad(seedsBetween(1, PLANTED_RUNS), kind, fault))?.outcome.violation;
 }

@@ -1,4 +1,4 @@
 import { histories } from './batches.js';
 import { CONTESTED } from './history.js';
 
-histories(CONTESTED, { share: 0.25 });
+histories(CONTESTED, { share: 0.2 });

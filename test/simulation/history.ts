@@ -89,6 +89,8 @@ export async function play(
   // Backoff draws from it.
   Math.random = world.chance.next;
   try {
+    // Whoever calls: from here on it is a microtask that goes on, and what the timeline says of next ticks is so (timeline.ts).
+    await Promise.resolve();
     const history = new History(world, kind);
     await history.play();
     const { violation, timeline, lines } = world;

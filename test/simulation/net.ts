@@ -24,7 +24,7 @@ export class Net {
 
   /** Whether machine `a` reaches machine `b`. */
   isCut(a: string, b: string): boolean {
-    return this.#cuts.has(linkOf(a, b));
+    return this.#cuts.size > 0 && this.#cuts.has(linkOf(a, b));
   }
 
   /** Cuts may overlap: the way is whole again when the last has ended. @returns what mends this one */
@@ -55,8 +55,8 @@ export class Net {
 
   /** Runs `arrive` on the other side, after a while, if it ever gets there. */
   send(from: string, to: string, arrive: () => void, delayMs = this.delayMs()): void {
-    const link = linkOf(from, to);
     const hold = () => {
+      const link = linkOf(from, to);
       const held = this.#held.get(link) ?? [];
       this.#held.set(link, held);
       held.push(() => this.send(from, to, arrive, 0));
