@@ -177,6 +177,7 @@ export function handlers(twin: Twin) {
           facts: undefined,
           state: 'ready',
           tasks: 2,
+          left: [],
         },
       ],
     })),

@@ -14,6 +14,7 @@ import { serviceKey, slotKey, type ClusterState } from './cluster-state.js';
 import { homeOf, placeFor } from './choose-node.js';
 import { isDead, orphanUnit } from './dead-nodes.js';
 import { drainOf } from './drain.js';
+import { leaveDrained } from './drain-nodes.js';
 import { HostPorts } from './host-ports.js';
 import { newTask } from './new-task.js';
 import type { TaskEdit } from './edit-task.js';
@@ -52,19 +53,7 @@ export interface Placing {
  * @param only the stacks that the plan is of; all if left out
  */
 export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () => string, now: number, only?: ReadonlySet<string>): Placing {
-  const draft: Draft = {
-    state,
-    now,
-    newId,
-    books: new Map(),
-    declared: declaredAddresses(state),
-    spread: new Spread(state),
-    hostPorts: new HostPorts(state),
-    volumes: new VolumeHomes(state),
-    made: new Map(),
-    pending: new Map(),
-    refused: new Map(),
-  };
+  const draft = newDraft(state, newId, now);
   const placing: Placing = { units: [], waiting: new Map(plan.waiting), againMs: plan.againMs, wakeAt: plan.wakeAt, wakes: plan.wakes };
   placing.units.push(...updateUnits(state, plan, now), ...oneOffUnits(state, plan.oneOffsDone, now));
   for (const { next, holder } of plan.promote) placing.units.push(promoteUnit(draft, next, holder));
@@ -73,6 +62,7 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
   for (const task of plan.stay) placing.units.push(markUnit(state, task, undefined));
   for (const edit of plan.edit) placeEdit(draft, edit, placing);
   for (const { task, reason } of plan.forget) placing.units.push(forgetUnit(draft, task, reason));
+  const made = new Set<string>();
   for (const wish of plan.create) {
     const home = homeOf(draft, wish);
     const result = createUnit(draft, wish);
@@ -80,11 +70,29 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
       placing.waiting.set(serviceKey(wish.stack, wish.service.name), result);
       // The stopped task is gone all the same: its node should hear so. Where its data is must not be forgotten with it.
       if (wish.replaces && !home) placing.units.push(forgetUnit(draft, wish.replaces, goneReason(wish.replaces)));
-    } else placing.units.push(result);
+    } else {
+      placing.units.push(result);
+      made.add(serviceKey(wish.stack, wish.service.name));
+    }
   }
+  for (const { task, reason } of leaveDrained(state, { ...plan, made }, only)) placing.units.push(stopUnit(state, task, reason));
   placing.units.push(...missingVips(draft, only));
   return placing;
 }
+
+export const newDraft = (state: ClusterState, newId: () => string, now: number): Draft => ({
+  state,
+  now,
+  newId,
+  books: new Map(),
+  declared: declaredAddresses(state),
+  spread: new Spread(state),
+  hostPorts: new HostPorts(state),
+  volumes: new VolumeHomes(state),
+  made: new Map(),
+  pending: new Map(),
+  refused: new Map(),
+});
 
 /** Services that have tasks and no virtual address: it was `endpoint_mode: dnsrr`, or the network without IPv6, when they were made. */
 function missingVips(draft: Draft, only: ReadonlySet<string> | undefined): Unit[] {

@@ -14,7 +14,6 @@ import { isInTheWay } from './address-holders.js';
 import { abandonedInMs, type DeadForMs } from './dead-nodes.js';
 import { mayStop, unmetDependency } from './dependencies.js';
 import { isDrained } from './drain.js';
-import { leaveDrained } from './drain-nodes.js';
 import { declaredAddresses, type DeclaredAddresses } from './network-subnets.js';
 import { networkIdsOf } from './networks-of.js';
 import { editOf, type TaskEdit } from './edit-task.js';
@@ -119,7 +118,6 @@ export function reconcileServices(
     const reason = unwantedReason(state, task);
     if (reason !== undefined) endTask(state, task, reason, plan);
   }
-  leaveDrained(state, plan, only);
   // One thing at a time in one record.
   const touched = new Set([...plan.stop, ...plan.edit].map(({ task }) => task.id));
   plan.stay = plan.stay.filter((task) => !touched.has(task.id));

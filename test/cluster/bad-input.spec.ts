@@ -125,7 +125,12 @@ it.each([
   [['exec', '-T', '-p', 'nosuch', 'web', 'true'], 1, /nosuch/],
   [['exec', '-T', '-p', 'good', 'nosuch', 'true'], 1, /nosuch/],
   [['network', 'inspect', 'nosuch'], 1, /nosuch/],
-  [['node', 'inspect', 'nosuch'], 1, /nosuch/],
+  ...['inspect', 'drain', 'pause', 'activate', 'accept', 'rotate-keys', 'rm', 'rm --force', 'update --label-add a=b'].map(
+    (verb): [string[], number, RegExp] => [['node', ...verb.split(' '), 'nosuch'], 1, /there is no node "?nosuch"?[^]*ctl node ls/],
+  ),
+  [['scale', '-p', 'good', 'web=-1'], [1, 2], /web=-1|replicas/],
+  [['scale', '-p', 'good', 'nosuch=1'], 1, /nosuch/],
+  [['up', '-f', 'good.yaml', '--scale', 'web=-1'], [1, 2], /web=-1|replicas/],
   [['up', '-f', 'nosuchfile.yaml'], 1, /nosuchfile\.yaml/],
   [['up', '-p', 'Bad\nName', '-f', 'good.yaml'], [1, 2], /name/i],
   [['nosuchcommand'], 2, /nosuchcommand/],
@@ -196,7 +201,15 @@ services:
   }, 90_000);
 
   it('a drained node is named as that, and a label lets a global service begin', async () => {
-    await cluster.ctl('node', 'drain', 'node2');
+    const { stderr } = await cluster.tryCtl(['node', 'drain', 'node2']);
+    expect(stderr).toMatch(/^node node2 is drained: its tasks go elsewhere$/m);
+    expect(stderr).toMatch(
+      /^warning: waits-apart-\d has no other place, and stops: no node can take it \(2 nodes: 1 at max_replicas_per_node, 1 drained\)$/m,
+    );
+    await eventually(30_000, async () => {
+      const [node] = await cluster.json<{ tasks: number; left: string }[]>('node', 'ls').then((all) => all.slice(1));
+      expect(node).toMatchObject({ tasks: 0, left: '' });
+    });
     await eventually(30_000, async () =>
       expect(await said()).toContain('apart: no node can take it (2 nodes: 1 at max_replicas_per_node, 1 drained)'),
     );

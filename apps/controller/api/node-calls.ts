@@ -4,6 +4,7 @@ import { WeftError } from '#base/errors.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import { nodeSchema, type Node } from '#model/node.js';
+import { homelessOf } from '#planner/drain-outlook.js';
 import { findNode } from '#planner/find-node.js';
 import { standingOf } from '#planner/schedule.js';
 import { callUnary } from '#rpc/client.js';
@@ -17,6 +18,7 @@ import type {
   RotateNodeKeysRequest,
   RotateNodeKeysResponse,
   UpdateNodeRequest,
+  UpdateNodeResponse,
 } from '#rpc/gen/weft/v1/api.js';
 import type { Peer } from '#rpc/server.js';
 import type { Store } from '#store/store.js';
@@ -117,8 +119,8 @@ export class NodeCalls {
     return record && others.reach(record);
   }
 
-  /** Availability and labels. */
-  update = async ({ node: nameOrId, availability, setLabels, removeLabels }: UpdateNodeRequest): Promise<Record<string, never>> => {
+  /** Availability and labels. Of a drained node it is told at once which tasks have no other place. */
+  update = async ({ node: nameOrId, availability, setLabels, removeLabels }: UpdateNodeRequest): Promise<UpdateNodeResponse> => {
     const { follower, store } = this.#tools;
     follower.requireCurrent();
     const node = this.#find(nameOrId);
@@ -137,7 +139,8 @@ export class NodeCalls {
     const result = await store.txn([{ key, modRevision: follower.model.revisionOf(key) }], [{ put: key, value: encode(next.data) }]);
     if (!result.ok) throw new WeftError('CONFLICT', `node ${node.name} was changed at the same time`);
     await follower.reached(result.revision);
-    return {};
+    const changed = follower.model.nodes.get(node.id);
+    return { homeless: changed?.availability === 'drain' && availability !== undefined ? homelessOf(follower.model, changed) : [] };
   };
 
   /** Forgets a node. Its tasks are placed elsewhere: so it must be surely gone, or `force` says that it is. */

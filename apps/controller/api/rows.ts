@@ -1,5 +1,6 @@
 /** What listings show, made from the model. */
 import { serviceKey, type ClusterState } from '#planner/cluster-state.js';
+import { leftOn } from '#planner/drain-outlook.js';
 import { isComplete } from '#planner/standing-of-task.js';
 import { waitingReason } from '#planner/plan-services.js';
 import { standingOf } from '#planner/schedule.js';
@@ -47,6 +48,7 @@ export function nodeRows(state: ClusterState): NodeRow[] {
         facts: facts && factsToWire(facts),
         state: standingOf(state, node.id),
         tasks: state.tasksOfNode(node.id).length,
+        left: leftOn(state, node),
       };
     });
 }

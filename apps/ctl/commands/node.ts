@@ -2,11 +2,12 @@
 import { Command, Option } from 'commander';
 import { WeftError } from '#base/errors.js';
 import { callUnary } from '#rpc/client.js';
-import type { NodeRow } from '#rpc/gen/weft/v1/api.js';
+import type { LeftTask, NodeRow } from '#rpc/gen/weft/v1/api.js';
 import { NodeFacts, NodeRecord } from '#rpc/gen/weft/v1/types.js';
 import { withApi } from '../connection.js';
 import { contextOption, flagsOf, listingOptions, type CommonFlags } from '../options.js';
 import { nodeColumns, nodeRow } from '../render/nodes.js';
+import { printable } from '../render/printable.js';
 import { inOrder, json, listing } from '../render/table.js';
 import { print, say, type Shell } from '../shell.js';
 import { DEFAULT_TTL, parseTtl } from '../token-ttl.js';
@@ -36,6 +37,7 @@ function lsCommand(shell: Shell): Command {
       for (const row of rows)
         if (row.quarantine)
           say(shell, `node ${row.name} is quarantined: ${row.quarantine} (release it with \`ctl node accept ${row.name}\`)`);
+      for (const row of rows) if (row.left) say(shell, printable(`node ${row.name} is drained, and not empty yet: ${row.left}`));
       print(shell, listing(rows, nodeColumns, flags.format));
     });
   });
@@ -64,6 +66,7 @@ const inspected = (row: NodeRow) => ({
   ...(row.node ? (NodeRecord.toJSON(row.node) as object) : {}),
   state: row.state,
   tasks: row.tasks,
+  left: row.left,
   facts: row.facts ? NodeFacts.toJSON(row.facts) : null,
 });
 
@@ -132,11 +135,20 @@ function availabilityCommand(shell: Shell, verb: keyof typeof AVAILABILITY, desc
     await withApi(shell, flagsOf<CommonFlags>(command).context, async ({ api, target }) => {
       for (const node of nodes) {
         const change = { node, availability: AVAILABILITY[verb], setLabels: {}, removeLabels: [] };
-        await callUnary(api, 'updateNode', change, { target });
+        const { homeless } = await callUnary(api, 'updateNode', change, { target });
         say(shell, `node ${node} ${SAID[verb]}`);
+        tellHomeless(shell, homeless);
       }
     });
   });
+}
+
+/** The first of them; `ctl ps` tells of all, service by service. */
+const MAX_TOLD = 20;
+
+function tellHomeless(shell: Shell, homeless: readonly LeftTask[]): void {
+  for (const { task, why } of homeless.slice(0, MAX_TOLD)) say(shell, printable(`warning: ${task} has no other place, and stops: ${why}`));
+  if (homeless.length > MAX_TOLD) say(shell, `warning: and ${homeless.length - MAX_TOLD} more; \`ctl ps\` says what services wait for`);
 }
 
 interface UpdateFlags extends CommonFlags {
@@ -160,8 +172,9 @@ function updateCommand(shell: Shell): Command {
       throw new WeftError('USAGE', { what: 'nothing is to be changed', hint: 'Use --availability, --label-add or --label-rm.' });
     const setLabels = Object.fromEntries(labelAdd.map(splitLabel));
     await withApi(shell, context, async ({ api, target }) => {
-      await callUnary(api, 'updateNode', { node, availability, setLabels, removeLabels: labelRm }, { target });
+      const { homeless } = await callUnary(api, 'updateNode', { node, availability, setLabels, removeLabels: labelRm }, { target });
       say(shell, `node ${node} is changed`);
+      tellHomeless(shell, homeless);
     });
   });
 }

@@ -15,6 +15,8 @@ export function nodeRow(row: NodeRow) {
     availability: node?.availability ?? 'active',
     address: node?.address ?? '',
     tasks: row.tasks,
+    /** What is on a drained node yet: `shop-db-1 (it stops), …`. */
+    left: row.left.map(({ task, why }) => `${task} (${why})`).join(', '),
     cpus: facts?.cpus ?? 0,
     memoryBytes: facts?.memoryBytes ?? 0,
     underlayMtu: facts?.underlayMtu ?? 0,

@@ -170,6 +170,32 @@ describe('a stack on a controller with real etcd', () => {
     await watchUntil(api, 'pinned', (s) => !s.exists);
   });
 
+  it('a drained node: who has no other place is told at once, and the node is empty', async () => {
+    const node = (name: string, availability: string) =>
+      callUnary(api, 'updateNode', { node: name, availability, setLabels: {}, removeLabels: [] });
+    await up(api, makeStack('stuck', { web: { placement: { constraints: ['node.hostname == n2'] } }, free: 3 }));
+    const [pinned] = (await watchUntil(api, 'stuck', isUp)).tasks.filter((t) => t.task?.service === 'web');
+    expect(await node('n2', 'drain')).toEqual({
+      homeless: [{ task: pinned?.task?.name, why: 'no node can take it (3 nodes: 1 drained, 2 not node.hostname == n2)' }],
+    });
+    const state = await watchUntil(
+      api,
+      'stuck',
+      (s) => !s.tasks.some((t) => t.nodeName === 'n2') && s.services.some((x) => x.running === 3),
+    );
+    expect(state.services.find((s) => s.name === 'web')).toMatchObject({
+      running: 0,
+      waiting: 'no node can take it (3 nodes: 1 drained, 2 not node.hostname == n2)',
+    });
+    expect((await callUnary(api, 'listNodes', {})).nodes.map((n) => [n.node?.name, n.left])).toEqual(
+      ['n1', 'n2', 'n3'].map((n) => [n, []]),
+    );
+    expect(await node('n2', 'active')).toEqual({ homeless: [] });
+    await watchUntil(api, 'stuck', isUp);
+    await callUnary(api, 'removeStack', { name: 'stuck' });
+    await watchUntil(api, 'stuck', (s) => !s.exists);
+  });
+
   it('moves tasks when it is told to, and no others, and does not before', async () => {
     const node = (name: string, availability: string) =>
       callUnary(api, 'updateNode', { node: name, availability, setLabels: {}, removeLabels: [] });
