@@ -46,6 +46,7 @@ import { clusterLoop } from './loops/cluster-loop.js';
 import { eventsLoop } from './loops/events-loop.js';
 import { nodesLoop } from './loops/nodes-loop.js';
 import { servicesLoop } from './loops/services-loop.js';
+import { WaitingBoard } from './loops/waiting-board.js';
 import { openStore, type OpenedStore } from './open-store.js';
 import type { ControllerOptions } from './options.js';
 import { openPki, type Pki } from './pki.js';
@@ -108,8 +109,9 @@ const PROVIDERS: Provider[] = [
     inject: [STORE, FOLLOWER, OPTIONS, PKI, LOG],
     useFactory: ({ store }: OpenedStore, follower: ClusterFollower, options: ControllerOptions, pki: Pki, log: Log) => {
       const tools = { follower, log, clock, newId: () => randomBytes(16).toString('hex') };
-      const events = eventsLoop(tools, new EventBook(follower, clock));
-      const loops = [clusterLoop(tools, pki, options), nodesLoop(tools), servicesLoop(tools), cleanupLoop(tools), events];
+      const board = new WaitingBoard();
+      const events = eventsLoop(tools, new EventBook(follower, clock), board);
+      const loops = [clusterLoop(tools, pki, options), nodesLoop(tools), servicesLoop(tools, board), cleanupLoop(tools), events];
       return new Leader({ store, follower, log, clock, controllerId: pki.identity.id, loops });
     },
   },

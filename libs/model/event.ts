@@ -12,7 +12,10 @@ export const eventSchema = z.object({
   /** Milliseconds since the epoch, by the controller's clock. */
   at: z.number(),
   kind: z.enum(['task', 'node', 'service', 'stack', 'repair']),
-  /** task: create, reschedule, start, restart, die, fail, complete, health, stop, destroy. node: join, ready, down, active, pause, drain, remove. */
+  /**
+   * task: create, reschedule, start, restart, die, fail, complete, health, stop, destroy. node: join, ready, down, active, pause, drain, remove.
+   * service: updating, updated, paused, rolled-back, waiting, waited.
+   */
   action: z.string(),
   stack: z.string().default(''),
   service: z.string().default(''),

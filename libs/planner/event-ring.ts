@@ -16,11 +16,18 @@ export function lastEvent(state: Pick<ClusterState, 'events'>): Event | undefine
   return newest === undefined ? undefined : state.events.get(newest)?.events.at(-1);
 }
 
-/** Adds events to the ring, and takes the oldest chunks away; undefined when there is nothing to add. */
-export function appendEvents(state: ClusterState, drafts: readonly EventDraft[]): Unit | undefined {
+/**
+ * Adds events to the ring, and takes the oldest chunks away; undefined when there is nothing to add.
+ * @param drafts what was seen: what is of a revision that was written down is left out
+ * @param besides what the ring itself says has not been told
+ */
+export function appendEvents(state: ClusterState, drafts: readonly EventDraft[], besides: readonly EventDraft[] = []): Unit | undefined {
   const last = lastEvent(state);
+  const seen = drafts.filter((d) => d.revision > (last?.revision ?? -1));
+  // Of a revision that others are yet to come of, it would stand for those as written.
+  const revision = seen.at(-1)?.revision ?? last?.revision ?? 0;
   // What would fall out again at once is not written.
-  const fresh = drafts.filter((d) => d.revision > (last?.revision ?? -1)).slice(-EVENTS_PER_CHUNK * (EVENT_CHUNKS - 1));
+  const fresh = [...seen, ...besides.map((d) => ({ ...d, revision }))].slice(-EVENTS_PER_CHUNK * (EVENT_CHUNKS - 1));
   if (fresh.length === 0) return undefined;
   const events = fresh.map((draft, i): Event => ({ ...draft, sequence: (last?.sequence ?? 0) + i + 1 }));
   const byChunk = new Map<number, Event[]>();

@@ -18,7 +18,7 @@ interface SeenTask {
 }
 
 /** Longest text that an event carries. */
-const MAX_MESSAGE = 300;
+export const MAX_MESSAGE = 300;
 
 export class EventSight {
   readonly #tasks = new Map<string, SeenTask>();

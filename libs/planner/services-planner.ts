@@ -6,10 +6,12 @@
 import { splitKey } from '#model/keys.js';
 import { sameValue } from './spec-hash.js';
 import type { NodeFacts } from '#model/node.js';
-import type { ClusterState } from './cluster-state.js';
+import { serviceKey, type ClusterState } from './cluster-state.js';
 import { DeathWatch } from './death-watch.js';
 import { planServices } from './plan-services.js';
 import type { Placing } from './place-tasks.js';
+import { whyNowhere } from './service-slots.js';
+import type { Waits } from './waiting-events.js';
 
 /** Changes here may be of consequence to any service. */
 const ANY: ReadonlySet<string> = new Set(['cluster', 'controllers', 'nodes', 'node-states']);
@@ -24,6 +26,9 @@ export class ServicesPlanner {
   readonly #wakes = new Map<string, number>();
   /** Stacks in which something waits: rests of addresses end unannounced. */
   readonly #waiting = new Set<string>();
+  /** `stack/service` → what it waits for. */
+  #waits: Waits = new Map();
+  #isKnown = false;
   /** Task → stack: a task that is gone does not say any more whose it was. */
   readonly #stackOf = new Map<string, string>();
   /** Network id → name. */
@@ -59,6 +64,7 @@ export class ServicesPlanner {
     if (only?.size === 0) return { units: [], waiting: new Map(), wakes: this.#wakes, ...this.#next() };
     const placing = planServices(this.#state, newId, now, only, (nodeId) => this.#deaths.deadForMs(nodeId, monotonic));
     this.#remember(only, placing);
+    this.#noteWaits(only, placing.waiting, now);
     return { ...placing, ...this.#next() };
   }
 
@@ -94,6 +100,24 @@ export class ServicesPlanner {
     }
     for (const service of waiting.keys()) this.#waiting.add(firstOf(service));
     for (const [stack, at] of wakes) this.#wakes.set(stack, at);
+  }
+
+  /** Reasons that are still there keep the time since when; another map only when something is another. */
+  #noteWaits(only: ReadonlySet<string> | undefined, waiting: ReadonlyMap<string, string>, now: number): void {
+    const found = new Map([...nowhere(this.#state, only), ...waiting]);
+    const over = [...this.#waits.keys()].filter((key) => (!only || only.has(firstOf(key))) && !found.has(key));
+    const come = [...found].filter(([key, why]) => this.#waits.get(key)?.why !== why);
+    this.#isKnown ||= only === undefined;
+    if (over.length + come.length === 0) return;
+    const next = new Map(this.#waits);
+    for (const key of over) next.delete(key);
+    for (const [key, why] of come) next.set(key, { why, since: now });
+    this.#waits = next;
+  }
+
+  /** What services wait for; the same value while nothing of it changes. undefined before all was planned once. */
+  get waits(): Waits | undefined {
+    return this.#isKnown ? this.#waits : undefined;
   }
 
   #next(): Pick<Placing, 'againMs' | 'wakeAt'> {
@@ -157,6 +181,18 @@ export class ServicesPlanner {
     const [before, after] = [this.#facts.get(nodeId), facts && placementFacts(facts)];
     if (sameValue(before, after)) return;
     this.#all = true;
+  }
+}
+
+/** Global services of these stacks that have to be nowhere at all. */
+function* nowhere(state: ClusterState, only: ReadonlySet<string> | undefined): Generator<[string, string]> {
+  for (const name of only ?? state.stacks.keys()) {
+    const record = state.stacks.get(name);
+    if (!record || record.removing) continue;
+    for (const service of Object.values(record.spec.services)) {
+      const why = record.stopped?.[service.name] ? undefined : whyNowhere(state, name, service);
+      if (why !== undefined) yield [serviceKey(name, service.name), why];
+    }
   }
 }
 

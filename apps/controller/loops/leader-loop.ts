@@ -12,14 +12,19 @@ export interface LoopTools {
   newId: () => string;
 }
 
-/** @param collections whose changes mark the loop */
+/**
+ * @param collections whose changes mark the loop
+ * @param besides what else does; gives what ends that
+ */
 export async function runMarked(
   tools: LoopTools,
   collections: readonly string[],
   options: Omit<LoopOptions, 'log' | 'clock'>,
   signal: AbortSignal,
+  besides: (mark: () => void) => () => void = () => () => undefined,
 ): Promise<void> {
   const loop = new Loop({ ...options, log: tools.log, clock: tools.clock });
+  const stopBesides = besides(() => loop.mark());
   const stop = tools.follower.listen((change) => {
     if (change.type === 'gap' || collections.some((name) => change.collections.has(name))) loop.mark();
   });
@@ -27,6 +32,7 @@ export async function runMarked(
     await loop.run(signal);
   } finally {
     stop();
+    stopBesides();
   }
 }
 

@@ -4,6 +4,7 @@ import type { Unit } from '#planner/transaction.js';
 import type { LeaderLoop } from '../cluster/leader.js';
 import type { Term } from '../cluster/term.js';
 import { Replan, runMarked, type LoopTools } from './leader-loop.js';
+import { WaitingBoard } from './waiting-board.js';
 
 const COLLECTIONS = [
   'stacks',
@@ -29,12 +30,14 @@ const WAITING_MS = 1_000;
 /** Times of updates come from the nodes' clocks: never in a hurry. */
 const MIN_WAKE_MS = 50;
 
-export function servicesLoop(tools: LoopTools): LeaderLoop {
+/** @param board where the leader reads what services wait for */
+export function servicesLoop(tools: LoopTools, board = new WaitingBoard()): LeaderLoop {
   const { follower, log, clock, newId } = tools;
   const replan = new Replan();
   const tick = async (term: Term, planner: ServicesPlanner): Promise<number | undefined> => {
     if (!follower.current || !follower.model.cluster) return undefined;
     const { units, wakeAt } = planner.plan(newId, clock.now(), clock.monotonic());
+    board.show(planner.waits);
     if (units.length > 0) {
       const refused = await apply(term, planner, units);
       log.info({ units: units.map((u) => u.what), refused }, 'services reconciled');
@@ -52,6 +55,7 @@ export function servicesLoop(tools: LoopTools): LeaderLoop {
       await runMarked(tools, COLLECTIONS, { name: 'services', tick: () => term.exclusive(() => tick(term, planner)) }, signal);
     } finally {
       stop();
+      board.show(undefined);
     }
   };
 }

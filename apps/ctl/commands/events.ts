@@ -25,7 +25,8 @@ Examples:
                                 the last hour of one service, as a line of JSON each, and no more
 
 Tasks: create, reschedule (with where from and why), start, restart, die, fail, complete, health, stop, destroy. Nodes: join, ready,
-down, drain, pause, active, remove. Services: updating, updated, paused, rolled-back. Repairs: what somebody changed in the kernel
+down, drain, pause, active, remove. Services: updating, updated, paused, rolled-back,
+waiting (with what for: a node, an address, a dependency), waited (that is over). Repairs: what somebody changed in the kernel
 of a node. The last 1,000 events are kept, also when a controller is restarted. Without a compose file: of all stacks.`;
 
 export function eventsCommand(shell: Shell): Command {

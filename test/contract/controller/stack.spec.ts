@@ -1,9 +1,9 @@
 import { marksOfImages } from '#model/held-images.js';
-import { callUnary } from '#rpc/client.js';
+import { callUnary, readStream } from '#rpc/client.js';
 import type { ApiClient } from '#rpc/gen/weft/v1/api.js';
 import { stackToWire } from '#rpc/wire.js';
 import { FakeAgent } from './fake-agent.js';
-import { eventually, isUp, makeStack, TestController, up, watchUntil } from './harness.js';
+import { eventually, isUp, makeStack, sleep, TestController, up, watchUntil } from './harness.js';
 
 describe('a stack on a controller with real etcd', () => {
   let controller: TestController;
@@ -190,8 +190,20 @@ describe('a stack on a controller with real etcd', () => {
     expect((await callUnary(api, 'listNodes', {})).nodes.map((n) => [n.node?.name, n.left])).toEqual(
       ['n1', 'n2', 'n3'].map((n) => [n, []]),
     );
+    const told = async (): Promise<string[]> => {
+      const found: string[] = [];
+      for await (const { events } of readStream(api.watchEvents({ stack: 'stuck', services: ['web'], since: 0, until: Date.now() })))
+        found.push(...events.filter((e) => e.kind === 'service').map((e) => `${e.action} ${e.message}`));
+      return found;
+    };
+    const waiting = 'waiting no node can take it (3 nodes: 1 drained, 2 not node.hostname == n2)';
+    await eventually(async () => (await told()).length > 0, 'it is told that it waits');
+    await sleep(1_500);
+    expect(await told()).toEqual([waiting]);
     expect(await node('n2', 'active')).toEqual({ homeless: [] });
     await watchUntil(api, 'stuck', isUp);
+    await eventually(async () => (await told()).length > 1, 'it is told that it waits no more');
+    expect(await told()).toEqual([waiting, 'waited ']);
     await callUnary(api, 'removeStack', { name: 'stuck' });
     await watchUntil(api, 'stuck', (s) => !s.exists);
   });
