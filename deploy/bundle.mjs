@@ -24,7 +24,12 @@ import { runUsualCommands } from './usual-commands.mjs';
  * the module that starts it. Without one it is started with none.
  */
 const PROGRAMS = [
-  { home: 'apps/ctl', more: `export { run } from './run.js';\nexport { processShell } from './shell.js';\n` },
+  {
+    home: 'apps/ctl',
+    more: `export { run } from './run.js';\nexport { processShell } from './shell.js';\n`,
+    // First words of a command line, and the one command that they need.
+    alone: { config: 'config', convert: 'config' },
+  },
   { home: 'apps/agent', startedBy: 'apps/ctl/dev/up.js' },
   { home: 'apps/controller', startedBy: 'apps/ctl/dev/up.js' },
   { home: 'apps/agent/name-server', startedBy: 'apps/agent/name-server-link.js' },
@@ -40,7 +45,7 @@ const NOT_INSTALLED = ['@nestjs/websockets*', '@nestjs/microservices*', 'class-v
 const ownPlaces = {
   name: 'own-places',
   setup({ onLoad }) {
-    onLoad({ filter: /\.[cm]?js$/ }, ({ path }) => {
+    onLoad({ filter: /\.[cm]?js$/, namespace: 'file' }, ({ path }) => {
       const text = readFileSync(path, 'utf8');
       if (!/import\.meta\.url|\b__dirname\b/.test(text)) return undefined;
       const place = JSON.stringify(relative(DIST, path));
@@ -51,11 +56,24 @@ const ownPlaces = {
     });
   },
 };
+/**
+ * Of ctl, one command and no other: to read and deserialize the whole of it would take longer than this command does. Which one it
+ * is has been decided when it is loaded, so that the others are not missed.
+ */
+const onlyCommand = (command) => ({
+  name: 'only-command',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^\.\/commands\/[a-z-]+\.js$/ }, ({ path, importer }) =>
+      importer === join(DIST, 'apps/ctl/run.js') && path !== `./commands/${command}.js` ? { path, namespace: 'elsewhere' } : undefined,
+    );
+    onLoad({ filter: /^/, namespace: 'elsewhere' }, () => ({ contents: 'export {};' }));
+  },
+});
 const PLACES = `const __fileOf = (path) => require('node:path').join(__dirname, UP, path);
 const __urlOf = (path) => require('node:url').pathToFileURL(__fileOf(path)).href;
 const __dirOf = (path) => require('node:path').dirname(__fileOf(path));`;
 
-async function bundle(build, { home, more = '' }) {
+async function bundle(build, { home, more = '' }, command) {
   const { outputFiles } = await build({
     stdin: { contents: `export { program } from './program.js';\n${more}`, resolveDir: join(DIST, home) },
     bundle: true,
@@ -66,7 +84,7 @@ async function bundle(build, { home, more = '' }) {
     external: NOT_INSTALLED,
     legalComments: 'inline',
     logLevel: 'warning',
-    plugins: [ownPlaces],
+    plugins: command === undefined ? [ownPlaces] : [ownPlaces, onlyCommand(command)],
     banner: { js: PLACES.replace('UP', JSON.stringify(relative(join(DIST, home, 'bundle'), DIST))) },
   });
   return outputFiles[0].text;
@@ -75,14 +93,16 @@ async function bundle(build, { home, more = '' }) {
 /** Also what the loader runs. The text stays readable, for stack traces. */
 const wrapped = (text) => `(function (exports, require, module, __filename, __dirname) {${text}\n})`;
 
-const loader = (name) => `#!/usr/bin/env node
+/** @param alone first word of the command line → bundle that is enough for it */
+const loader = (name, alone) => `#!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { cachedDataVersionTag } from 'node:v8';
 import vm from 'node:vm';
 
-const filename = fileURLToPath(new URL('./bundle/${name}.cjs', import.meta.url));
+const name = ${alone.length === 0 ? `'${name}'` : `new Map(${JSON.stringify(alone)}).get(process.argv[2]) ?? '${name}'`};
+const filename = fileURLToPath(new URL(\`./bundle/\${name}.cjs\`, import.meta.url));
 let cachedData;
 try {
   cachedData = readFileSync(\`\${filename}.\${cachedDataVersionTag()}\`);
@@ -101,7 +121,7 @@ await module.exports.program(process.argv.slice(2));
 `;
 
 /** Loads a bundle as its loader will, and keeps what V8 compiled: what every start runs, and of ctl what usual commands run. */
-async function warm(filename) {
+async function warm(filename, command) {
   const script = new vm.Script(readFileSync(filename, 'latin1'), {
     filename,
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER,
@@ -110,7 +130,7 @@ async function warm(filename) {
   script.runInThisContext()(module.exports, createRequire(filename), module, filename, dirname(filename));
   const dir = mkdtempSync(join(tmpdir(), 'weft-build-'));
   try {
-    if (module.exports.run) await runUsualCommands(module.exports, dir);
+    if (module.exports.run) await runUsualCommands(module.exports, dir, command);
     writeFileSync(`${filename}.${cachedDataVersionTag()}`, script.createCachedData());
   } finally {
     rmSync(dir, { recursive: true, force: true });
@@ -122,24 +142,39 @@ async function warm(filename) {
 async function make(build, program) {
   const home = join(DIST, program.home);
   const directory = join(home, 'bundle');
-  const text = wrapped(await bundle(build, program));
-  // V8 knows a cache by the length of its source: another text needs another name.
-  const name = createHash('sha256').update(text).digest('hex').slice(0, 16);
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory, { recursive: true });
-  const filename = join(directory, `${name}.cjs`);
-  writeFileSync(filename, text);
-  const { NODE_FLAGS = [] } = program.startedBy ? await import(pathToFileURL(join(DIST, program.startedBy)).href) : {};
-  const child = spawn(process.execPath, [...NODE_FLAGS, fileURLToPath(import.meta.url), '--warm', filename], { stdio: 'inherit' });
-  const [status] = await once(child, 'exit');
-  if (status !== 0) throw new Error(`the bundle of ${program.home} does not run`);
-  writeFileSync(join(home, 'main.js'), loader(name));
+  const { alone = {} } = program;
+  const commands = [...new Set(Object.values(alone))];
+  const [name, ...names] = await Promise.all([undefined, ...commands].map((command) => makeOne(build, program, directory, command)));
+  const words = Object.entries(alone).map(([word, command]) => [word, names[commands.indexOf(command)]]);
+  writeFileSync(join(home, 'main.js'), loader(name, words));
   chmodSync(join(home, 'main.js'), 0o755);
 }
 
+/** @returns the name of the bundle: of the whole program, or of one command alone */
+async function makeOne(build, program, directory, command) {
+  const text = wrapped(await bundle(build, program, command));
+  // V8 knows a cache by the length of its source: another text needs another name.
+  const name = createHash('sha256').update(text).digest('hex').slice(0, 16);
+  const filename = join(directory, `${name}.cjs`);
+  writeFileSync(filename, text);
+  const { NODE_FLAGS = [] } = program.startedBy ? await import(pathToFileURL(join(DIST, program.startedBy)).href) : {};
+  const child = spawn(
+    process.execPath,
+    [...NODE_FLAGS, fileURLToPath(import.meta.url), '--warm', filename, ...(command === undefined ? [] : [command])],
+    {
+      stdio: 'inherit',
+    },
+  );
+  const [status] = await once(child, 'exit');
+  if (status !== 0) throw new Error(`the bundle of ${program.home} does not run`);
+  return name;
+}
+
 async function main() {
-  const [flag, filename] = process.argv.slice(2);
-  if (flag === '--warm') return warm(filename);
+  const [flag, filename, command] = process.argv.slice(2);
+  if (flag === '--warm') return warm(filename, command);
   const esbuild = await import('esbuild').catch(() => undefined);
   if (!esbuild) return console.warn('esbuild is not installed (npm install): programs are not bundled, and start more slowly');
   await Promise.all(PROGRAMS.map((program) => make(esbuild.build, program)));

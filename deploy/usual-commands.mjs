@@ -8,8 +8,9 @@ import { DIST } from './dist.mjs';
 /**
  * @param exports of the bundle of ctl
  * @param dir an empty directory to work in
+ * @param only the one command that the bundle has, if it has not all
  */
-export async function runUsualCommands({ run, processShell }, dir) {
+export async function runUsualCommands({ run, processShell }, dir, only) {
   const nowhere = () => new Writable({ write: (_chunk, _encoding, done) => done() });
   const shell = {
     ...processShell(() => undefined),
@@ -21,6 +22,7 @@ export async function runUsualCommands({ run, processShell }, dir) {
   const file = join(dir, 'compose.yaml');
   writeFileSync(file, SAMPLE);
   await run(['config'], shell);
+  if (only === 'config') return;
   await makeContext(dir);
   // No controller answers there. What it takes to ask is compiled all the same.
   for (const words of [['ls'], ['ps', '-p', 'x'], ['up', '--dry-run'], ['down', '-p', 'x']]) await run(words, shell);

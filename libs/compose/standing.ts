@@ -2,22 +2,37 @@
 import { report, type Context } from './context.js';
 import { joinPath } from './issue.js';
 import { NOT_YET } from './read-by-table.js';
-import type { Shape, Standing } from './shape.js';
+import type { ObjectShape, Shape, Standing } from './shape.js';
 import type { Entry, Value } from './tree.js';
 
 /** Tells of every refused key. What completion put in by itself is not the user's. */
-export function refuseByStanding(c: Context, value: Value, shape: Shape, path = ''): void {
-  if (!mayRefuse(shape)) return;
-  if (value.kind === 'list' && shape.kind === 'list')
-    value.items.forEach((item, i) => refuseByStanding(c, item, shape.of, `${path}[${i}]`));
+export function refuseByStanding(c: Context, value: Value, shape: Shape): void {
+  // Mostly there is none, and paths are only for telling.
+  if (hasRefused(value, shape)) refuseBelow(c, value, shape, '');
+}
+
+function hasRefused(value: Value, shape: Shape): boolean {
+  if (value.kind === 'scalar' || !mayRefuse(shape)) return false;
+  if (value.kind === 'list') return shape.kind === 'list' && value.items.some((item) => hasRefused(item, shape.of));
+  if (shape.kind === 'map') return value.entries.some((entry) => hasRefused(entry.value, shape.of));
+  return shape.kind === 'object' && value.entries.some((entry) => isRefusedWithin(entry, keyOf(shape, entry)));
+}
+
+const keyOf = ({ keys }: ObjectShape, { key }: Entry) => (Object.hasOwn(keys, key) ? keys[key] : undefined);
+
+const isRefusedWithin = (entry: Entry, key: ReturnType<typeof keyOf>): boolean =>
+  key !== undefined && !entry.implied && (isRefusal(key[1]) || hasRefused(entry.value, key[0])) && !asksForNothing(entry);
+
+function refuseBelow(c: Context, value: Value, shape: Shape, path: string): void {
+  if (value.kind === 'list' && shape.kind === 'list') value.items.forEach((item, i) => refuseBelow(c, item, shape.of, `${path}[${i}]`));
   if (value.kind !== 'map') return;
-  if (shape.kind === 'map') for (const entry of value.entries) refuseByStanding(c, entry.value, shape.of, joinPath(path, entry.key));
+  if (shape.kind === 'map') for (const entry of value.entries) refuseBelow(c, entry.value, shape.of, joinPath(path, entry.key));
   if (shape.kind !== 'object') return;
   for (const entry of value.entries) {
-    const key = Object.hasOwn(shape.keys, entry.key) ? shape.keys[entry.key] : undefined;
-    if (!key || (!isRefusal(key[1]) && !mayRefuse(key[0])) || entry.implied || asksForNothing(entry)) continue;
+    const key = keyOf(shape, entry);
+    if (!key || !isRefusedWithin(entry, key)) continue;
     const inner = joinPath(path, entry.key);
-    if (!refuse(c, entry, inner, key[1])) refuseByStanding(c, entry.value, key[0], inner);
+    if (!refuse(c, entry, inner, key[1])) refuseBelow(c, entry.value, key[0], inner);
   }
 }
 
