@@ -20,6 +20,7 @@ import { pause } from './lab.mjs';
 const HEARTBEAT_MS = 500;
 const COALESCE_MS = 100;
 const COALESCE_COUNT = 100;
+const RECONNECT_MS = 200;
 /** From when a task is known until its container would run. */
 const START_MS = 300;
 
@@ -45,6 +46,8 @@ export class LightAgent {
   tasks = new Map();
   /** Resources told, and bytes of their documents, since it was attached. */
   told = { messages: 0, resources: 0, bytes: 0 };
+  /** Why streams ended that should not have. */
+  breaks = [];
   /** Called with (agent, message) for each snapshot and delta. */
   onNews = () => undefined;
   #identity;
@@ -54,7 +57,6 @@ export class LightAgent {
   #revision = 0;
   #beats = 0;
   #stop = new AbortController();
-  #timers = [];
   #coalescing;
 
   static async join(controller, token, name, address) {
@@ -70,19 +72,36 @@ export class LightAgent {
     return this.#identity.id;
   }
 
-  /** Resolves with the first snapshot. */
+  /** Resolves with the first snapshot. A stream that breaks is opened again, as an agent does. */
   attach(controller) {
-    return new Promise((resolve, reject) => {
-      this.#line = dialAs(this.#identity)(controller.target, this.#stop.signal);
-      this.#send('hello', { revision: 0, clusterId: '', facts: this.#facts(), tasks: [] });
-      this.#timers.push(setInterval(() => this.#beat(), HEARTBEAT_MS));
-      this.#board.onChange(() => this.#statusChanged());
-      void this.#read(resolve).then(() => this.#stop.signal.aborted || reject(new Error(`the stream of ${this.#name} ended`)), reject);
-    });
+    return new Promise((resolve) => void this.#stay(controller, resolve));
+  }
+
+  async #stay(controller, attached) {
+    while (!this.#stop.signal.aborted) {
+      await this.#stream(controller, attached).catch((error) => this.breaks.push(error.message));
+      if (!this.#stop.signal.aborted) await pause(RECONNECT_MS);
+    }
+  }
+
+  /** One stream, from Hello to its end. */
+  async #stream(controller, attached) {
+    const line = dialAs(this.#identity)(controller.target, this.#stop.signal);
+    this.#line = line;
+    this.#send('hello', { revision: 0, clusterId: '', facts: this.#facts(), tasks: this.#board.all().map(statusToWire) });
+    this.#board.allHeard();
+    const beats = setInterval(() => this.#beat(), HEARTBEAT_MS);
+    this.#board.onChange(() => this.#statusChanged());
+    try {
+      await this.#read(attached);
+      if (!this.#stop.signal.aborted) throw new Error('the stream ended');
+    } finally {
+      clearInterval(beats);
+      line.close();
+    }
   }
 
   detach() {
-    for (const timer of this.#timers) clearInterval(timer);
     clearTimeout(this.#coalescing);
     this.#stop.abort();
     this.#line?.close();
@@ -108,21 +127,23 @@ export class LightAgent {
 
   #take({ $case, value }) {
     this.#revision = value.revision;
-    if ($case === 'snapshot') this.tasks.clear();
+    const before = this.tasks;
+    if ($case === 'snapshot') this.tasks = new Map();
     const documents = $case === 'snapshot' ? value.resources : value.upserts;
     this.told.messages++;
     this.told.resources += documents.length;
     for (const { json } of documents) {
       this.told.bytes += json.length;
-      if (json.startsWith(TASK)) this.#taskIs(JSON.parse(json).value);
+      if (json.startsWith(TASK)) this.#taskIs(JSON.parse(json).value, before);
     }
     for (const key of value.removals ?? []) if (key.startsWith('task/')) this.#taskIsGone(key.slice('task/'.length));
+    for (const id of before.keys()) if (!this.tasks.has(id)) this.#taskIsGone(id);
     if (documents.some(isOfBackends)) this.#beat();
     this.onNews(this, { $case, value });
   }
 
-  #taskIs(task) {
-    const isNew = !this.tasks.has(task.id);
+  #taskIs(task, before) {
+    const isNew = !before.has(task.id);
     this.tasks.set(task.id, task);
     if (task.desired === 'stop') {
       if ((task.drainMs ?? 0) === 0 || task.drained) this.say(task.id, 'stopped');
@@ -195,8 +216,15 @@ export class Fleet {
     return sum;
   }
 
+  /** Streams that broke, by the reason. */
+  get breaks() {
+    const counts = {};
+    for (const why of this.agents.flatMap((agent) => agent.breaks)) counts[why] = (counts[why] ?? 0) + 1;
+    return counts;
+  }
+
   /** Until all agents together have so many tasks. */
-  async hasTasks(count, timeoutMs = 60_000) {
+  async hasTasks(count, timeoutMs) {
     const deadline = performance.now() + timeoutMs;
     while (this.tasks !== count) {
       if (performance.now() > deadline) throw new Error(`${this.tasks} tasks of ${count} after ${timeoutMs} ms`);

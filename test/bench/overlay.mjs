@@ -66,8 +66,9 @@ function view(node, mtu) {
     endpoints,
     names: [],
     vips: [{ networkId, service: 'web', ipv4: '10.97.0.200', backends: NODES.map((n) => n.ip) }],
-    members: NODES.map((n) => ({ id: n.id, name: n.ns, address: n.address, kind: 'node' })),
-    settings: { vxlanPort: 4789, guardedTcpPorts: [7702] },
+    publications: [],
+    members: NODES.map((n) => ({ id: n.id, name: n.ns, address: n.address, kind: 'node', index: n.i })),
+    settings: { vxlanPort: 4789, wireguardPort: 51820, guardedTcpPorts: [7702] },
   };
 }
 
