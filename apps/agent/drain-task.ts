@@ -1,6 +1,7 @@
 /** The time between leaving names and virtual addresses and the stop signal. */
 import type { Clock } from '#base/clock.js';
 import { WeftError } from '#base/errors.js';
+import { pause } from '#base/timers.js';
 import { MOST_UNCONFIRMED_MS } from '#model/confirmation.js';
 import { RESTARTED_BY_COMMAND, type Task } from '#model/task.js';
 import type { Contact } from './contact.js';
@@ -52,9 +53,9 @@ export async function drainForRestart(task: Task, drainMs: number, tools: DrainT
 /** Until it holds, the agent ends, or the time is over. */
 async function until(holds: () => boolean, mostMs: number, { store, contact, clock, ending }: DrainTools): Promise<void> {
   if (holds()) return;
-  const done = new AbortController();
-  const look = () => holds() && done.abort();
+  const { over, end } = pause(clock, mostMs, ending);
+  const look = () => holds() && end();
   const stops = [store.onChange(look), contact.onChange(look)];
-  await clock.sleep(mostMs, AbortSignal.any([done.signal, ending])).catch(() => undefined);
+  await over;
   for (const stop of stops) await stop();
 }

@@ -5,6 +5,7 @@
  */
 import type { Clock } from '#base/clock.js';
 import { messageOf, WeftError } from '#base/errors.js';
+import { linkedSignal } from '#base/linked-signal.js';
 import type { Log } from '#base/log.js';
 import { pause } from '#base/timers.js';
 import type { Compare, Feed, Following, Leadership, Session } from './store.js';
@@ -32,7 +33,7 @@ export interface Candidacy {
 /** @throws the signal's reason when it aborts, STORE when the session is lost first. */
 export async function campaign(tools: CampaignTools, candidacy: Candidacy): Promise<Leadership> {
   const { electionKey, session, signal } = candidacy;
-  const giveUp = signal ? AbortSignal.any([signal, session.lost]) : session.lost;
+  const { signal: giveUp, unlink } = linkedSignal(...(signal ? [signal] : []), session.lost);
   const bell = new Bell();
   const watcher = new KeyWatcher(electionKey, bell);
   const following = tools.follow(electionKey, (feed) => watcher.see(feed));
@@ -54,6 +55,8 @@ export async function campaign(tools: CampaignTools, candidacy: Candidacy): Prom
   } catch (error) {
     await following.stop();
     throw error;
+  } finally {
+    unlink();
   }
 }
 

@@ -5,6 +5,7 @@ import { readStream } from '#rpc/client.js';
 import type { LogLine, LogsRequest, LogsResponse } from '#rpc/gen/weft/v1/api.js';
 import { findTask, tasksOfStack } from './find-tasks.js';
 import { mergeSorted } from '#base/streams.js';
+import { pause } from '#base/timers.js';
 import { Confluence } from './confluence.js';
 import { AskingCalls } from './asking-calls.js';
 
@@ -85,14 +86,10 @@ export class LogCalls extends AskingCalls {
         if (first.done) return;
         const batch = [...first.value.lines];
         next = merged.next();
-        const timer = new AbortController();
-        const until = this.clock.sleep(GATHER_MS, AbortSignal.any([signal, timer.signal])).then(
-          () => undefined,
-          () => undefined,
-        );
+        const { over, end } = pause(this.clock, GATHER_MS, signal);
         let ended = false;
         while (batch.length < BATCH && !ended) {
-          const more = await Promise.race([next, until]);
+          const more = await Promise.race([next, over]);
           if (!more) break;
           if (more.done) ended = true;
           else {
@@ -100,7 +97,7 @@ export class LogCalls extends AskingCalls {
             next = merged.next();
           }
         }
-        timer.abort();
+        end();
         yield { lines: batch.sort((a, b) => a.at - b.at) };
         if (ended) return;
       }

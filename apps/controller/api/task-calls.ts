@@ -1,5 +1,6 @@
 /** What is asked of running tasks, wherever they are: signals, restarts, processes, what they use. Each node is asked for its own, all at once. */
 import { asWeftError, WeftError } from '#base/errors.js';
+import { linkedSignal } from '#base/linked-signal.js';
 import { merge } from '#base/streams.js';
 import type { Task } from '#model/task.js';
 import { drainOf } from '#planner/drain.js';
@@ -80,13 +81,14 @@ export class TaskCalls extends AskingCalls {
     if (request.once) return yield* merge([...byNode(tasks)].map(([, group]) => this.#statsOf(group, request, signal)));
     while (!signal.aborted) {
       const changed = new AbortController();
-      const either = AbortSignal.any([signal, changed.signal]);
+      const { signal: either, unlink } = linkedSignal(signal, changed.signal);
       const watching = this.#untilOthers(tasks, request, either).then((others) => {
         tasks = others;
         changed.abort();
       });
       yield* merge([...byNode(tasks)].map(([, group]) => this.#statsOf(group, request, either)));
       await watching;
+      unlink();
     }
   }
 

@@ -1,6 +1,7 @@
 /** Stands for election for as long as the process lives, and runs the leader's loops while it leads. */
 import type { Clock } from '#base/clock.js';
 import { messageOf } from '#base/errors.js';
+import { linkedSignal } from '#base/linked-signal.js';
 import type { Log } from '#base/log.js';
 import { keys } from '#model/keys.js';
 import type { Leadership, Session, Store } from '#store/store.js';
@@ -87,7 +88,7 @@ export class Leader {
 
   async #lead(leadership: Leadership, signal: AbortSignal): Promise<void> {
     const { store, follower, log, loops } = this.#tools;
-    const ended = AbortSignal.any([signal, leadership.lost]);
+    const { signal: ended, unlink } = linkedSignal(signal, leadership.lost);
     try {
       // What the leader before us wrote, we have seen once we see our own key.
       if ('createRevision' in leadership.fence) await follower.reached(leadership.fence.createRevision);
@@ -98,6 +99,7 @@ export class Leader {
     } finally {
       this.#leads = false;
       log.info({ reason: messageOf(ended.reason) }, 'this controller no longer leads');
+      unlink();
       await leadership.resign().catch(() => undefined);
     }
   }
