@@ -64,6 +64,16 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
     log.warn({ error: messageOf(error) }, 'could not try what this kernel can do');
     return [];
   });
+  const kernel = new KernelReconciler({
+    kernel: new LinuxKernel({
+      runner: helper.run,
+      sessions: helper.sessions,
+      standby: helper.standby,
+      secrets: tunnelKeys,
+      scratchDir: paths.runDir,
+    }),
+    log,
+  });
   const agent = await startAgent(
     options,
     paths,
@@ -79,16 +89,7 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
         containerd = await runtime.version();
         return runtime;
       },
-      kernel: new KernelReconciler({
-        kernel: new LinuxKernel({
-          runner: helper.run,
-          sessions: helper.sessions,
-          standby: helper.standby,
-          secrets: tunnelKeys,
-          scratchDir: paths.runDir,
-        }),
-        log,
-      }),
+      kernel,
       run: helper.run,
       kernelEvents: (onEvent) => watchKernel({ helper, clock: systemClock, log }, onEvent),
       tunnelKeys,
@@ -108,6 +109,7 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
       openLogKeeper: () =>
         ensureLogKeeper({ mainPath: here('./log-keeper/main.js'), control: paths.logKeeperSocket, state: paths.logKeeperState, log }),
       readHost: async () => {
+        const forwards = kernel.madeSetting('net.ipv4.ip_forward') === '1';
         const { underlay, ...host } = await readHostFacts({ address: options.address, runner: helper.run });
         return {
           ...host,
@@ -116,7 +118,7 @@ async function main(options: AgentOptions, log: Log, signal: AbortSignal): Promi
           address: options.address,
           features: await features,
           images: await heldImages(runtime, log),
-          findings: await readFindings(seat, { mode: options.firewall, underlay, features: await features }),
+          findings: await readFindings(seat, { mode: options.firewall, underlay, features: await features, forwards }),
           versions: { ...host.versions, agent: weftVersion(), node: process.versions.node, containerd },
         };
       },

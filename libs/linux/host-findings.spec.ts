@@ -1,6 +1,12 @@
 import { findingsOf, type FindingsInput } from './host-findings.js';
 
-const quiet: FindingsInput & { kernel: string } = { mode: 'own+docker', underlay: 'eth0', features: ['wireguard'], kernel: '6.1.0-9' };
+const quiet: FindingsInput & { kernel: string } = {
+  mode: 'own+docker',
+  underlay: 'eth0',
+  features: ['wireguard'],
+  forwards: true,
+  kernel: '6.1.0-9',
+};
 const chain = (table: string, name: string, hook?: string, policy?: string) => ({ family: 'ip', table, name, hook, policy });
 const codes = (...args: Parameters<typeof findingsOf>) => findingsOf(...args).map((f) => `${f.code} ${f.severity}`);
 const none = new Map<string, string>();
@@ -20,6 +26,7 @@ describe('what is found on a host', () => {
     ['firewalld', [[{ ...chain('firewalld', 'filter_FORWARD', 'forward', 'accept'), family: 'inet' }], none, quiet], ['firewalld risk']],
     ['ufw', [[chain('filter', 'ufw-before-forward')], none, quiet], ['ufw risk']],
     ['forwarding turned off', [[], new Map([['net.ipv4.ip_forward', '0']]), quiet], ['ip-forward broken']],
+    ['nothing yet, before we turned forwarding on', [[], new Map([['net.ipv4.ip_forward', '0']]), { ...quiet, forwards: false }], []],
     ['a strict path filter', [[], new Map([['net.ipv4.conf.eth0.rp_filter', '1']]), quiet], ['rp-filter risk']],
     ['br_netfilter', [[], new Map([['net.bridge.bridge-nf-call-iptables', '1']]), quiet], ['bridge-netfilter note']],
     ['an old kernel', [[], none, { ...quiet, kernel: '5.10.0-28' }], ['old-kernel broken']],

@@ -16,6 +16,8 @@ export interface FindingsInput {
   /** Device of the underlay address. */
   underlay: string;
   features: readonly string[];
+  /** Whether we turned forwarding on: until then nobody can have turned it off. */
+  forwards: boolean;
 }
 
 const SYSCTLS = ['net.ipv4.ip_forward', 'net.bridge.bridge-nf-call-iptables', 'net.ipv4.conf.all.rp_filter'];
@@ -98,9 +100,9 @@ const handled = (c: Chain): Finding => ({
   remedy: '',
 });
 
-function ofSettings(sysctls: ReadonlyMap<string, string>, { underlay }: FindingsInput): Finding[] {
+function ofSettings(sysctls: ReadonlyMap<string, string>, { underlay, forwards }: FindingsInput): Finding[] {
   const found: Finding[] = [];
-  if (sysctls.get('net.ipv4.ip_forward') === '0')
+  if (forwards && sysctls.get('net.ipv4.ip_forward') === '0')
     found.push({
       code: 'ip-forward',
       severity: 'broken',

@@ -63,6 +63,11 @@ export class KernelReconciler {
     return this.#enqueue(() => this.#set(desired));
   }
 
+  /** What a setting of the node's namespace was last made as; undefined: not made by us (yet). @param key as sysctl(8) says it */
+  madeSetting(key: string): string | undefined {
+    return this.#known?.namespaces[NODE_NAMESPACE]?.sysctls[key];
+  }
+
   /**
    * Reads everything, and puts right what is not as the last `set` said. Does nothing before the first `set`. A `set` does not wait
    * for the reading, only for what is put right.

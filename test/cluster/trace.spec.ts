@@ -67,9 +67,10 @@ describe('tracing', () => {
   });
 
   it('finds nothing broken on a whole network', async () => {
-    const { code, stderr } = await cluster.tryCtl(['network', 'doctor']);
+    const { code, stdout, stderr } = await cluster.tryCtl(['network', 'doctor']);
     expect(stderr).toMatch(/2 of them through VXLAN/);
-    expect(code).toBe(0);
+    // It may have notes on this machine.
+    expect({ code, broken: stdout.split('\n').filter((line) => line.startsWith('broken')) }).toEqual({ code: 0, broken: [] });
   });
 
   it('tells a VXLAN port that a firewall closes, and where', async () => {
