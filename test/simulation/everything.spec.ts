@@ -1,4 +1,4 @@
 import { histories } from './batches.js';
 import { EVERYTHING } from './history.js';
 
-histories(EVERYTHING, { share: 0.4 });
+histories(EVERYTHING, { share: 0.3, found: [884] });

@@ -64,6 +64,15 @@ export const PARTED: Kind = {
   stopping: 0.8,
 };
 
+/** Nodes are drained and taken back while others die: what no node takes stops and waits. */
+export const DRAINED: Kind = {
+  name: 'nodes are drained while others die',
+  deeds: { up: 6, down: 1, crash: 3, power: 3, cutOff: 2, drain: 10, controller: 1 },
+  nodes: 3,
+  controllers: 2,
+  most: 16,
+};
+
 /** How long the cluster has to come right once everything works, in milliseconds. */
 const QUIET_MS = 90_000;
 const LOOK_MS = 500;
