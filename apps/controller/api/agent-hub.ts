@@ -133,7 +133,7 @@ export class AgentHub {
     const uplink = new AgentUplink({ nodeId, follower, store, clock, log, statuses: this.#statuses, sessions });
     const hello = await this.#hello(inbox, signal);
     await this.#catchUp(hello);
-    await uplink.register(hello, (written) => this.#answered(written));
+    await uplink.register(hello, (written) => this.#answered(written), signal);
     const stream = new AgentStream(nodeId, {
       follower,
       clock,

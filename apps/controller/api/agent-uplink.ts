@@ -43,12 +43,14 @@ export class AgentUplink {
 
   /**
    * @param answered waits for etcd, as long as is wise
-   * @throws FORBIDDEN for a node that was removed, and as `answered` does
+   * @param signal aborted when the agent has gone: what it said here is old then, and where it is now is not for us to say
+   * @throws FORBIDDEN for a node that was removed, UNAVAILABLE when the agent has gone, and as `answered` does
    */
-  async register(hello: Hello, answered: (written: Promise<void>) => Promise<void>): Promise<void> {
+  async register(hello: Hello, answered: (written: Promise<void>) => Promise<void>, signal: AbortSignal): Promise<void> {
     const { nodeId, statuses, sessions } = this.#tools;
     this.#facts = this.#checkFacts(hello.facts);
     await answered(this.#ensureRecord().then(() => this.#writeFacts()));
+    if (signal.aborted) throw new WeftError('UNAVAILABLE', 'the agent broke off');
     sessions.attached(nodeId);
     statuses.take(
       nodeId,
