@@ -21,6 +21,7 @@ const LONG = [
   'cluster/bad-input',
   'netns/overlay',
   'cluster/drift',
+  'cluster/nodes',
   'netns/mesh6',
   'cluster/operations',
   'netns/safety',
