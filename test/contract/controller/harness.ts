@@ -1,7 +1,6 @@
 /** Real controller processes on real etcd, each on loopback addresses and ports of its own; gone at the end, child and all. */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stackSchema, type Stack } from '#model/stack.js';
@@ -9,6 +8,7 @@ import { callUnary, connect, readStream } from '#rpc/client.js';
 import { ApiClient, type StackState } from '#rpc/gen/weft/v1/api.js';
 import { stackToWire } from '#rpc/wire.js';
 import { loadIdentity, type Identity } from '#trust/identity.js';
+import { freePorts } from '../../fixtures/free-ports.js';
 
 const MAIN = join(import.meta.dirname, '../../../dist/apps/controller/main.js');
 
@@ -33,19 +33,6 @@ export async function eventually<T>(
       throw new Error(`${what}: not within ${timeoutMs} ms (${last instanceof Error ? last.message : String(last)})`);
     await sleep(25);
   }
-}
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer();
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-      return server;
-    }),
-  );
-  const ports = servers.map((s) => (s.address() as AddressInfo).port);
-  await Promise.all(servers.map((s) => new Promise((resolve) => s.close(resolve))));
-  return ports;
 }
 
 /** A member that joins etcd waits until the others have been connected for 5 s, and then learns. */

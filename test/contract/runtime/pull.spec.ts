@@ -13,7 +13,8 @@ import type { WeftError } from '#base/errors.js';
 import type { PullProgress } from '#runtime/runtime.js';
 import { run } from '../../../apps/ctl/run.js';
 import { RealHarness } from './real-harness.js';
-import { freePort, startRegistry } from './registry-process.js';
+import { freePort } from '../../fixtures/free-ports.js';
+import { startRegistry } from './registry-process.js';
 import type { RegistryProcess } from './registry-process.js';
 
 /** Each case starts real processes, on a machine that may be busy. */

@@ -2,9 +2,8 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { freePort } from '../../fixtures/free-ports.js';
 import { makeBusyboxImage } from './busybox-archive.js';
 import type { ImageFile } from './busybox-archive.js';
 import { until } from './containerd-process.js';
@@ -68,14 +67,6 @@ http: { addr: "${host}", secret: test }
 auth:
   htpasswd: { realm: test, path: ${directory}/htpasswd }
 `;
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 async function push(
   base: string,

@@ -1,7 +1,6 @@
 /** A real etcd of the test's own, in a temporary directory, on free loopback ports. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -12,19 +11,11 @@ import type { Store } from '#store/store.js';
 import type { Harness } from './harness.js';
 import { FAST } from './harness.js';
 import { eventually } from './recorder.js';
+import { freePort } from '../../fixtures/free-ports.js';
 import { freezeProcess } from '../../fixtures/freeze-process.js';
 
 /** A heartbeat of 50 ms and elections of 500 ms let etcd grant leases of 1 s (its minimum is 1.5 elections). */
 const QUICK_ETCD = ['--heartbeat-interval=50', '--election-timeout=500'];
-
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
-}
 
 export async function etcdHarness(): Promise<Harness> {
   const base = await mkdtemp(join(tmpdir(), `weft-store-${process.pid}-`));

@@ -10,7 +10,7 @@ import type { EtcdHandle, EtcdOptions } from '#store/etcd-process.js';
 import { clientOptions, startEtcd } from '#store/etcd-process.js';
 import { openEtcdStore } from '#store/etcd-store.js';
 import { createCa, issue } from '#trust/ca.js';
-import { freePort } from './etcd-harness.js';
+import { freePort } from '../../fixtures/free-ports.js';
 import { eventually } from './recorder.js';
 
 const TEST_MS = 60_000;

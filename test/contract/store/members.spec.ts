@@ -7,7 +7,7 @@ import type { EtcdHandle } from '#store/etcd-process.js';
 import { startEtcd } from '#store/etcd-process.js';
 import { openEtcdStore } from '#store/etcd-store.js';
 import type { Session, Store } from '#store/store.js';
-import { freePort } from './etcd-harness.js';
+import { freePort } from '../../fixtures/free-ports.js';
 import { codeOf, put, TEST_MS } from './given.js';
 import { FAST } from './harness.js';
 import { eventually, Recorder } from './recorder.js';
