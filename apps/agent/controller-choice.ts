@@ -10,7 +10,7 @@ import type { Member } from '#model/node-view.js';
 /** A failure older than this, in milliseconds, says nothing any more. */
 const FORGET_MS = 60_000;
 /** Well below the time in which nobody is declared dead after an outage of etcd (nodes-loop.ts of the controller). */
-const RECONNECT = { initialMs: 200, maxMs: 3_000 };
+const RECONNECT = { initialMs: 200, maxMs: 1_000 };
 /** A controller says that it is alive as soon as it takes a stream; others are asked when nothing was heard by then: milliseconds. */
 const FIRST_WORD_MS = 1_000;
 const MAX_FIRST_WORD_MS = 5_000;
