@@ -51,7 +51,7 @@ if has simulation; then
   simulation=$!
 fi
 jest 2 unit unit
-# What is global bears the worker's pid. Of more at a time than this, nodes were starved so that they were taken for dead.
+# What is global bears the worker's pid. More at a time take processor time from one another: nodes may be starved, and taken for dead.
 jest 3 real contract netns cluster
 if [ -n "$simulation" ]; then
   echo '== simulation'

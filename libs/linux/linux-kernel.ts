@@ -90,10 +90,10 @@ export class LinuxKernel implements Kernel {
     await Promise.all(others.map((ns) => this.#entry.session?.end(ns)));
     this.#fresh.clear();
     for (const o of operations) if (o.op === 'addNamespace') this.#fresh.set(o.ns, {});
-    const { first, rooms, then } = inStages(operations);
+    const { first, namespaces, then } = inStages(operations);
     const failed: Failure[] = [];
     for (const stage of first) failed.push(...(await this.#stage(stage)));
-    const making = mapLimit([...rooms], PARALLEL, ([ns, list]) => this.#makeRoom(ns, list).catch(failureOf(list)));
+    const making = mapLimit([...namespaces], PARALLEL, ([ns, list]) => this.#makeNamespace(ns, list).catch(failureOf(list)));
     failed.push(...(await this.#stagesBeside(then, making)), ...(await making).flat());
     this.#nft.readBack();
     for (const [ns, { seen }] of this.#fresh) if (!seen) await this.#entry.standby?.drop(ns, TELLING_BATCH);
@@ -117,7 +117,7 @@ export class LinuxKernel implements Kernel {
   }
 
   /** Makes a namespace with its settings and tables: one process of `ip`, which starts those of the others. */
-  async #makeRoom(ns: string, operations: readonly Operation[]): Promise<Failure[]> {
+  async #makeNamespace(ns: string, operations: readonly Operation[]): Promise<Failure[]> {
     const made = operations.filter((o) => o.op === 'addNamespace');
     const settings = operations.filter((o) => o.op === 'setSysctl');
     const tables = operations.filter((o) => toolOf(o) === 'nft') as TableOperation[];

@@ -15,23 +15,23 @@ export interface Stages {
   /** What goes. */
   first: Stage[];
   /** New namespaces, each with its own making, its sysctls, and its tables but those that hang on devices. */
-  rooms: Map<string, Operation[]>;
+  namespaces: Map<string, Operation[]>;
   then: Stage[];
 }
 
 /** Operations, which are in the order of `diff`, in stages. */
 export function inStages(operations: readonly Operation[]): Stages {
-  const rooms = new Map<string, Operation[]>(operations.flatMap((o) => (o.op === 'addNamespace' ? [[o.ns, []]] : [])));
+  const namespaces = new Map<string, Operation[]>(operations.flatMap((o) => (o.op === 'addNamespace' ? [[o.ns, []]] : [])));
   const others = operations.filter((o) => {
-    const room = rooms.get(o.ns);
-    if (!room || !furnishes(o)) return true;
-    room.push(o);
+    const own = namespaces.get(o.ns);
+    if (!own || !furnishes(o)) return true;
+    own.push(o);
     return false;
   });
   // Nothing that goes is in a namespace that comes.
   const firstAdded = operations.findIndex((o) => o.op === 'addNamespace');
   const before = new Set(firstAdded === -1 ? [] : operations.slice(0, firstAdded));
-  return { first: stagesOf(others.filter((o) => before.has(o))), rooms, then: stagesOf(others.filter((o) => !before.has(o))) };
+  return { first: stagesOf(others.filter((o) => before.has(o))), namespaces, then: stagesOf(others.filter((o) => !before.has(o))) };
 }
 
 function furnishes(o: Operation): boolean {
