@@ -5,7 +5,10 @@ import { RepairTimer } from './repair-timer.js';
 import { until } from './spec-kit.js';
 
 const desired: KernelState = {
-  namespaces: { '': { ...emptyNamespace(), links: { wfb1: { kind: 'bridge', up: true, mac: '02:42:0a:01:00:fb', mtu: 1450 } } } },
+  namespaces: {
+    '': { ...emptyNamespace(), links: { wfb1: { kind: 'bridge', up: true, mac: '02:42:0a:01:00:fb', mtu: 1450 } } },
+    'weft-1': { ...emptyNamespace(), routes: { 'main default': { table: 'main', destination: 'default', dev: 'eth0' } } },
+  },
 };
 const event: KernelEvent = { isLoss: false, isForeign: false, isNode: true, kind: 'link', words: ['wfb1'], line: '' };
 
@@ -59,6 +62,18 @@ describe('when to look for drift', () => {
       tell({ isLoss: true, words: ['wfb2'] });
       await pause(400);
       expect(looks()).toBe(0);
+    }));
+
+  it('looks for what a task has lost, also just after we have changed something', () =>
+    withTimer(async ({ looks, tell, state }) => {
+      state.changedAt = systemClock.monotonic();
+      const ofTask = { isNode: false, kind: 'route' } as const;
+      tell({ ...ofTask, words: ['default'] });
+      tell({ ...ofTask, words: ['10.1.0.0/24'], isLoss: true });
+      await pause(400);
+      expect(looks()).toBe(0);
+      tell({ ...ofTask, words: ['default'], isLoss: true });
+      await until(() => looks() === 1);
     }));
 
   it('looks while we are at work for what should be there and is gone, and for what somebody else did for certain', () =>

@@ -65,9 +65,9 @@ export class RepairTimer {
     if (this.#isUrgent || this.#stopped) return;
     const { clock, changedAt, desired } = this.#o;
     const isMaybeOurs = !event.isForeign && clock.monotonic() - changedAt() < SETTLE_MS;
-    // What need not be there is nobody's loss: learnt neighbours come and go.
-    const isOfInterest = event.isLoss && event.isNode && !event.isForeign ? isLossOf(event, desired()) : !isMaybeOurs;
-    if (isOfInterest) this.soon();
+    // What need not be there is nobody's loss: learnt neighbours of the node come and go.
+    const counts = !isMaybeOurs && !(event.isLoss && event.isNode && !event.isForeign);
+    if (counts || isLossOf(event, desired())) this.soon();
   }
 
   /** Something is known to be wrong: looks as soon as its share of the time allows. */

@@ -70,6 +70,11 @@ describe('the loss of what should be there', () => {
         routes: { 'main 10.1.0.0/24': { table: 'main', destination: '10.1.0.0/24', dev: 'wfb4097' } },
         links: { wfb4097: { kind: 'bridge', up: true, mac: '02:42:0a:01:00:fb', mtu: 1450 } },
       },
+      'weft-1': {
+        ...emptyNamespace(),
+        routes: { 'main default': { table: 'main', destination: 'default', dev: 'eth0' } },
+        addresses: { 'eth0 10.1.0.9/24': { dev: 'eth0', address: '10.1.0.9/24' } },
+      },
     },
   };
   const lost = (line: string) => {
@@ -83,5 +88,14 @@ describe('the loss of what should be there', () => {
     expect(lost('[nsid current]10.1.0.0/24 dev wfb4097 proto 119 scope link ')).toBe(false);
     expect(lost('[nsid current]Deleted 2: wfb4097: <BROADCAST> mtu 1500 qdisc noop state DOWN')).toBe(true);
     expect(lost('[nsid 4]Deleted 2: eth0: <BROADCAST> mtu 1500 qdisc noop state DOWN')).toBe(false);
+  });
+
+  it('is told of what a task should have, too, whatever the device is called where the monitor looks it up', () => {
+    expect(lost('[nsid 4]Deleted default dev lo proto 119 scope link ')).toBe(true);
+    expect(lost('[nsid 4]Deleted default via fd00::1 dev eth0 proto 119 metric 1024 pref medium')).toBe(false);
+    expect(lost('[nsid 4]Deleted 10.3.0.0/24 dev lo proto 119 scope link ')).toBe(false);
+    expect(lost('[nsid 4]Deleted 2: docker0    inet 10.1.0.9/24 scope global eth0')).toBe(true);
+    expect(lost('[nsid 4]Deleted 2: docker0    inet 10.1.0.8/24 scope global eth0')).toBe(false);
+    expect(lost('[nsid current]Deleted default dev wfb4097 proto 119 scope link ')).toBe(false);
   });
 });

@@ -2,7 +2,7 @@
  * News of what others do to our objects: lines of `ip monitor` and `nft monitor`, read. Everything that is nobody's business
  * here (foreign devices, learnt neighbours, the kernel's own routes) is left out at once, so that a busy host costs nothing.
  */
-import type { KernelState } from '#overlay/kernel-state.js';
+import type { KernelState, NamespaceState } from '#overlay/kernel-state.js';
 import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import { isOurLink, OUR_TABLES, ROUTE_PROTOCOL } from '#overlay/names.js';
 
@@ -97,25 +97,42 @@ export class NftEvents {
   }
 }
 
-/** Whether an event tells of the loss of something that `desired` holds in the node's namespace: so it was not we who took it. */
+/**
+ * Whether an event tells of the loss of something that `desired` holds: so it was not we who took it. Of tasks' namespaces it is not known
+ * which one an event is of: what any of them should have counts. (One that is removed as a whole tells nothing: it loses its id first.)
+ */
 export function isLossOf(event: KernelEvent, desired: KernelState | undefined): boolean {
-  const node = desired?.namespaces[NODE_NAMESPACE];
-  if (!node || !event.isLoss || !event.isNode) return false;
-  const [first = '', second = ''] = event.words;
-  switch (event.kind) {
+  if (!desired || !event.isLoss) return false;
+  const { [NODE_NAMESPACE]: node, ...tasks } = desired.namespaces;
+  if (event.isNode) return node !== undefined && holds(node, event);
+  return Object.values(tasks).some((ns) => holdsInTask(ns, event));
+}
+
+function holds(ns: NamespaceState, { kind, words: [first = '', second = ''] }: KernelEvent): boolean {
+  switch (kind) {
     case 'link':
-      return first in node.links;
+      return first in ns.links;
     case 'address':
-      return `${first} ${second}` in node.addresses;
+      return `${first} ${second}` in ns.addresses;
     case 'route':
-      return Object.values(node.routes).some((r) => r.destination === first || r.destination === `${first}/32`);
+      return Object.values(ns.routes).some((r) => r.destination === first || r.destination === `${first}/32`);
     case 'rule':
-      return Object.values(node.rules).some((r) => String(r.priority) === first);
+      return Object.values(ns.rules).some((r) => String(r.priority) === first);
     case 'neighbour':
-      return `${first} ${second}` in node.neighbours;
+      return `${first} ${second}` in ns.neighbours;
     case 'fdb':
-      return Object.values(node.fdb).some((row) => row.dev === first && row.mac === second);
+      return Object.values(ns.fdb).some((row) => row.dev === first && row.mac === second);
     case 'nft':
       return true;
   }
+}
+
+/**
+ * The monitor looks up names of devices in its own namespace: of a task's address, the device is not known. A device that goes takes its
+ * addresses along, which tell whose it was, and its routes of IPv6 (those with a preference, RFC 4191), which do not: nor does its name.
+ */
+function holdsInTask(ns: NamespaceState, event: KernelEvent): boolean {
+  if (event.kind === 'address') return Object.keys(ns.addresses).some((key) => key.endsWith(` ${event.words[1] ?? ''}`));
+  const isTelling = event.kind === 'rule' || (event.kind === 'route' && !event.line.includes(' pref '));
+  return isTelling && holds(ns, event);
 }

@@ -172,12 +172,18 @@ export class TestCluster {
 
   /** The main process of a task's container: the oldest in its cgroup. (Numbers of processes begin again at 2 some time.) */
   pidOf(taskId: string): number {
+    const pid = this.findPid(taskId);
+    if (pid === undefined) throw new Error(`task ${taskId} has no process`);
+    return pid;
+  }
+
+  /** The same, or nothing where the container has no process. */
+  findPid(taskId: string): number | undefined {
     const [oldest] = readdirSync('/proc')
       .filter((n) => /^\d+$/.test(n) && readQuietly(`/proc/${n}/cgroup`).includes(`/${taskId}`))
       .map((n) => ({ pid: Number(n), startedAt: startTicks(n) }))
       .sort((x, y) => x.startedAt - y.startedAt);
-    if (!oldest) throw new Error(`task ${taskId} has no process`);
-    return oldest.pid;
+    return oldest?.pid;
   }
 
   /** Pids of this cluster's processes whose command line holds all of `parts`. */

@@ -274,6 +274,9 @@ function findsHost(world: World, from: Extract<Space, { kind: 'task' }>, to: Pla
 
 // ---- what is
 
+/** What is seen of a client that has no process: its task ended after `world` was read. */
+const GONE = 'the task that asks has no process';
+
 /** Asks everything, every client at once what it has to ask. */
 export async function observedCells(cluster: TestCluster, world: World, cells: Cells): Promise<Map<string, string>> {
   const byClient = new Map<string, [string, Cell][]>();
@@ -283,8 +286,13 @@ export async function observedCells(cluster: TestCluster, world: World, cells: C
   const work = async (): Promise<void> => {
     for (let next = queue.shift(); next; next = queue.shift()) {
       const [client, asked] = next;
+      const entry = entryOf(cluster, world, client);
+      if (entry === undefined) {
+        for (const [key] of asked) seen.set(key, GONE);
+        continue;
+      }
       const answers = await ask(
-        entryOf(cluster, world, client),
+        entry,
         asked.map(([, cell]) => cell),
       );
       asked.forEach(([key, cell], i) => seen.set(key, answerOf(world, cell, answers.get(i) ?? NO_ANSWER)));
@@ -294,10 +302,11 @@ export async function observedCells(cluster: TestCluster, world: World, cells: C
   return seen;
 }
 
-/** Into the container: its network, and its files with the resolver and hosts it was given. */
-function entryOf(cluster: TestCluster, world: World, client: string): string[] {
+/** Into the container: its network, and its files with the resolver and hosts it was given; nothing where it has no process. */
+function entryOf(cluster: TestCluster, world: World, client: string): string[] | undefined {
   if (client === 'outside') return ['busybox', 'sh'];
-  return ['nsenter', '-t', String(cluster.pidOf(firstOf(world, client).id)), '-m', '-n', '--', '/bin/busybox', 'sh'];
+  const pid = cluster.findPid(firstOf(world, client).id);
+  return pid === undefined ? undefined : ['nsenter', '-t', String(pid), '-m', '-n', '--', '/bin/busybox', 'sh'];
 }
 
 function ask(entry: readonly string[], cells: readonly Cell[]): Promise<Map<number, string>> {
