@@ -33,6 +33,7 @@ export function toolOf(o: Operation): Tool {
     case 'putTable':
     case 'removeTable':
     case 'setVips':
+    case 'setElements':
       return 'nft';
     case 'setSysctl':
       return 'sysctl';
@@ -132,6 +133,7 @@ function rawLines(o: Operation): Line[] {
     case 'putTable':
     case 'removeTable':
     case 'setVips':
+    case 'setElements':
       return [];
     case 'forgetFlows':
       return [{ text: `-D${family(o.address)} --reply-src ${o.address}` }];

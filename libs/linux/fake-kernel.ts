@@ -29,8 +29,8 @@ export class FakeKernel implements Kernel {
   }
 
   tables(ns: string): ReturnType<Kernel['tables']> {
-    const { nft, vips } = this.state.namespaces[ns] ?? emptyNamespace();
-    return Promise.resolve(structuredClone({ nft, vips }));
+    const { nft, vips, elements } = this.state.namespaces[ns] ?? emptyNamespace();
+    return Promise.resolve(structuredClone({ nft, vips, elements }));
   }
 
   apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }> {

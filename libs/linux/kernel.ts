@@ -19,7 +19,7 @@ export interface Kernel {
    */
   observe(like: KernelState, options?: ObserveOptions): Promise<KernelState>;
   /** Our nft tables in the namespace of a task, read for little; empty if there is no such namespace. */
-  tables(ns: string): Promise<Pick<NamespaceState, 'nft' | 'vips'>>;
+  tables(ns: string): Promise<Pick<NamespaceState, 'nft' | 'vips' | 'elements'>>;
   /**
    * Applies all of `operations` in order, going on after a failure where that is safe. Namespaces that it made can be
    * observed right after it for nothing, by `only`: what filled them has read them back.

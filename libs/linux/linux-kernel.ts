@@ -79,8 +79,8 @@ export class LinuxKernel implements Kernel {
   }
 
   async tables(ns: string): ReturnType<Kernel['tables']> {
-    const { texts, vips } = await this.#nft.observe(ns);
-    return { nft: texts, vips };
+    const { texts, vips, elements } = await this.#nft.observe(ns);
+    return { nft: texts, vips, elements };
   }
 
   async apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }> {
@@ -109,7 +109,7 @@ export class LinuxKernel implements Kernel {
       const failures = await this.#stage(stage);
       failed.push(...failures);
       // Fail closed: without the node's firewall no device comes up.
-      if (!failures.some((f) => f.operation.op === 'putTable' && f.operation.ns === NODE_NAMESPACE)) continue;
+      if (!failures.some(({ operation: o }) => (o.op === 'putTable' || o.op === 'setElements') && o.ns === NODE_NAMESPACE)) continue;
       const rest = stages.slice(n + 1).flatMap((s) => [...s.byNamespace.values()].flat());
       return [...failed, ...rest.map((operation) => ({ operation, error: 'not tried, since the firewall could not be loaded' }))];
     }
@@ -164,6 +164,7 @@ export class LinuxKernel implements Kernel {
       peers,
       nft: nft.texts,
       vips: nft.vips,
+      elements: nft.elements,
       sysctls,
       flows: wanted.flows,
       doors: wanted.doors,
@@ -180,6 +181,7 @@ export class LinuxKernel implements Kernel {
       peers: {},
       nft: nft.texts,
       vips: nft.vips,
+      elements: nft.elements,
       sysctls,
       flows: wanted.flows,
       doors: wanted.doors,
@@ -247,6 +249,7 @@ export class LinuxKernel implements Kernel {
       peers: {},
       nft: nft.texts,
       vips: nft.vips,
+      elements: nft.elements,
       sysctls,
       flows: wanted.flows,
       doors: wanted.doors,

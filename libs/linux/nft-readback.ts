@@ -1,6 +1,9 @@
 /** What `nft -j list table …` printed, made comparable: a digest of what was loaded as text, and the virtual addresses beside it. */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { canonicalAddress } from '#base/ip.js';
+import { isOurLink } from '#overlay/names.js';
+import { GUARD_SETS } from '#overlay/port-guard.js';
 import { backendsIn, balancerAt, isVipChain, valueOf, VIP_MAPS, type VipRecord } from '#overlay/vip-table.js';
 
 export type NftObject = Record<string, unknown>;
@@ -11,6 +14,7 @@ const ruleSchema = z.looseObject({ chain: z.string() });
 const elementsSchema = z.looseObject({ name: z.string(), elem: z.array(z.unknown()).optional() });
 const markSchema = z.tuple([z.string(), z.number()]);
 const gotoSchema = z.tuple([z.number(), z.object({ goto: z.object({ target: z.string() }) })]);
+const concatSchema = z.object({ concat: z.array(z.string()) });
 const backendSchema = z.tuple([z.object({ concat: z.tuple([z.string(), z.number()]) }), z.string()]);
 
 export const objectsOf = (json: string): NftObject[] => readbackSchema.parse(JSON.parse(json)).nftables.filter((o) => !('metainfo' in o));
@@ -20,14 +24,16 @@ export const objectsOf = (json: string): NftObject[] => readbackSchema.parse(JSO
  * and not the table's name.
  */
 export function digestOf(objects: readonly NftObject[]): string {
-  return hashOf(objects.filter((o) => !isOfVipChain(o) && !('table' in o)).map((o) => normal(isVipMap(o) ? withoutElements(o) : o)));
+  return hashOf(objects.filter((o) => !isOfVipChain(o) && !('table' in o)).map((o) => normal(isCountedApart(o) ? withoutElements(o) : o)));
 }
 
 const hashOf = (value: unknown): string => createHash('sha256').update(JSON.stringify(value)).digest('hex');
 
 const nameIn = (o: NftObject, kind: string): string | undefined => namedSchema.safeParse(o[kind]).data?.name;
 
-const isVipMap = (o: NftObject): boolean => VIP_MAPS.includes(nameIn(o, 'map') ?? nameIn(o, 'set') ?? '');
+const COUNTED_APART: readonly string[] = [...VIP_MAPS, ...GUARD_SETS];
+/** What is in it is no part of the text: it changes element by element. */
+const isCountedApart = (o: NftObject): boolean => COUNTED_APART.includes(nameIn(o, 'map') ?? nameIn(o, 'set') ?? '');
 
 function withoutElements(o: NftObject): NftObject {
   return Object.fromEntries(Object.entries(o).map(([kind, value]) => [kind, { ...(value as object), elem: undefined }]));
@@ -65,6 +71,25 @@ export const elementsOf = (objects: readonly NftObject[], kind: 'map' | 'set', n
   const found = objects.find((o) => nameIn(o, kind) === name);
   return found && (elementsSchema.parse(found[kind]).elem ?? []);
 };
+
+/** What is in the sets of the port guard, by set, sorted; those that are empty are left out. */
+export function guardElementsIn(objects: readonly NftObject[]): Record<string, string[]> {
+  return Object.fromEntries(
+    GUARD_SETS.flatMap((set) => {
+      const elements = elementsOf(objects, 'set', set);
+      return elements && elements.length > 0 ? [[set, elements.map(elementText).sort()]] : [];
+    }),
+  );
+}
+
+/** As it was written; of what nobody of us put there, how it reads. */
+function elementText(element: unknown): string {
+  const words = concatSchema.safeParse(element).data?.concat;
+  return words ? words.map(wordText).join(' . ') : JSON.stringify(element);
+}
+
+const wordText = (word: string): string => (isOurLink(word) ? `"${word}"` : isAddress6(word) ? canonicalAddress(word) : word);
+const isAddress6 = (word: string): boolean => word.includes('::') || word.split(':').length === 8;
 
 /** The virtual addresses in a table, none if it has no such maps; undefined if the maps do not fit together. */
 export function vipsIn(objects: readonly NftObject[]): VipRecord | undefined {

@@ -1,14 +1,24 @@
 /** Loading and reading back nft tables of ours. A table is replaced as a whole, in one transaction: no packet sees half of it. */
 import { createHash } from 'node:crypto';
-import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
+import { NODE_NAMESPACE, type NamespaceState } from '#overlay/kernel-state.js';
 import { tableText } from '#overlay/nft-text.js';
 import { vipChainLines, vipChainNames, vipScript, vipSets, type VipRecord } from '#overlay/vip-table.js';
 import { DEVICE_TABLE, OUR_TABLES, TASK_TABLE, TASK_TABLE6 } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
 import type { Entry } from './enter.js';
-import { digestOf, elementsOf, hasVipMaps, kindOf, objectsOf, vipChainsIn, vipsIn, type NftObject } from './nft-readback.js';
+import {
+  digestOf,
+  elementsOf,
+  guardElementsIn,
+  hasVipMaps,
+  kindOf,
+  objectsOf,
+  vipChainsIn,
+  vipsIn,
+  type NftObject,
+} from './nft-readback.js';
 
-export type TableOperation = Extract<Operation, { op: 'putTable' | 'removeTable' | 'setVips' }>;
+export type TableOperation = Extract<Operation, { op: 'putTable' | 'removeTable' | 'setVips' | 'setElements' }>;
 
 /** Text in place of a table's own that says: there is one, and it is not what was loaded. */
 export const FOREIGN_TEXT = '# not what was loaded';
@@ -21,10 +31,16 @@ export function script(operations: readonly TableOperation[], isEmpty = false): 
   return operations
     .map((o) => {
       if (o.op === 'setVips') return vipScript(o.table, o);
+      if (o.op === 'setElements') return elementScript(o);
       const clear = isEmpty ? '' : `table ${o.table} {\n}\ndelete table ${o.table}\n`;
       return o.op === 'removeTable' ? clear : `${clear}table ${o.table} {\n${o.text}\n}\n`;
     })
     .join('');
+}
+
+function elementScript({ table, set, add, remove }: Extract<TableOperation, { op: 'setElements' }>): string {
+  const line = (verb: string, of: readonly string[]) => (of.length === 0 ? '' : `${verb} element ${table} ${set} { ${of.join(', ')} }\n`);
+  return line('delete', remove) + line('add', add);
 }
 
 /** A longer line is rather given to a process of its own. */
@@ -53,6 +69,8 @@ interface Loaded {
   /** How it reads; undefined if it could not be read. Never rejects. */
   digest: Promise<string | undefined>;
   vips: Map<string, string>;
+  /** Of sets that change element by element. */
+  elements: Map<string, Set<string>>;
 }
 
 /** What is in a namespace's tables of ours. */
@@ -61,6 +79,7 @@ export interface SeenTables {
   texts: Record<string, string>;
   /** The virtual addresses in them, where they make sense. */
   vips: Record<string, VipRecord>;
+  elements: NamespaceState['elements'];
 }
 
 /**
@@ -90,7 +109,7 @@ export class NftTables {
     await this.#endReading(ns, operations);
     const text = script(operations, isEmpty);
     // Tables of the node change with its tasks, those of a task hardly ever: what is put into one is put there once.
-    const isKept = ns === NODE_NAMESPACE || operations.every((o) => o.op === 'setVips');
+    const isKept = ns === NODE_NAMESPACE || operations.every((o) => o.op === 'setVips' || o.op === 'setElements');
     const line = this.#entry.session && isKept ? scriptLine(text) : undefined;
     if (line === undefined || !(await this.#entry.session?.tell(ns, line))) await this.#entry.exec(ns, ['nft', '-f', '-'], { input: text });
     await this.note(ns, operations);
@@ -111,6 +130,7 @@ export class NftTables {
       const key = `${ns}|${o.table}`;
       if (o.op === 'removeTable') this.#loaded.delete(key);
       else if (o.op === 'putTable') await this.#readLater(ns, o);
+      else if (o.op === 'setElements') this.#noteElements(ns, o);
       else await this.#noteVips(ns, o);
     }
   }
@@ -129,18 +149,21 @@ export class NftTables {
   /** The tables of a namespace as they were loaded: a transaction that succeeded put them there. */
   loaded(ns: string): SeenTables {
     const prefix = `${ns}|`;
-    const seen: SeenTables = { texts: {}, vips: {} };
-    for (const [key, { text, vips }] of this.#loaded) {
+    const seen: SeenTables = { texts: {}, vips: {}, elements: {} };
+    for (const [key, { text, vips, elements }] of this.#loaded) {
       if (!key.startsWith(prefix)) continue;
-      seen.texts[key.slice(prefix.length)] = text;
-      if (vips.size > 0) seen.vips[key.slice(prefix.length)] = Object.fromEntries(vips);
+      const table = key.slice(prefix.length);
+      seen.texts[table] = text;
+      if (vips.size > 0) seen.vips[table] = Object.fromEntries(vips);
+      const held = [...elements].flatMap(([set, of]) => (of.size > 0 ? [[set, [...of].sort()] as const] : []));
+      if (held.length > 0) seen.elements[table] = Object.fromEntries(held);
     }
     return seen;
   }
 
   async observe(ns: string): Promise<SeenTables> {
     this.readBack();
-    const seen: SeenTables = { texts: {}, vips: {} };
+    const seen: SeenTables = { texts: {}, vips: {}, elements: {} };
     for (const table of await this.#list(ns)) {
       const objects = await this.#read(ns, table);
       if (!objects) continue;
@@ -150,6 +173,8 @@ export class NftTables {
       const isOurs = isAsLoaded && vips !== undefined && this.#areChainsRight(table, objects);
       seen.texts[table] = isOurs ? loaded.text : FOREIGN_TEXT;
       if (vips && Object.keys(vips).length > 0) seen.vips[table] = vips;
+      const elements = guardElementsIn(objects);
+      if (Object.keys(elements).length > 0) seen.elements[table] = elements;
     }
     return seen;
   }
@@ -163,12 +188,12 @@ export class NftTables {
       : new Promise<string | undefined>((resolve) =>
           this.#unread.set(key, { read: () => void read().then(resolve), skip: () => resolve(undefined) }),
         );
-    this.#loaded.set(key, { text, digest, vips: new Map() });
+    this.#loaded.set(key, { text, digest, vips: new Map(), elements: new Map() });
   }
 
   /** Before tables are replaced: what is being read must be what was loaded, and what is still to be read will not be there. */
   async #endReading(ns: string, operations: readonly TableOperation[]): Promise<void> {
-    const keys = operations.flatMap((o) => (o.op === 'setVips' ? [] : [`${ns}|${o.table}`]));
+    const keys = operations.flatMap((o) => (o.op === 'setVips' || o.op === 'setElements' ? [] : [`${ns}|${o.table}`]));
     const begun = keys.filter((key) => !this.#skipReading(key));
     await Promise.all(begun.map((key) => this.#loaded.get(key)?.digest));
   }
@@ -177,6 +202,14 @@ export class NftTables {
   #skipReading(key: string): boolean {
     this.#unread.get(key)?.skip();
     return this.#unread.delete(key);
+  }
+
+  #noteElements(ns: string, { table, set, add, remove }: Extract<TableOperation, { op: 'setElements' }>): void {
+    const elements = this.#loaded.get(`${ns}|${table}`)?.elements;
+    const held = elements?.get(set) ?? new Set();
+    for (const element of remove) held.delete(element);
+    for (const element of add) held.add(element);
+    elements?.set(set, held);
   }
 
   async #noteVips(ns: string, { table, ...update }: Extract<TableOperation, { op: 'setVips' }>): Promise<void> {

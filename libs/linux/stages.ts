@@ -35,7 +35,13 @@ export function inStages(operations: readonly Operation[]): Stages {
 }
 
 function furnishes(o: Operation): boolean {
-  return o.op === 'addNamespace' || o.op === 'setSysctl' || o.op === 'setVips' || (o.op === 'putTable' && o.table !== DEVICE_TABLE);
+  return (
+    o.op === 'addNamespace' ||
+    o.op === 'setSysctl' ||
+    o.op === 'setVips' ||
+    o.op === 'setElements' ||
+    (o.op === 'putTable' && o.table !== DEVICE_TABLE)
+  );
 }
 
 /** Consecutive operations of one tool are a stage; in it, namespaces do not wait for one another. */

@@ -84,13 +84,17 @@ function applyInside(state: KernelState, space: NamespaceState, o: Inside, refus
       return put(space.sysctls, o.key, o.value);
     case 'putTable':
       delete space.vips[o.table];
+      delete space.elements[o.table];
       for (const [, dev = ''] of o.text.matchAll(/hook egress device "([^"]+)"/g)) needDevice(dev);
       return put(space.nft, o.table, o.text);
     case 'removeTable':
       delete space.vips[o.table];
+      delete space.elements[o.table];
       return take(space.nft, o.table, refuse);
     case 'setVips':
       return setVips(space, o, refuse);
+    case 'setElements':
+      return setElements(space, o, refuse);
     case 'forgetDatagrams':
       space.flows = space.flows.filter((a) => a !== `udp ${o.address}`);
       return;
@@ -114,6 +118,18 @@ function setVips(space: NamespaceState, o: Extract<Operation, { op: 'setVips' }>
   }
   if (o.refusing !== refuses(record)) refuse('the chain that refuses would be missing or useless');
   space.vips[o.table] = record;
+}
+
+function setElements(space: NamespaceState, o: Extract<Operation, { op: 'setElements' }>, refuse: Refuse): void {
+  const text = space.nft[o.table] ?? refuse('no such table');
+  if (!text.includes(` ${o.set} {`)) refuse(`no set ${o.set}`);
+  const held = new Set(space.elements[o.table]?.[o.set]);
+  for (const element of o.remove) if (!held.delete(element)) refuse(`${element} is not in it`);
+  for (const element of o.add) held.add(element);
+  const { [o.set]: _, ...others } = space.elements[o.table] ?? {};
+  const sets = held.size === 0 ? others : { ...others, [o.set]: [...held].sort() };
+  if (Object.keys(sets).length === 0) delete space.elements[o.table];
+  else space.elements[o.table] = sets;
 }
 
 function addLink(state: KernelState, space: NamespaceState, name: string, link: Link, refuse: Refuse): void {

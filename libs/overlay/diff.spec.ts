@@ -3,9 +3,10 @@ import { applyOperation } from './apply.js';
 import { diff } from './diff.js';
 import type { KernelState } from './kernel-state.js';
 import { emptyKernel, emptyNamespace } from './kernel-state.js';
-import { DEVICE_TABLE } from './names.js';
+import { DEVICE_TABLE, PORT_GUARD_TABLE } from './names.js';
 import { nodeKernel } from './node-kernel.js';
 import { describe as describeOperation } from './operation.js';
+import { portGuardElements, portGuardTable } from './port-guard.js';
 import { arbitraryView, HOST } from '../../test/fixtures/netns-small-views.js';
 
 function applied(from: KernelState, to: KernelState): KernelState {
@@ -66,7 +67,7 @@ describe('diff', () => {
           'table' in o && o.table === DEVICE_TABLE ? [] : [o.op],
         );
         // One table hangs on devices, and comes after them.
-        const tables = order.flatMap((op, i) => (op === 'putTable' || op === 'removeTable' ? [i] : []));
+        const tables = order.flatMap((op, i) => (op === 'putTable' || op === 'removeTable' || op === 'setElements' ? [i] : []));
         expect(Math.min(Infinity, ...order.flatMap((op, i) => (op === 'addLink' ? [i] : [])))).toBeGreaterThan(Math.max(-1, ...tables));
         expect(Math.max(-1, ...order.flatMap((op, i) => (op === 'removeLink' ? [i] : [])))).toBeLessThan(Math.min(Infinity, ...tables));
       }),
@@ -88,6 +89,35 @@ describe('diff', () => {
       'forget tracked UDP flows to backend 10.1.0.21 in weft-aaaaaaaaaaaa',
       'forget tracked UDP flows to vip 10.1.0.202 in weft-aaaaaaaaaaaa',
     ]);
+  });
+
+  it('tells the port guard of a task more or less by an element, and loads no table for it', () => {
+    const port = (n: number) => ({ veth: `wfv000000000${n}`, mac: `02:42:0a:01:00:0${n}`, ipv4: `10.1.0.${n}` });
+    const guarding = (...ports: number[]): KernelState => ({
+      namespaces: {
+        '': {
+          ...emptyNamespace(),
+          nft: { [PORT_GUARD_TABLE]: portGuardTable(ports.map(port)) },
+          elements: { [PORT_GUARD_TABLE]: portGuardElements(ports.map(port)) },
+        },
+      },
+    });
+    expect(diff(guarding(1, 3), guarding(1, 2)).map(describeOperation)).toEqual([
+      'remove "wfv0000000002" . 02:42:0a:01:00:02 . 10.1.0.2 and add "wfv0000000003" . 02:42:0a:01:00:03 . 10.1.0.3 of set own of bridge weft',
+    ]);
+    // A table that is loaded anew has nothing in its sets.
+    const other = guarding(1, 2);
+    (other.namespaces[''] as { nft: object }).nft = { [PORT_GUARD_TABLE]: 'other' };
+    expect(diff(guarding(1, 2), other).map(describeOperation)).toEqual([
+      expect.stringMatching(/^load nft table bridge weft/),
+      'add 2 elements of set own of bridge weft',
+    ]);
+  });
+
+  it('makes the port guard anew where more tasks come than it has place for', () => {
+    const ports = Array.from({ length: 1025 }, (_, i) => ({ veth: `wfv${i}`, mac: '02:42:0a:01:00:01', ipv4: '10.1.0.1' }));
+    expect(portGuardTable(ports.slice(1))).toContain('size 1024');
+    expect(portGuardTable(ports)).toContain('size 2048');
   });
 
   it('makes a wire anew when its namespace is another one', () => {

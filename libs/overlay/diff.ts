@@ -203,6 +203,19 @@ function staleDatagrams(ns: string, changes: readonly VipChange[]): Operation[] 
   ];
 }
 
+/** What differs in the sets that change element by element: what a set of a table that is put anew held is gone. */
+function diffElements(ns: string, want: NamespaceState, have: NamespaceState): Operation[] {
+  return Object.keys(want.nft).flatMap((table) => {
+    const after = want.elements[table] ?? {};
+    const before = (have.nft[table] === want.nft[table] ? have.elements[table] : undefined) ?? {};
+    return [...new Set([...Object.keys(after), ...Object.keys(before)])].flatMap((set): Operation[] => {
+      const [is, was] = [after[set] ?? [], before[set] ?? []];
+      const [add, remove] = [missing(is, was), missing(was, is)];
+      return add.length + remove.length === 0 ? [] : [{ op: 'setElements', ns, table, set, add, remove }];
+    });
+  });
+}
+
 function diffSpace(ns: string, desired: KernelState, observed: KernelState, links: LinkChanges, compare: CompareVips): SpaceChanges {
   const want = space(desired, ns);
   const have = survivors(ns, space(observed, ns), links);
@@ -237,6 +250,7 @@ function diffSpace(ns: string, desired: KernelState, observed: KernelState, link
       ...tables.removed.map(([table]): Operation => ({ op: 'removeTable', ns, table })),
       ...puts.filter((o) => !hangs(o)),
       ...vips.sets,
+      ...diffElements(ns, want, have),
     ],
     hooked: puts.filter(hangs),
     // A sysctl is set and never unset: there is no knowing what it was before.

@@ -15,7 +15,8 @@ const desired: KernelState = {
       routes: { 'main 10.1.0.0/24': route },
       fdb: { 'wfx1 02:42:0a:01:00:05 vxlan': row },
       sysctls: { 'net.ipv4.conf.wfb1.rp_filter': '0', 'net.ipv4.ip_forward': '1' },
-      nft: { 'ip weft_vips': 'text' },
+      nft: { 'ip weft_vips': 'text', 'bridge weft': 'guard' },
+      elements: { 'bridge weft': { own: ['"wfv1" . 02:42:0a:01:00:07 . 10.1.0.7'] } },
       vips: { 'ip weft_vips': { '10.1.0.200': '10.1.0.5' } },
     },
     'weft-1': { ...emptyNamespace(), links: { eth0: { kind: 'task', up: true, mac: '02:42:0a:01:00:07', mtu: 1450 } } },
@@ -49,6 +50,14 @@ describe('what is wrong with a kernel', () => {
       'a virtual address',
       (s) => (node(s).vips['ip weft_vips'] = {}),
       ['virtual address 10.1.0.200 (10.1.0.5) of ip weft_vips was missing'],
+    ],
+    [
+      'who a port may speak as',
+      (s) => (node(s).elements['bridge weft'] = { own: ['"wfv1" . 02:42:0a:01:00:07 . 10.1.0.9'] }),
+      [
+        '"wfv1" . 02:42:0a:01:00:07 . 10.1.0.7 of set own of nft table bridge weft was missing',
+        '"wfv1" . 02:42:0a:01:00:07 . 10.1.0.9 of set own of nft table bridge weft was there and should not be',
+      ],
     ],
     [
       'something too much',

@@ -97,14 +97,33 @@ function tableFaults(ns: string, want: NamespaceState, have: NamespaceState): Fa
       faults.push({ ns, kind: 'nft', key: table, state: 'missing', object });
       continue;
     }
-    const vips = vipFaults(ns, table, want.vips[table] ?? {}, have.vips[table] ?? {});
-    if (have.nft[table] !== text && vips.length === 0)
+    const within = [
+      ...vipFaults(ns, table, want.vips[table] ?? {}, have.vips[table] ?? {}),
+      ...elementFaults(ns, table, want.elements[table] ?? {}, have.elements[table] ?? {}),
+    ];
+    if (have.nft[table] !== text && within.length === 0)
       faults.push({ ns, kind: 'nft', key: table, state: 'different', object, instead: 'its rules or sets are not those that were loaded' });
-    faults.push(...vips);
+    faults.push(...within);
   }
   for (const table of Object.keys(have.nft))
     if (want.nft[table] === undefined) faults.push({ ns, kind: 'nft', key: table, state: 'foreign', object: `nft table ${table}` });
   return faults;
+}
+
+/** Of a table's sets that change element by element. */
+function elementFaults(
+  ns: string,
+  table: string,
+  want: Record<string, readonly string[]>,
+  have: Record<string, readonly string[]>,
+): Fault[] {
+  return [...new Set([...Object.keys(want), ...Object.keys(have)])].flatMap((set) => {
+    const of = (a: readonly string[] = [], b: readonly string[] = [], state: 'missing' | 'foreign') =>
+      a
+        .filter((element) => !b.includes(element))
+        .map((element): Fault => ({ ns, kind: 'nft', key: table, state, object: `${element} of set ${set} of nft table ${table}` }));
+    return [...of(want[set], have[set], 'missing'), ...of(have[set], want[set], 'foreign')];
+  });
 }
 
 function vipFaults(ns: string, table: string, want: VipRecord, have: VipRecord): Fault[] {

@@ -34,6 +34,8 @@ export interface NamespaceState {
   nft: Record<string, string>;
   /** Table of `nft` → what is in its maps of virtual addresses. Empty if left out. */
   vips: Record<string, VipRecord>;
+  /** Table of `nft` → set → what is in it, as nft writes it, where that changes element by element (port-guard.ts). Empty ones are left out. */
+  elements: Record<string, Record<string, readonly string[]>>;
   /**
    * Addresses that connection tracking may have bound flows to; when one leaves, its flows are forgotten. `udp <address>`: only
    * those of UDP, which would otherwise go on to a task that takes no more. Sorted.
@@ -229,6 +231,7 @@ export function emptyNamespace(): NamespaceState {
     sysctls: {},
     nft: {},
     vips: {},
+    elements: {},
     flows: [],
     doors: [],
   };

@@ -28,6 +28,8 @@ export interface NftSet {
   interval?: boolean;
   /** Asked of every packet: of a set whose size is told the kernel makes its fastest kind. Elements then change with the table only. */
   fixed?: boolean;
+  /** Asked of every packet too, and changed element by element beside the table's text: it takes so many at most. */
+  capacity?: number;
   /** Elements as nft writes them. An element of a map is `key : value`. */
   elements: readonly string[];
 }
@@ -43,7 +45,8 @@ function setText(s: NftSet): string {
   // An empty element list is a syntax error: leave the line out.
   const elements = s.elements.length === 0 ? [] : [`    elements = { ${[...s.elements].sort().join(', ')} }`];
   const interval = s.interval ? ['    flags interval', '    auto-merge'] : [];
-  const size = s.fixed && s.elements.length > 0 ? [`    size ${s.elements.length}`] : [];
+  const most = s.capacity ?? (s.fixed ? s.elements.length : 0);
+  const size = most > 0 ? [`    size ${most}`] : [];
   return [`  ${s.kind} ${s.name} {`, `    ${s.byExpression ? 'typeof' : 'type'} ${s.type}`, ...size, ...interval, ...elements, '  }'].join(
     '\n',
   );

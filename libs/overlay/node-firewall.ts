@@ -1,6 +1,6 @@
 /**
- * The nft tables of a node's own namespace. `inet weft` guards, redirects, publishes and masquerades; `bridge weft` lets a
- * task's port send nothing but its own addresses.
+ * The main nft table of a node's own namespace: `inet weft` guards, redirects, publishes and masquerades. (`bridge weft`, which lets
+ * a task's port send nothing but its own addresses, is port-guard.ts.)
  *
  * An `accept` here overrides no `drop` in somebody else's table; a `drop` here is final. So what must not be is dropped
  * here, and whatever else the host's administrator decided stays as it is (policy accept throughout).
@@ -10,32 +10,14 @@ import { DNS_PORT } from '#model/ports.js';
 import { SERVICE_ADDRESS, type WiredTask } from './child-network.js';
 import type { Mesh } from './mesh.js';
 import { meshChains, meshSets, meshSets6 } from './mesh.js';
-import { floodGuard } from './multicast.js';
 import { bridgeName, serviceWireName } from './names.js';
 import { subnets4 } from './network-view.js';
 import type { NftChain, NftRule, NftSet } from './nft-text.js';
 import { rule, tableText } from './nft-text.js';
-import {
-  guardRules6,
-  guardSets6,
-  inputFromOutside6,
-  inputFromTask6,
-  hairpin6,
-  leavingTask6,
-  masquerade6,
-  sets6,
-} from './node-firewall6.js';
+import { inputFromOutside6, inputFromTask6, hairpin6, leavingTask6, masquerade6, sets6 } from './node-firewall6.js';
 import type { PublishedPort } from './published-ports.js';
 import { isEnteredBy6, publishedChains, publishedSets, refuseUnserved } from './published-ports.js';
 import { isEncrypted } from './tunnels.js';
-
-/** One task interface on this node. */
-export interface LocalPort {
-  veth: string;
-  ipv4: string;
-  ipv6?: string;
-  mac: string;
-}
 
 export interface FirewallInput {
   /** Networks with a bridge on this node. */
@@ -81,38 +63,6 @@ export function firewallTable(input: FirewallInput): string {
       ...inputChains(input),
       ...forwardChains(input),
       leaving(input),
-    ],
-  );
-}
-
-/** `table bridge weft`: a frame of a task carries the task's own MAC and address, in IPv4 and in ARP, or goes nowhere. */
-export function portGuardTable(ports: readonly LocalPort[], networks: readonly NetworkView[] = []): string {
-  const six = ports.flatMap(({ veth, mac, ipv6 }) => (ipv6 === undefined ? [] : [{ veth, mac, ipv6 }]));
-  const own: NftSet = {
-    name: 'own',
-    kind: 'set',
-    type: 'ifname . ether_addr . ipv4_addr',
-    fixed: true,
-    elements: ports.map((p) => `"${p.veth}" . ${p.mac} . ${p.ipv4}`),
-  };
-  return tableText(
-    [own, ...guardSets6(six)],
-    [
-      {
-        name: 'ingress',
-        hook: 'filter hook prerouting priority -300',
-        rules: [
-          rule('iifname != "wfv*" accept', 'not from a task of ours'),
-          rule('ether type ip iifname . ether saddr . ip saddr @own accept', 'its own address'),
-          rule(
-            'ether type arp iifname . ether saddr . arp saddr ip @own iifname . arp saddr ether . arp saddr ip @own accept',
-            'it speaks for itself',
-          ),
-          ...guardRules6(six),
-          rule('counter drop', 'spoofed, or of another protocol'),
-        ],
-      },
-      ...floodGuard(networks),
     ],
   );
 }

@@ -1,12 +1,9 @@
 /** The IPv6 half of a node's tables: sets and rules that node-firewall.ts puts beside those of IPv4. Nothing while no network has IPv6. */
 import type { NetworkView } from '#model/node-view.js';
 import { bridgeName } from './names.js';
-import { hex128, ipv6Of, linkLocalOf } from './network-view.js';
+import { ipv6Of } from './network-view.js';
 import type { NftRule, NftSet } from './nft-text.js';
 import { rule } from './nft-text.js';
-
-/** DHCPv6 servers answer from this port (RFC 8415 §7.2). */
-const DHCP6_SERVER_PORT = 547;
 
 const has6 = (networks: readonly NetworkView[]): boolean => networks.some((n) => ipv6Of(n) !== undefined);
 
@@ -57,43 +54,3 @@ export const hairpin6 = (networks: readonly NetworkView[]): readonly NftRule[] =
 
 export const masquerade6 = (networks: readonly NetworkView[]): readonly NftRule[] =>
   where(networks, [rule('oifname != "wfb*" ip6 saddr @leaving_subnets6 masquerade', 'NAT66: the site has no route to these addresses')]);
-
-/** One task interface with IPv6 on this node. */
-export interface LocalPort6 {
-  veth: string;
-  mac: string;
-  ipv6: string;
-}
-
-export function guardSets6(ports: readonly LocalPort6[]): NftSet[] {
-  if (ports.length === 0) return [];
-  const own = (p: LocalPort6) => [p.ipv6, linkLocalOf(p.mac)];
-  return [
-    {
-      name: 'own6',
-      kind: 'set',
-      type: 'ifname . ether_addr . ipv6_addr',
-      fixed: true,
-      elements: ports.flatMap((p) => own(p).map((a) => `"${p.veth}" . ${p.mac} . ${a}`)),
-    },
-    {
-      name: 'claims6',
-      kind: 'set',
-      type: 'iifname . @th,64,128',
-      byExpression: true,
-      elements: ports.flatMap((p) => own(p).map((a) => `"${p.veth}" . ${hex128(a)}`)),
-    },
-  ];
-}
-
-/** Of frames from tasks. The target of an advertisement is bits 64 … 191 of the ICMPv6 message (RFC 4861 §4.4). */
-export function guardRules6(ports: readonly LocalPort6[]): NftRule[] {
-  if (ports.length === 0) return [];
-  return [
-    rule('icmpv6 type { nd-router-advert, nd-redirect } counter drop', 'a task is no router (RFC 6105)'),
-    rule('icmpv6 type nd-neighbor-advert iifname . @th,64,128 != @claims6 counter drop', 'it speaks for itself'),
-    rule(`ether type ip6 udp sport ${DHCP6_SERVER_PORT} counter drop`, 'a task is no DHCPv6 server (RFC 7610)'),
-    rule('ether type ip6 iifname . ether saddr . ip6 saddr @own6 accept', 'its own address, or the link-local one of its MAC'),
-    rule('ether type ip6 ip6 saddr :: drop', 'asks whether its address is taken: it is not'),
-  ];
-}

@@ -30,10 +30,11 @@ import { ipv6Of, prefixOf, subnets4 } from './network-view.js';
 import { floodRows, isMulticast } from './multicast.js';
 import { tableText } from './nft-text.js';
 import { bridgeAddresses6, connectedRoutes6, neighbours6, sysctls6 } from './node-ipv6.js';
-import { firewallTable, portGuardTable } from './node-firewall.js';
+import { firewallTable } from './node-firewall.js';
 import type { HostModeTask } from './node-ports.js';
 import { enteredAt, nodePorts } from './node-ports.js';
 import type { PublishedPort } from './published-ports.js';
+import { portGuardElements, portGuardTable, type LocalPort } from './port-guard.js';
 import { exitOf, taskInterfaces, type TaskInterface } from './task-interfaces.js';
 import { taskNamespaceState } from './task-namespace.js';
 import type { Tunnel } from './tunnels.js';
@@ -101,6 +102,7 @@ function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceSta
   const networks = [...index.networks.values()].filter((n) => !isChildNetwork(n));
   const wired = wiredTasks(tasks);
   const published = nodePorts(view.publications, hostModeTasks(tasks, host), host.refusedPorts ?? new Set());
+  const ports = tasks.flatMap(guardedPorts);
   const remote = networks.filter((n) => n.driver === 'overlay').flatMap((n) => remoteEndpoints(n, scene));
   const mesh = meshOf({ ...host, networks, endpoints: index.endpoints, members: view.members, endOf: (n, node) => endOf(n, node, scene) });
   return {
@@ -136,7 +138,13 @@ function nodeNamespace(scene: Scene, tasks: readonly PlacedTask[]): NamespaceSta
     ),
     peers: keyed(tunnel?.peers ?? [], peerKey),
     sysctls: nodeSysctls(networks, host, mesh),
-    ...(host.firewall === false ? {} : { nft: nodeTables(scene, tasks, published, mesh, wired), vips: nodeVips(networks, index) }),
+    ...(host.firewall === false
+      ? {}
+      : {
+          nft: nodeTables(scene, ports, published, mesh, wired),
+          vips: nodeVips(networks, index),
+          elements: ports.length === 0 ? {} : { [PORT_GUARD_TABLE]: portGuardElements(ports) },
+        }),
     flows: mergeSorted([
       ...index.flows.values(),
       udpFlows(published.flatMap((p) => (p.protocol === 'udp' ? [...p.backends, ...(p.backends6 ?? [])].map((b) => b.address) : []))),
@@ -235,6 +243,14 @@ function taskLinks({ task, interfaces }: PlacedTask): [string, Link][] {
   ]);
 }
 
+const guardedPorts = ({ task, interfaces }: PlacedTask): LocalPort[] =>
+  bridged(interfaces).map((i) => ({
+    veth: vethName(task.id, i.network.id),
+    ipv4: i.ipv4,
+    ipv6: i.network.ipv6 && i.ipv6,
+    mac: i.mac,
+  }));
+
 const bridged = (interfaces: readonly TaskInterface[]): TaskInterface[] => interfaces.filter((i) => i.parent === undefined);
 
 function bridgeAddresses(n: NetworkView): Address[] {
@@ -272,14 +288,11 @@ function nodeSysctls(networks: readonly NetworkView[], host: HostInput, mesh: Me
 
 function nodeTables(
   { view, host, index, tunnel }: Scene,
-  tasks: readonly PlacedTask[],
+  ports: readonly LocalPort[],
   published: readonly PublishedPort[],
   mesh: Mesh,
   wires: readonly WiredTask[],
 ): Record<string, string> {
-  const ports = tasks.flatMap(({ task, interfaces }) =>
-    bridged(interfaces).map((i) => ({ veth: vethName(task.id, i.network.id), ipv4: i.ipv4, ipv6: i.network.ipv6 && i.ipv6, mac: i.mac })),
-  );
   const nodes = view.members.filter((m) => m.kind === 'node').map((m) => m.address);
   const six = [...index.networks.values()].some((n) => !isChildNetwork(n) && ipv6Of(n));
   const onDevices = meshTable(mesh);

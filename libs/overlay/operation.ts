@@ -25,6 +25,8 @@ export type Operation =
   | { op: 'removeTable'; ns: string; table: string }
   /** Behind `putTable`: the maps of a table that is put anew are empty. */
   | ({ op: 'setVips'; ns: string; table: string } & VipUpdate)
+  /** Behind `putTable`, which leaves the set empty. */
+  | { op: 'setElements'; ns: string; table: string; set: string; add: readonly string[]; remove: readonly string[] }
   /** UDP flows that went to a backend of a virtual address, or to the address before there was one. */
   | { op: 'forgetDatagrams'; ns: string; to: 'backend' | 'vip'; address: string }
   | { op: 'forgetFlows'; ns: string; address: string }
@@ -76,6 +78,8 @@ export function describe(o: Operation): string {
       return `remove nft table ${o.table}${where}`;
     case 'setVips':
       return `set ${o.changes.length === 1 ? `virtual address ${o.changes[0]?.address}` : `${o.changes.length} virtual addresses`} of ${o.table}${where}`;
+    case 'setElements':
+      return `${describeElements(o)} of set ${o.set} of ${o.table}${where}`;
     case 'forgetDatagrams':
       return `forget tracked UDP flows to ${o.to} ${o.address}${where}`;
     case 'forgetFlows':
@@ -83,6 +87,12 @@ export function describe(o: Operation): string {
     case 'forgetDoor':
       return `forget tracked flows to UDP port ${o.port}${where}`;
   }
+}
+
+function describeElements({ add, remove }: { add: readonly string[]; remove: readonly string[] }): string {
+  const say = (verb: string, of: readonly string[]) =>
+    of.length === 0 ? [] : [`${verb} ${of.length === 1 ? of[0] : `${of.length} elements`}`];
+  return [...say('remove', remove), ...say('add', add)].join(' and ');
 }
 
 export function describeLink(name: string, link: Link): string {

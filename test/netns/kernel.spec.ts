@@ -82,10 +82,10 @@ describe.each(['fake', 'linux', 'linux with kept processes'])('kernel contract: 
   it('tells of the tables of one namespace alone, and of none where there is no namespace', async () => {
     const wish = stateOf(cluster, n1);
     const web = taskNamespace(cluster.tasks[0]?.id ?? '');
-    const { nft, vips } = wish.namespaces[web] ?? { nft: {}, vips: {} };
+    const { nft, vips, elements } = wish.namespaces[web] ?? { nft: {}, vips: {}, elements: {} };
     expect(Object.keys(vips)).toEqual(['ip weft']);
-    expect(await kernel.tables(web)).toEqual({ nft, vips });
-    expect(await kernel.tables('weft-00000000')).toEqual({ nft: {}, vips: {} });
+    expect(await kernel.tables(web)).toEqual({ nft, vips, elements });
+    expect(await kernel.tables('weft-00000000')).toEqual({ nft: {}, vips: {}, elements: {} });
   });
 
   it('goes from any of these wishes to any other', async () => {
@@ -134,6 +134,7 @@ describe.each(['fake', 'linux', 'linux with kept processes'])('kernel contract: 
       routes: {},
       rules: {},
       vips: {},
+      elements: {},
       neighbours: {},
       fdb: {},
       peers: {},
@@ -256,6 +257,22 @@ describe('reconciling a real kernel', () => {
     ['an nft table', [() => lab.exec(h1, ['nft', 'delete', 'table', 'inet', 'weft'])]],
     ['an nft rule', [() => lab.exec(h1, ['nft', 'insert', 'rule', 'inet', 'weft', 'forwarding', 'accept'])]],
     ['an nft element', [() => lab.exec(h1, ['nft', 'add', 'element', 'inet', 'weft', 'members', '{ 192.168.77.66 }'])]],
+    [
+      'who a port of a task may speak as',
+      [
+        () => lab.exec(h1, ['nft', 'flush', 'set', 'bridge', 'weft', 'own']),
+        () =>
+          lab.exec(h1, [
+            'nft',
+            'add',
+            'element',
+            'bridge',
+            'weft',
+            'own',
+            `{ "${veth('web', 'aaaaaaaa')}" . 02:42:0a:5a:00:63 . 10.90.0.99 }`,
+          ]),
+      ],
+    ],
     ['a virtual address', [() => lab.exec(ns('side'), ['nft', 'delete', 'element', 'ip', 'weft', 'vips', '{ 10.90.0.200 }'])]],
     [
       'a wrong backend',
@@ -312,7 +329,7 @@ describe('reconciling a real kernel', () => {
     const restarted = new KernelReconciler({ kernel: new LinuxKernel({ enter: h1 }), ...parts });
     const { operations, failed } = await restarted.set(stateOf(cluster, n1));
     expect(failed).toEqual([]);
-    expect(new Set(operations.map((o) => o.op))).toEqual(new Set(['putTable', 'setVips']));
+    expect(new Set(operations.map((o) => o.op))).toEqual(new Set(['putTable', 'setVips', 'setElements']));
     expect((await restarted.set(stateOf(cluster, n1))).operations).toEqual([]);
     await lab.exec(h1, ['nft', 'insert', 'rule', 'inet', 'weft', 'forwarding', 'accept']);
     expect((await restarted.repair()).repaired).toEqual([expect.stringContaining(FIREWALL_TABLE)]);
