@@ -299,7 +299,8 @@ function createUnit(draft: Draft, wish: SlotWish): Unit | string {
   }
   const unit: Unit = {
     what: `create ${taskName(wish.stack, wish.service, wish.slot)} on ${node.name}`,
-    compares: [{ key: keys.node(node.id), exists: true }],
+    // Drained meanwhile, it would have to leave again.
+    compares: [{ key: keys.node(node.id), modRevision: state.revisionOf(keys.node(node.id)) }],
     writes: [],
   };
   const id = draft.newId();
