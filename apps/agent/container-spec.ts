@@ -3,7 +3,7 @@ import { runtimeKeysSchema, type RuntimeKeys } from '#model/container-keys.js';
 import type { Task } from '#model/task.js';
 import type { ContainerSpec, Mount } from '#runtime/runtime.js';
 import { hostnameOf, type FilesPlace } from './container-files.js';
-import { NAME_LABEL, TASK_LABEL } from './plan-tasks.js';
+import { NAME_LABEL, ORDER_LABEL, TASK_LABEL } from './plan-tasks.js';
 
 export interface Prepared {
   /** Reference of the image as the runtime stores it. */
@@ -12,6 +12,8 @@ export interface Prepared {
   netnsPath: string;
   place?: FilesPlace;
   stdio: { stdin?: string; stdout: string; stderr: string };
+  /** See HowToRun. */
+  order?: number | undefined;
 }
 
 export function containerSpec(task: Task, prepared: Prepared): ContainerSpec {
@@ -34,6 +36,7 @@ export function containerSpec(task: Task, prepared: Prepared): ContainerSpec {
       'weft.stack': task.stack,
       'weft.service': task.service,
       'weft.slot': String(task.slot),
+      ...(prepared.order === undefined ? {} : { [ORDER_LABEL]: String(prepared.order) }),
     },
     mounts: prepared.mounts,
     netnsPath: prepared.netnsPath,

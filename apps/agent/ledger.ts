@@ -13,6 +13,7 @@ import { hostDisk, LazyFile, type Disk } from './atomic-file.js';
 const entrySchema = z.object({
   name: z.string(),
   restarts: z.number().int().min(0).default(0),
+  restartsAsked: z.number().int().min(0).optional(),
   startedAt: z.number().optional(),
   exitCode: z.number().int().optional(),
   /** Restarts that the policy counts. */
@@ -21,7 +22,7 @@ const entrySchema = z.object({
   /** Its post_start hooks have not ended well yet. */
   hooksPending: z.boolean().optional(),
   /** A restart that somebody asked for, and that has not come to its end yet. */
-  restartAsked: z.object({ drainMs: z.number().min(0), graceMs: z.number().min(0).optional() }).optional(),
+  restartAsked: z.object({ drainMs: z.number().min(0), graceMs: z.number().min(0).optional(), order: z.number().optional() }).optional(),
   /** It ended and is not started again. */
   done: z.boolean().optional(),
   /** Set when its container was removed for good, ms since the epoch: its files and log follow. */

@@ -3,13 +3,16 @@ import type { ContainerInfo } from '#runtime/runtime.js';
 import {
   afterEnd,
   afterFailure,
+  afterReturn,
   afterStart,
   afterSuspension,
   inSeconds,
   newMemory,
+  ORDER_LABEL,
   planTasks,
   TASK_LABEL,
   type PlanInput,
+  type RestartOrder,
   type TaskMemory,
 } from './plan-tasks.js';
 import { makeTask } from './spec-kit.js';
@@ -148,6 +151,28 @@ describe('a task of which a restart was asked', () => {
     expect(plan([judged], containers, m).kinds).toEqual(kinds);
   });
 
+  it.each<[string, Partial<ContainerInfo>, Partial<TaskMemory>, string[]]>([
+    ['is not restarted again by the next agent when it was, and nobody noted it', {}, {}, ['adopt']],
+    ['has ended by itself since, and its policy is asked', { state: 'stopped' }, {}, ['ended']],
+    ['is started when its container was made and not started', { state: 'created' }, {}, ['run']],
+    ['is restarted when its hooks did not come to their end', {}, { hooksPending: true }, ['restart']],
+    ['is restarted when what runs is of another order', { labels: { [TASK_LABEL]: task.id, [ORDER_LABEL]: '6' } }, {}, ['restart']],
+  ])('%s', (_what, more, past, kinds) => {
+    const found = container('running', { labels: { [TASK_LABEL]: task.id, [ORDER_LABEL]: '7' }, ...more });
+    const before = newMemory({ restarts: 2, startedAt: 1, restartAsked: { drainMs: 5, order: 7 }, ...past });
+    const memory = afterReturn(before, found, NOW);
+    expect(plan([task], [found], memory).kinds).toEqual(kinds);
+    const isDone = kinds[0] === 'adopt' || kinds[0] === 'ended';
+    expect(memory).toMatchObject(isDone ? { restarts: 3, restartsAsked: 1, restartAsked: undefined } : { restarts: 2 });
+  });
+
+  it('is restarted once more for what was asked after its process began', () => {
+    const [first, second] = [7, 8].map((order) => ({ drainMs: 0, order })) as [RestartOrder, RestartOrder];
+    const after = afterStart(memory({ restartAsked: second }), NOW, { again: true, asked: first });
+    expect(after).toMatchObject({ restarts: 1, restartsAsked: 1, restartAsked: second });
+    expect(afterStart(after, NOW, { again: true, asked: second }).restartAsked).toBeUndefined();
+  });
+
   it('is stopped where it is told to stop, and where its node is cut off', () => {
     expect(plan([stopping], [container('running')], asked()).kinds).toEqual(['stop']);
     const fenced: Task = { ...task, onPartition: 'stop' };
@@ -225,7 +250,7 @@ describe('delays', () => {
     expect(failed).toMatchObject({ phase: 'waiting', attempts: 4, notBefore: NOW + 800 });
     expect(afterStart(failed, NOW, { again: false })).toMatchObject({ phase: 'running', restarts: 0, startedAt: NOW });
     expect(afterStart(failed, NOW, { again: true })).toMatchObject({ restarts: 1, tries: 1 });
-    expect(afterStart(failed, NOW, { again: true, asked: true })).toMatchObject({ restarts: 1, tries: 0 });
+    expect(afterStart(failed, NOW, { again: true, asked: { drainMs: 0 } })).toMatchObject({ restarts: 1, tries: 0 });
   });
 
   it.each([

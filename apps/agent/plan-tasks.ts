@@ -28,6 +28,8 @@ export interface TaskMemory {
   notBefore: number;
   /** Times the container was started again after it ended. */
   restarts: number;
+  /** Of `restarts`, those that somebody asked for. */
+  restartsAsked?: number;
   /** Start of the present or last run, ms since the epoch. */
   startedAt?: number;
   /** Of the last run that ended. */
@@ -39,7 +41,7 @@ export interface TaskMemory {
   /** It has post_start hooks, and they have not ended well yet: a container that runs is not as it should be. */
   hooksPending?: boolean;
   /** Somebody asked for a restart, and it has not been started since. */
-  restartAsked?: RestartAsked;
+  restartAsked?: RestartOrder;
 }
 
 /** How a task is to be restarted that somebody asked it of. Milliseconds. */
@@ -50,9 +52,15 @@ export interface RestartAsked {
   graceMs?: number;
 }
 
+/** As it is remembered. */
+export interface RestartOrder extends RestartAsked {
+  /** Marks the container that is made for it (`ORDER_LABEL`); an agent of before gave none. */
+  order?: number;
+}
+
 /** What of it outlives the agent. */
 export type Past = Partial<
-  Pick<TaskMemory, 'restarts' | 'startedAt' | 'exitCode' | 'tries' | 'health' | 'hooksPending' | 'restartAsked'>
+  Pick<TaskMemory, 'restarts' | 'restartsAsked' | 'startedAt' | 'exitCode' | 'tries' | 'health' | 'hooksPending' | 'restartAsked'>
 > & {
   done?: boolean;
 };
@@ -62,6 +70,7 @@ export const newMemory = (past: Past = {}): TaskMemory => ({
   attempts: 0,
   notBefore: 0,
   restarts: past.restarts ?? 0,
+  ...(past.restartsAsked ? { restartsAsked: past.restartsAsked } : {}),
   startedAt: past.startedAt,
   exitCode: past.exitCode,
   tries: past.tries ?? 0,
@@ -76,7 +85,7 @@ export type Operation =
   /** It runs already: take note, touch nothing. */
   | { type: 'adopt'; task: Task }
   /** Somebody asked for it: end its process and start it again in its container. */
-  | { type: 'restart'; task: Task; asked: RestartAsked }
+  | { type: 'restart'; task: Task; asked: RestartOrder }
   /** Its container ended (or vanished: no code). */
   | { type: 'ended'; task: Task; exitCode?: number; exitedAt: number }
   /** It stops on partition, and its node is cut off: its container goes, and is made anew when the node is back. */
@@ -111,6 +120,8 @@ export interface PlanInput {
 /** Label that marks a container as a task's; its value is the task's id. */
 export const TASK_LABEL = 'weft.task';
 export const NAME_LABEL = 'weft.name';
+/** Marks a container that was made because a restart was asked for; its value says which. */
+export const ORDER_LABEL = 'weft.restart';
 
 export function planTasks(input: PlanInput): TaskPlan {
   const byId = new Map(input.containers.map((c) => [c.id, c]));
@@ -188,7 +199,7 @@ function decideRun(task: Task, container: ContainerInfo | undefined, memory: Tas
 }
 
 /** Until it was started again: whoever was at it before may have died at any step, and its policy has no say. */
-function decideRestart(task: Task, asked: RestartAsked, isUp: boolean, { phase, notBefore }: TaskMemory, now: number): Decided {
+function decideRestart(task: Task, asked: RestartOrder, isUp: boolean, { phase, notBefore }: TaskMemory, now: number): Decided {
   if (phase === 'waiting' && now < notBefore) return notBefore;
   return isUp ? { type: 'restart', task, asked } : { type: 'run', task, again: true };
 }
@@ -267,20 +278,32 @@ export const afterSuspension = (memory: TaskMemory): TaskMemory => ({
   health: undefined,
 });
 
-/**
- * What is remembered once it runs.
- * @param how again: it ran before; asked: somebody asked for this start, so its policy does not count it
- */
-export function afterStart(memory: TaskMemory, now: number, { again, asked = false }: { again: boolean; asked?: boolean }): TaskMemory {
+/** again: it ran before; asked: somebody asked for this start, so its policy does not count it. */
+export interface HowStarted {
+  again: boolean;
+  asked?: RestartOrder | undefined;
+}
+
+/** What is remembered once it runs. What was asked for after its process began is yet to come. */
+export function afterStart(memory: TaskMemory, now: number, { again, asked }: HowStarted): TaskMemory {
   return {
     ...memory,
     phase: 'running',
     hooksPending: undefined,
-    ...(asked ? { restartAsked: undefined } : {}),
+    ...(asked && memory.restartAsked?.order === asked.order ? { restartAsked: undefined } : {}),
     startedAt: now,
     restarts: memory.restarts + (again ? 1 : 0),
+    ...(again && asked ? { restartsAsked: (memory.restartsAsked ?? 0) + 1 } : {}),
     tries: memory.tries + (again && !asked ? 1 : 0),
   };
+}
+
+/** What an agent that comes back remembers: a restart that its predecessor carried out, and did not live to note, is not due again. */
+export function afterReturn(memory: TaskMemory, container: ContainerInfo | undefined, now: number): TaskMemory {
+  const { restartAsked: asked, hooksPending } = memory;
+  if (asked?.order === undefined || hooksPending || !container || container.state === 'created') return memory;
+  if (container.labels[ORDER_LABEL] !== String(asked.order)) return memory;
+  return { ...afterStart(memory, now, { again: true, asked }), phase: 'new' };
 }
 
 /** `2 s`, `0.4 s`: a delay as a person reads it. */

@@ -1,5 +1,6 @@
 /** Restarts that somebody asks for: of the process, in the container that the task has. */
 import type { Task } from '#model/task.js';
+import type { LedgerEntry } from './ledger.js';
 import { until } from './spec-kit.js';
 import { a, b, state, strangeSteps, verbs, withRig, type Rig } from './tasks-rig.contract.js';
 
@@ -25,7 +26,7 @@ describe('a restart that is asked for', () => {
       await until(() => state(rig, a) === 'running');
       expect(performance.now() - began).toBeGreaterThan(149);
       expect(verbs(rig, a)).toEqual(['exec', 'stop', 'recreate', 'start']);
-      expect(rig.board.get(a.id)).toMatchObject({ restarts: 1, exitCode: 137, message: '' });
+      expect(rig.board.get(a.id)).toMatchObject({ restarts: 1, restartsAsked: 1, exitCode: 137, message: '' });
       expect(rig.ledger.get(a.id)).toMatchObject({ restarts: 1, tries: 0 });
       expect(rig.ledger.get(a.id)?.restartAsked).toBeUndefined();
       // The next end is its own, and judged.
@@ -106,6 +107,21 @@ describe('a restart that is asked for', () => {
       return last;
     }),
   );
+
+  it('comes about once though the agent dies before it has noted that', () =>
+    withRig(async (rig) => {
+      await started(rig, never);
+      await rig.loop.restart(a.id, { drainMs: 0, graceMs: 0 });
+      const order = rig.ledger.get(a.id);
+      await until(() => rig.board.get(a.id)?.restarts === 1);
+      rig.ledger.note(a.id, order as LedgerEntry);
+      const next = await rig.again();
+      await until(() => state(next, a) === 'running');
+      expect(next.board.get(a.id)).toMatchObject({ restarts: 1, restartsAsked: 1 });
+      expect(next.ledger.get(a.id)?.restartAsked).toBeUndefined();
+      expect(verbs(next, a)).toEqual(['stop', 'recreate', 'start']);
+      return next;
+    }));
 
   it('comes about though the agent dies when the process has ended and none has begun', () =>
     withRig(async (rig) => {

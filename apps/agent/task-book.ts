@@ -1,8 +1,9 @@
 /** What the agent remembers of each task, and says about it: on the ledger for its successor, on the board for the controllers. */
 import type { Clock } from '#base/clock.js';
 import type { Task, TaskState } from '#model/task.js';
+import type { ContainerInfo } from '#runtime/runtime.js';
 import type { Ledger } from './ledger.js';
-import { howItEnded, newMemory, notAgain, type TaskMemory } from './plan-tasks.js';
+import { afterReturn, howItEnded, newMemory, notAgain, type TaskMemory } from './plan-tasks.js';
 import type { StatusBoard } from './status-board.js';
 
 export class TaskBook {
@@ -23,10 +24,13 @@ export class TaskBook {
     return this.#memory;
   }
 
-  /** A task that is new here, or that a predecessor knew. */
-  meet(task: Task): void {
+  /** A task that is new here, or that a predecessor knew. @param container that there is of it */
+  meet(task: Task, container: ContainerInfo | undefined): void {
     if (this.#memory.has(task.id)) return;
-    this.#memory.set(task.id, newMemory(this.#ledger.get(task.id)));
+    const past = newMemory(this.#ledger.get(task.id));
+    const memory = afterReturn(past, container, this.#clock.now());
+    this.#memory.set(task.id, memory);
+    if (memory !== past) this.remember(task, memory);
     if (this.recall(task.id).phase === 'done') this.sayDone(task);
     else if (task.desired === 'run') this.say(task, 'pending', '');
   }
@@ -44,11 +48,12 @@ export class TaskBook {
 
   remember(task: Task, memory: TaskMemory): void {
     this.#memory.set(task.id, memory);
-    const { restarts, startedAt, exitCode, tries, health, phase, hooksPending, restartAsked } = memory;
+    const { restarts, restartsAsked, startedAt, exitCode, tries, health, phase, hooksPending, restartAsked } = memory;
     const done = phase === 'done' ? { done: true } : {};
     this.#ledger.note(task.id, {
       name: task.name,
       restarts,
+      ...(restartsAsked ? { restartsAsked } : {}),
       startedAt,
       exitCode,
       tries,
@@ -76,13 +81,14 @@ export class TaskBook {
   }
 
   say(task: Task, state: TaskState, message: string): void {
-    const { restarts, exitCode, startedAt, health, phase, notBefore } = this.recall(task.id);
+    const { restarts, restartsAsked, exitCode, startedAt, health, phase, notBefore } = this.recall(task.id);
     this.#board.set({
       taskId: task.id,
       state,
       health: state === 'running' ? health : undefined,
       message,
       restarts,
+      restartsAsked,
       exitCode,
       startedAt,
       nextTryAt: phase === 'waiting' && (state === 'failed' || state === 'restarting') ? notBefore : undefined,

@@ -67,6 +67,12 @@ export type RunStep = 'preparing' | 'starting' | 'created';
 /** What becomes of an earlier container: nothing: there is none; kept: its files are the new one's; dropped: it goes with all that it wrote. */
 export type Earlier = 'nothing' | 'kept' | 'dropped';
 
+export interface HowToRun {
+  earlier: Earlier;
+  /** Of a restart that was asked for: its container is marked with it. */
+  order?: number | undefined;
+}
+
 export class TaskRunner {
   readonly #d: RunnerDeps;
   /** What was written last into the files of each task. */
@@ -82,7 +88,7 @@ export class TaskRunner {
    * `onStep` hears how far it is; 'created' comes before its process begins. A message says what it waits for.
    * Resolves with how its health is to be checked.
    */
-  async run(task: Task, earlier: Earlier, onStep: (step: RunStep, message?: string) => void): Promise<HealthProbe | undefined> {
+  async run(task: Task, { earlier, order }: HowToRun, onStep: (step: RunStep, message?: string) => void): Promise<HealthProbe | undefined> {
     const { runtime, peers, keeper, layout, nodeName, placeOf, inTurn, clock, log } = this.#d;
     const stdio = stdioOf(task, layout);
     onStep('preparing');
@@ -100,7 +106,7 @@ export class TaskRunner {
     const prepared = clock.monotonic();
     await inTurn(async () => {
       if (earlier === 'dropped') await runtime.remove(task.id);
-      const spec = containerSpec(task, { image: image.name, mounts, netnsPath, place, stdio });
+      const spec = containerSpec(task, { image: image.name, mounts, netnsPath, place, stdio, order });
       await (earlier === 'kept' ? runtime.recreate(spec) : runtime.create(spec));
       onStep('created');
     });

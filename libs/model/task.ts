@@ -62,6 +62,8 @@ export const taskStatusSchema = z.object({
   message: z.string().default(''),
   /** Times the container was started again after it ended. */
   restarts: z.number().int().min(0).default(0),
+  /** Of these, those that somebody asked for. */
+  restartsAsked: z.number().int().min(0).optional(),
   /** Of the last run that ended. */
   exitCode: z.number().int().optional(),
   /** Milliseconds since the epoch. */

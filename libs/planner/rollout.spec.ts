@@ -1,5 +1,5 @@
 import type { Stack } from '#model/stack.js';
-import type { Task, TaskStatus } from '#model/task.js';
+import { RESTARTED_BY_COMMAND, type Task, type TaskStatus } from '#model/task.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import { planRollback } from './plan-rollback.js';
@@ -104,6 +104,37 @@ describe('an update', () => {
     obey(world);
     runOut(world);
     expect(images(world)).toEqual(['a:2', 'a:2', 'a:2']);
+  });
+
+  it('does not count a restart in place that somebody asked for, and watches the task anew', () => {
+    const world = started();
+    world.tick();
+    obey(world);
+    world.tick();
+    obey(world);
+    const [next] = tasks(world);
+    report(world, next, { state: 'restarting', message: RESTARTED_BY_COMMAND });
+    world.tick();
+    world.now += 900;
+    report(world, next, { restarts: 1, restartsAsked: 1 });
+    world.tick();
+    world.now += 900;
+    world.tick();
+    expect(update(world)).toMatchObject({ state: 'updating', failed: [], passed: [] });
+    expect(images(world)).toEqual(['a:2', 'a:1', 'a:1']);
+    runOut(world);
+    expect(images(world)).toEqual(['a:2', 'a:2', 'a:2']);
+    expect(update(world)).toBeUndefined();
+  });
+
+  it('counts an end besides the restarts that were asked for', () => {
+    const world = started();
+    world.tick();
+    obey(world);
+    world.tick();
+    report(world, tasks(world)[0], { restarts: 2, restartsAsked: 1 });
+    world.tick();
+    expect(update(world)).toMatchObject({ state: 'paused', failed: [tasks(world)[0]?.id] });
   });
 
   it('takes as many failures as it may', () => {

@@ -1,7 +1,7 @@
 /** How a task does, in the few words that deciding needs. */
 import { isJob } from '#model/service-mode.js';
 import type { Service } from '#model/stack.js';
-import type { Task } from '#model/task.js';
+import { RESTARTED_BY_COMMAND, type Task } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
 import { isLost, servesIn } from './serving.js';
 
@@ -15,9 +15,10 @@ export const isUp = (state: ClusterState, task: Task): boolean => servesIn(state
 export const isSatisfied = (state: ClusterState, service: Pick<Service, 'mode'>, task: Task): boolean =>
   isJob(service) ? isComplete(state, task) : isUp(state, task);
 
-/** Something went wrong with it: it ended, could not be made, or is unhealthy. */
+/** Something went wrong with it: it ended, could not be made, or is unhealthy. That somebody has it started again says nothing of it. */
 export function isFailing(state: ClusterState, task: Task): boolean {
   const status = state.statuses.get(task.id);
   if (!status || isLost(state, task)) return false;
-  return status.state === 'failed' || status.state === 'restarting' || status.restarts > 0 || status.health === 'unhealthy';
+  if (status.state === 'restarting' && status.message !== RESTARTED_BY_COMMAND) return true;
+  return status.state === 'failed' || status.restarts > (status.restartsAsked ?? 0) || status.health === 'unhealthy';
 }

@@ -133,7 +133,7 @@ export class TasksLoop {
         what: `${task?.name ?? `task ${taskId.slice(0, 64)}`} cannot be restarted`,
         why: task?.awaitsCaller ? 'it runs once, for whoever is attached to it' : 'it was told to stop',
       });
-    this.#book.remember(task, { ...this.#book.recall(taskId), restartAsked: asked });
+    this.#book.remember(task, { ...this.#book.recall(taskId), restartAsked: { ...asked, order: this.#o.clock.now() } });
     await ledger.flush();
     this.kick();
   }
@@ -194,7 +194,7 @@ export class TasksLoop {
     const { store, contact, isConfirmed, clock } = this.#o;
     const desired = store.byKind.tasks;
     this.#forgetGone(desired);
-    for (const task of desired) this.#book.meet(task);
+    for (const task of desired) this.#book.meet(task, this.#observed.get(task.id));
     const plan = planTasks({
       desired,
       believed: store.isKnown && isConfirmed(),
@@ -263,13 +263,13 @@ export class TasksLoop {
 
   async #run(task: Task, again: boolean): Promise<void> {
     const { runner, clock, log } = this.#o;
-    const { hooksPending = false, restartAsked, attempts } = this.#book.recall(task.id);
-    const asked = restartAsked !== undefined;
+    const { hooksPending = false, restartAsked: asked, attempts } = this.#book.recall(task.id);
     this.#book.remember(task, { ...this.#book.recall(task.id), hooksPending: task.container.postStart !== undefined });
-    const isFirstTry = attempts === 0 && !asked;
+    const isFirstTry = attempts === 0 && asked === undefined;
     // A try that failed may have left anything, and hooks that did not come to their end half of what they do.
     const isFirst = isFirstTry && this.#observed.get(task.id) === undefined;
-    const probe = await runner.run(task, isFirst ? 'nothing' : hooksPending ? 'dropped' : 'kept', (step, message) => {
+    const earlier = isFirst ? 'nothing' : hooksPending ? 'dropped' : 'kept';
+    const probe = await runner.run(task, { earlier, order: asked?.order }, (step, message) => {
       if (step === 'created') return this.#created(task);
       if (step === 'starting') checkContact(task, this.#o.contact.state);
       // Later tries leave what went wrong to be read, until it is right, or until there is something to wait for.
