@@ -2,7 +2,12 @@
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import { stackSchema, type Stack } from '#model/stack.js';
+import { serviceKey } from '#planner/cluster-state.js';
+import { drainOf } from '#planner/drain.js';
 import { planRemoval, planStack } from '#planner/plan-stack.js';
+import { planRebalance } from '#planner/rebalance.js';
+import { runsIn } from '#planner/serving.js';
+import { packUnits } from '#planner/transaction.js';
 import type { Chance } from './chance.js';
 import type { SimController } from './sim-controller.js';
 import type { World } from './world.js';
@@ -84,4 +89,38 @@ export function setAvailability(world: World, nodeId: string, availability: 'act
   void attempt(world, `${node.name} is not changed`, () =>
     store.txn([{ key, modRevision: follower.model.revisionOf(key) }], [{ put: key, value: encode({ ...node, availability }) }]),
   );
+}
+
+/** @returns how many tasks are to move */
+export function rebalance(world: World): number {
+  const controller = api(world);
+  if (!controller) return 0;
+  const { follower, store } = controller;
+  const { moves, units } = planRebalance(follower.model);
+  void attempt(world, 'the rebalance is refused', async () => {
+    for (const { compares, writes } of packUnits(units)) await store.txn(compares, writes);
+  });
+  return moves.length;
+}
+
+/** How many tasks a rebalance would move now, but for services that failed to be moved. */
+export function movesLeft(world: World): number {
+  const controller = api(world);
+  if (!controller) return 0;
+  const { model } = controller.follower;
+  return planRebalance(model).moves.filter(({ task }) => !model.updates.has(serviceKey(task.stack, task.service))).length;
+}
+
+/** As `sync+restart` of `ctl watch`: the tasks of a service that run, each by the agent of its node. */
+export function restart(world: World, stack: string, service: string): void {
+  const controller = api(world);
+  if (!controller) return;
+  const { model } = controller.follower;
+  const tasks = model.tasksOfService(stack, service).filter((t) => runsIn(model, t));
+  for (const nodeId of new Set(tasks.map((t) => t.nodeId))) {
+    const here = tasks.filter((t) => t.nodeId === nodeId);
+    const request = { tasks: here.map((t) => t.id), drainMs: Object.fromEntries(here.map((t) => [t.id, drainOf(model, t)])) };
+    const names = here.map((t) => t.name).join(' and ');
+    world.callNode(controller.id, nodeId, (calls) => void attempt(world, `${names} not restarted`, () => calls.restartTasks(request)));
+  }
 }

@@ -1,6 +1,6 @@
 /** The simulation itself: it can be replayed, and finds what is planted. */
 import { findingOf } from './batches.js';
-import { EVERYTHING, LATE, OUT_OF_SIGHT, play, type Kind } from './history.js';
+import { DRAINED, EVERYTHING, LATE, OUT_OF_SIGHT, play, RESTARTED, type Kind } from './history.js';
 import { playOutside, stopOutside } from './outside.js';
 
 const MINUTES = 60_000;
@@ -22,5 +22,8 @@ describe('the simulation', () => {
     ['no fence, no addresses', LATE, /wrote .* as leader; the leader is/],
     ['no orphans', EVERYTHING, /./],
     ['no look at sessions', OUT_OF_SIGHT, /./],
+    ['no look at nodes', { ...DRAINED, slowMs: 500 }, /was made on n\d, which is ready and (drain|pause)/],
+    ['a rebalance moves all at once', { ...DRAINED, levelled: 1 }, /a rebalance took .* at a time, and \d may be away/],
+    ['restarts are not on record', RESTARTED, /was to be started again, and was not/],
   ])('finds a planted fault: %s', async (name, kind, finding) => expect(await findingOf(kind, name)).toMatch(finding), 5 * MINUTES);
 });

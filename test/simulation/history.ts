@@ -1,9 +1,9 @@
 /** Random histories: things done to a cluster, one after another, all from one seed; then quiet, in which it has to come right. */
-import type { Request } from './etcd-way.js';
 import { ETCD } from './etcd-way.js';
 import { unsettled } from './settled.js';
-import { down, setAvailability, someStack, up } from './deeds.js';
-import type { Machine } from './machine.js';
+import { down, movesLeft, rebalance, restart, setAvailability, someStack, up } from './deeds.js';
+import type { Fault } from './faults.js';
+import type { Container, Machine } from './machine.js';
 import { World } from './world.js';
 
 export interface Kind {
@@ -18,12 +18,17 @@ export interface Kind {
   stopping?: number;
   /** How many things happen, at most. */
   most: number;
+  /** How likely there is a rebalance once all is quiet; now and then, of kinds with rebalances, if left out. */
+  levelled?: number;
 }
 
 /** Everything at once. */
 export const EVERYTHING: Kind = {
   name: 'everything at once',
-  deeds: { up: 6, down: 1, crash: 3, agent: 3, power: 2, cut: 4, cutOff: 2, pause: 2, controller: 2, etcd: 2, freeze: 1, drain: 2 },
+  deeds: {
+    ...{ up: 6, down: 1, rebalance: 2, restart: 2, drain: 2 },
+    ...{ crash: 3, agent: 3, power: 2, cut: 4, cutOff: 2, pause: 2, controller: 2, etcd: 2, freeze: 1 },
+  },
   nodes: 3,
   controllers: 2,
   most: 12,
@@ -32,7 +37,7 @@ export const EVERYTHING: Kind = {
 /** Who leads is contested: controllers lose etcd, stand still and die while there is much to write. */
 export const CONTESTED: Kind = {
   name: 'who leads is contested',
-  deeds: { up: 8, down: 2, crash: 2, wayToEtcd: 8, freeze: 3, controller: 2 },
+  deeds: { up: 8, down: 2, rebalance: 2, restart: 1, crash: 2, wayToEtcd: 8, freeze: 3, controller: 2 },
   nodes: 3,
   controllers: 2,
   most: 20,
@@ -57,7 +62,7 @@ export const OUT_OF_SIGHT: Kind = {
 /** Nodes are cut off while their agents run: what is to stop there has stopped before it runs elsewhere. */
 export const PARTED: Kind = {
   name: 'nodes are cut off while their agents run',
-  deeds: { up: 4, crash: 2, power: 2, cutOff: 8, controller: 3, freeze: 2, etcd: 2, wayToEtcd: 3 },
+  deeds: { up: 4, restart: 3, crash: 2, power: 2, cutOff: 8, controller: 3, freeze: 2, etcd: 2, wayToEtcd: 3 },
   nodes: 3,
   controllers: 2,
   most: 20,
@@ -67,7 +72,16 @@ export const PARTED: Kind = {
 /** Nodes are drained and taken back while others die: what no node takes stops and waits. */
 export const DRAINED: Kind = {
   name: 'nodes are drained while others die',
-  deeds: { up: 6, down: 1, crash: 3, power: 3, cutOff: 2, drain: 10, controller: 1 },
+  deeds: { up: 6, down: 1, rebalance: 5, crash: 3, power: 3, cutOff: 2, drain: 10, controller: 1 },
+  nodes: 3,
+  controllers: 2,
+  most: 16,
+};
+
+/** Tasks are started again in place while their agents die. For planted faults. */
+export const RESTARTED: Kind = {
+  name: 'tasks are restarted while their agents die',
+  deeds: { up: 2, restart: 8, agent: 8 },
   nodes: 3,
   controllers: 2,
   most: 16,
@@ -76,6 +90,10 @@ export const DRAINED: Kind = {
 /** How long the cluster has to come right once everything works, in milliseconds. */
 const QUIET_MS = 90_000;
 const LOOK_MS = 500;
+/** In so many histories there is a rebalance once all is quiet. */
+const LEVELLED = 0.1;
+/** So long after all has settled: that all is up then, everybody has heard. In milliseconds. */
+const LONG_QUIET_MS = 6_500;
 
 export interface Outcome {
   /** What must not be; undefined: all is well. */
@@ -87,11 +105,7 @@ export interface Outcome {
 }
 
 /** Plays the history of a seed. The same seed is the same history, step by step. */
-export async function play(
-  seed: number,
-  kind: Kind,
-  options: { verbose?: boolean; tamper?: (r: Request) => Request } = {},
-): Promise<Outcome> {
+export async function play(seed: number, kind: Kind, options: { verbose?: boolean; fault?: Fault | undefined } = {}): Promise<Outcome> {
   const world = new World({ seed, nodes: kind.nodes, controllers: kind.controllers, slowMs: kind.slowMs, ...options });
   world.watcher.agentsRun = !('agent' in kind.deeds) && !('pause' in kind.deeds);
   const random = Math.random;
@@ -182,6 +196,10 @@ class History {
         return this.#cut(id, ETCD, ms);
       case 'drain':
         return this.#drain(machine);
+      case 'rebalance':
+        return this.#rebalance();
+      case 'restart':
+        return this.#restart(machine);
     }
   }
 
@@ -218,9 +236,8 @@ class History {
   }
 
   #crash(machine: Machine): void {
-    const running = [...machine.containers.values()].filter((c) => c.state === 'running');
-    if (running.length === 0) return;
-    const container = this.#world.chance.pick(running);
+    const container = this.#oneThatRuns(machine);
+    if (!container) return;
     this.#note(`${container.task.name} on ${machine.name} ends with code 1`);
     machine.crash(container.id, 1);
   }
@@ -293,9 +310,27 @@ class History {
     setAvailability(this.#world, machine.nodeId, availability);
   }
 
+  #rebalance(): void {
+    this.#note(`rebalance: ${rebalance(this.#world)} tasks are to move`);
+  }
+
+  /** All tasks of a service, as files that are synced ask for it. */
+  #restart(machine: Machine): void {
+    const container = this.#oneThatRuns(machine);
+    if (!container) return;
+    const { stack, service } = container.task;
+    this.#note(`restart ${stack}/${service} in place`);
+    restart(this.#world, stack, service);
+  }
+
+  #oneThatRuns({ containers }: Machine): Container | undefined {
+    const running = [...containers.values()].filter((c) => c.state === 'running');
+    return running.length === 0 ? undefined : this.#world.chance.pick(running);
+  }
+
   /** Everything works again, but perhaps one host, which stays dead; then the cluster comes right. */
   async #comeRight(): Promise<void> {
-    const { chance, machines, timeline } = this.#world;
+    const { chance, machines } = this.#world;
     for (const mend of [...this.#mend]) mend();
     const dead = chance.is(0.25) ? chance.pick([...machines.values()]) : undefined;
     this.#note(`quiet${dead ? `, and ${dead.name} stays dead` : ''}`);
@@ -303,13 +338,29 @@ class History {
       dead.powerOff();
       this.#world.killAgent(dead);
     }
+    await this.#settle();
+    const levelled = this.#kind.levelled ?? ('rebalance' in this.#kind.deeds ? LEVELLED : 0);
+    if (!this.#world.violation && chance.is(levelled)) await this.#levelOut();
+  }
+
+  async #settle(also: () => string[] = () => []): Promise<void> {
+    const { timeline } = this.#world;
     const until = timeline.now + QUIET_MS;
     let reasons: string[] = [];
     while (timeline.now < until && !this.#world.violation) {
       await this.#world.run(timeline.now + LOOK_MS);
-      reasons = unsettled(this.#world);
+      reasons = [...unsettled(this.#world), ...also()];
       if (reasons.length === 0) return;
     }
     if (!this.#world.violation) this.#world.break(`not settled after ${QUIET_MS / 1000} s of quiet: ${reasons.slice(0, 5).join('; ')}`);
+  }
+
+  /** Where nothing happens besides, a rebalance moves what it says, and then there is nothing to move. */
+  async #levelOut(): Promise<void> {
+    const { timeline } = this.#world;
+    await this.#world.run(timeline.now + LONG_QUIET_MS);
+    if (this.#world.violation) return;
+    this.#rebalance();
+    await this.#settle(() => (movesLeft(this.#world) > 0 ? ['a rebalance would move tasks again'] : []));
   }
 }

@@ -2,7 +2,7 @@
 import { WeftError } from '#base/errors.js';
 import type { Task } from '#model/task.js';
 import type { ContainerInfo, Runtime, RuntimeEvent } from '#runtime/runtime.js';
-import { NAME_LABEL, TASK_LABEL } from '../../apps/agent/plan-tasks.js';
+import { NAME_LABEL, ORDER_LABEL, TASK_LABEL } from '../../apps/agent/plan-tasks.js';
 import type { Disk } from '../../apps/agent/atomic-file.js';
 import type { TaskRunner } from '../../apps/agent/task-runner.js';
 import type { Chance } from './chance.js';
@@ -11,7 +11,12 @@ import type { Timeline } from './timeline.js';
 
 export interface Container extends ContainerInfo {
   task: Task;
+  /** Its process was ended to be started again in place. */
+  isEndedByOrder?: boolean;
 }
+
+/** What a lazier agent would have written to its disk. */
+export type DiskTamper = (path: string, text: string) => string;
 
 export type RunnerPort = Pick<
   TaskRunner,
@@ -39,6 +44,7 @@ export class Machine {
     /** Told of every process that begins or ends. */
     private readonly onChange: (machine: Machine, container: Container) => void,
     private readonly wallClock: () => number,
+    private readonly tamper: DiskTamper = (_, text) => text,
   ) {}
 
   /** All processes end at once; what is on disk stays. */
@@ -77,7 +83,7 @@ export class Machine {
       read: (path) => Promise.resolve(files.get(path)),
       write: async (path, text) => {
         await process.sleep(SYNC_MS);
-        files.set(path, text);
+        files.set(path, this.tamper(path, text));
       },
       rename: (from, to) => {
         files.set(to, files.get(from) ?? '');
@@ -109,17 +115,20 @@ export class Machine {
         if (container?.state === 'running') this.#end(container, 137);
         this.containers.delete(id);
       });
-    const stop = (id: string) =>
+    const stop = (id: string, isOrdered = false) =>
       this.#does(process, 40, () => {
         const container = this.containers.get(id);
-        if (container?.state === 'running') this.#end(container, 143);
+        if (container?.state === 'running') {
+          container.isEndedByOrder = isOrdered;
+          this.#end(container, 143);
+        }
         return container?.exitCode;
       });
     return {
-      run: async (task, earlier, onStep) => {
+      run: async (task, { earlier, order }, onStep) => {
         onStep('preparing');
-        if (earlier !== 'nothing') await remove(task.id);
-        await this.#does(process, 60, () => this.#create(task));
+        if (earlier === 'dropped') await remove(task.id);
+        await this.#does(process, 60, () => (earlier === 'kept' ? this.#recreate(task, order) : this.#create(task, order)));
         onStep('created');
         onStep('starting');
         await this.#does(process, 30, () => this.#start(task.id));
@@ -134,7 +143,7 @@ export class Machine {
         await remove(id);
         return exitCode;
       },
-      endProcess: ({ id }) => stop(id),
+      endProcess: ({ id }) => stop(id, true),
       halt: async ({ id }) => void (await stop(id)),
       removeLeftover: async (id) => {
         await stop(id);
@@ -143,11 +152,20 @@ export class Machine {
     };
   }
 
-  #create(task: Task): void {
+  #create(task: Task, order: number | undefined): void {
     if (this.containers.has(task.id)) throw new WeftError('CONFLICT', `a container ${task.id} exists already`);
     if (this.chance.is(FAILURE)) throw new WeftError('RUNTIME', 'the simulated runtime failed');
-    const labels = { [TASK_LABEL]: task.id, [NAME_LABEL]: task.name };
+    const labels: Record<string, string> = { [TASK_LABEL]: task.id, [NAME_LABEL]: task.name };
+    if (order !== undefined) labels[ORDER_LABEL] = String(order);
     this.containers.set(task.id, { id: task.id, image: task.container.image, labels, state: 'created', task });
+  }
+
+  /** What is left of the one before goes, running or not. */
+  #recreate(task: Task, order: number | undefined): void {
+    const before = this.containers.get(task.id);
+    if (before?.state === 'running') this.#end(before, 137);
+    this.containers.delete(task.id);
+    this.#create(task, order);
   }
 
   #start(id: string): void {
@@ -186,4 +204,4 @@ export class Machine {
 
 const addressesOf = ({ endpoints }: Task): string => endpoints.map((e) => `${e.networkId}/${e.ipv4}/${e.ipv6 ?? ''}`).join(' ');
 
-const infoOf = ({ task: _, ...info }: Container): ContainerInfo => ({ ...info });
+const infoOf = ({ task: _, isEndedByOrder: __, ...info }: Container): ContainerInfo => ({ ...info });

@@ -19,11 +19,11 @@ export interface Answer {
 }
 
 async function playAll({ kind, seeds, fault, verbose }: Order): Promise<Answer> {
-  const tamper = fault === undefined ? undefined : FAULTS[fault];
-  if (fault !== undefined && !tamper) throw new Error(`no fault is called ${fault}`);
+  const plant = fault === undefined ? undefined : FAULTS[fault];
+  if (fault !== undefined && !plant) throw new Error(`no fault is called ${fault}`);
   let answer: Answer | undefined;
   for (const seed of seeds) {
-    answer = { seed, outcome: await play(seed, kind, { verbose, tamper }) };
+    answer = { seed, outcome: await play(seed, kind, { verbose, fault: plant?.() }) };
     if (answer.outcome.violation !== undefined) break;
   }
   if (!answer) throw new Error('no history was asked for');

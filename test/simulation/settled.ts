@@ -27,6 +27,12 @@ export function unsettled(world: World): string[] {
     const container = machines.get(task.nodeId)?.containers.get(task.id);
     if (task.desired === 'run' && isAlive(task.nodeId) && container?.state !== 'running')
       reasons.push(`${task.name} does not run on ${task.nodeId}: ${container?.state ?? 'no container'}`);
+    if (task.desired === 'run' && isAlive(task.nodeId) && watcher.restarts.isOpen(task.id))
+      reasons.push(`${task.name} (${task.id}) was to be started again, and was not`);
+  }
+  for (const [id, nodeId] of watcher.marks) {
+    const task = watcher.tasks.get(id);
+    if (!task || isAlive(task.nodeId)) reasons.push(`${task?.name ?? 'a task that is gone'} (${id}) is marked for ${nodeId}`);
   }
   return reasons;
 }

@@ -3,15 +3,19 @@ import type { Log } from '#base/log.js';
 import { after } from '#base/timers.js';
 import { nodeFactsSchema } from '#model/node.js';
 import { cutOffAfterMs } from '#model/node-death.js';
+import type { RestartTasksRequest, RestartTasksResponse } from '#rpc/gen/weft/v1/operations.js';
 import { Believer } from '../../apps/agent/believer.js';
 import { Contact } from '../../apps/agent/contact.js';
 import { DesiredStore } from '../../apps/agent/desired-store.js';
 import { Ledger } from '../../apps/agent/ledger.js';
 import { startHub, type Dial, type Hub } from '../../apps/agent/loops/hub.js';
 import { TasksLoop } from '../../apps/agent/loops/tasks.js';
+import { restartTasks } from '../../apps/agent/node-service/restart.js';
 import { StatusBoard } from '../../apps/agent/status-board.js';
+import type { RestartAsked } from '../../apps/agent/plan-tasks.js';
 import type { Chance } from './chance.js';
 import type { Machine } from './machine.js';
+import type { RestartWatch } from './restart-watch.js';
 import type { SimProcess } from './process.js';
 
 export interface AgentTools {
@@ -20,11 +24,17 @@ export interface AgentTools {
   controllers: readonly string[];
   dial: Dial;
   chance: Chance;
+  orders: RestartWatch;
   log: Log;
 }
 
-/** Runs until its process dies. */
-export async function runAgent({ process, machine, controllers, dial, chance, log }: AgentTools): Promise<void> {
+/** Its node service, as far as the histories use it. */
+export interface NodeCalls {
+  restartTasks: (request: RestartTasksRequest) => Promise<RestartTasksResponse>;
+}
+
+/** Runs until its process dies. Resolves once it answers calls. */
+export async function runAgent({ process, machine, controllers, dial, chance, orders, log }: AgentTools): Promise<NodeCalls> {
   const disk = machine.disk(process);
   const store = await DesiredStore.open('/', log, disk);
   const ledger = await Ledger.open('/', log, disk);
@@ -66,6 +76,18 @@ export async function runAgent({ process, machine, controllers, dial, chance, lo
     clock: process,
     log,
   });
+  const calls = {
+    nodeName: machine.name,
+    container: (id: string) => tasks.container(id),
+    restart: async (id: string, asked: RestartAsked) => {
+      orders.asked(id);
+      await tasks.restart(id, asked);
+      orders.promised(id);
+    },
+    taskName: (id: string) => store.task(id)?.name,
+    log,
+  };
+  return { restartTasks: (request) => restartTasks(calls, request) };
 }
 
 /** Of the kernel, how long it takes to be made as the view says: now and then long. */

@@ -11,6 +11,7 @@ import { servicesLoop } from '../../apps/controller/loops/services-loop.js';
 import type { SimProcess } from './process.js';
 
 export interface SimController {
+  id: string;
   process: SimProcess;
   follower: ClusterFollower;
   store: Store;
@@ -42,5 +43,5 @@ export function startController(process: SimProcess, id: string, store: Store, n
       },
       () => process.kill(),
     );
-  return { process, follower, store, hub };
+  return { id, process, follower, store, hub };
 }

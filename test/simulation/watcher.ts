@@ -9,14 +9,17 @@ import type { StackRecord } from '#model/stack.js';
 import type { Task, TaskStatus } from '#model/task.js';
 import type { WireEvent } from '#store/wire.js';
 import type { Container, Machine } from './machine.js';
+import { MoveWatch } from './move-watch.js';
 import type { SimProcess } from './process.js';
-
-export class Violation extends Error {}
+import { RestartWatch } from './restart-watch.js';
+import { fail } from './violation.js';
 
 export interface WatcherTools {
   machines: ReadonlyMap<string, Machine>;
   /** Whether the node was out of touch, or its agent away, for long enough to be taken for dead. */
   mayBeDead: (nodeId: string) => boolean;
+  /** Milliseconds. */
+  now: () => number;
   note: (line: () => string) => void;
 }
 
@@ -30,6 +33,10 @@ export class Watcher {
   readonly stacks = new Map<string, StackRecord>();
   readonly nodes = new Map<string, Node>();
   readonly nodeStates = new Map<string, NodeState>();
+  /** Task → the node that a command sends it to. */
+  readonly marks = new Map<string, string>();
+  readonly restarts = new RestartWatch();
+  readonly #moves: MoveWatch;
   readonly #slots = new Map<string, string>();
   readonly #leases = new Map<string, Lease>();
   readonly #nodeAddresses = new Map<string, NodeAddress>();
@@ -52,12 +59,14 @@ export class Watcher {
 
   constructor(tools: WatcherTools) {
     this.#o = tools;
+    this.#moves = new MoveWatch(tools.now);
   }
 
   onCommit(revision: number, events: readonly WireEvent[]): void {
     const { writer } = this;
     this.writer = undefined;
     const touched = new Set<string>();
+    const made: Task[] = [];
     const ended: Task[] = [];
     for (const event of events) {
       const key = event.type === 'put' ? event.entry.key : event.key;
@@ -65,8 +74,9 @@ export class Watcher {
       const value: unknown = event.type === 'put' ? valueOf(collection, event.entry.value) : undefined;
       this.#o.note(() => `  ${revision} ${writer?.name ?? 'etcd'}: ${event.type} ${collection}/${rest}${brief(collection, value)}`);
       if (collection === 'leader') this.#leader = event.type === 'put' ? writer : undefined;
-      else this.#takeIn({ collection, rest, value, writer, touched, ended });
+      else this.#takeIn({ collection, rest, value, writer, touched, made, ended });
     }
+    for (const task of made) this.#checkMade(task);
     for (const id of touched) this.#checkTask(id);
     for (const task of ended) this.#checkEnded(task);
   }
@@ -77,9 +87,10 @@ export class Watcher {
     value: unknown;
     writer: SimProcess | undefined;
     touched: Set<string>;
+    made: Task[];
     ended: Task[];
   }): void {
-    const { collection, rest, value, writer, touched, ended } = change;
+    const { collection, rest, value, writer } = change;
     const isByLeader =
       collection === 'tasks' || collection === 'slots' || collection === 'ended' || (collection === 'node-states' && value !== undefined);
     if (isByLeader && writer !== this.#leader)
@@ -87,7 +98,7 @@ export class Watcher {
     if (!collection.endsWith('-sessions') && collection !== 'task-status' && collection !== 'node-facts') this.changes++;
     switch (collection) {
       case 'tasks':
-        return this.#takeTask(rest, value as Task | undefined, touched, ended);
+        return this.#takeTask(rest, value as Task | undefined, change);
       case 'slots':
         put(this.#slots, rest, value as string | undefined);
         if (rest.endsWith('/next')) this.#mayHaveTwo.add(rest.slice(0, -'/next'.length));
@@ -99,9 +110,13 @@ export class Watcher {
       case 'vips':
         return put(this.#vips, rest, value as Vip | undefined);
       case 'task-status':
+        this.#moves.onStatus(rest, value as TaskStatus | undefined, this.tasks.get(rest));
         return put(this.statuses, rest, value as TaskStatus | undefined);
       case 'stacks':
+        this.#moves.onStack(rest, value as StackRecord | undefined);
         return put(this.stacks, rest, value as StackRecord | undefined);
+      case 'moves':
+        return put(this.marks, rest, value as string | undefined);
       case 'node-sessions':
         return void (value === undefined ? this.#sessions.delete(rest) : this.#sessions.add(rest));
       case 'node-states':
@@ -112,7 +127,7 @@ export class Watcher {
     }
   }
 
-  #takeTask(id: string, task: Task | undefined, touched: Set<string>, ended: Task[]): void {
+  #takeTask(id: string, task: Task | undefined, { touched, made, ended }: { touched: Set<string>; made: Task[]; ended: Task[] }): void {
     const before = this.tasks.get(id);
     if (task === undefined) {
       this.tasks.delete(id);
@@ -124,8 +139,10 @@ export class Watcher {
     if (before && before.nodeId !== task.nodeId) fail(`task ${task.name} changed its node`);
     if (task.orphan && !before?.orphan && (this.nodeStates.get(task.nodeId)?.state !== 'down' || this.#sessions.has(task.nodeId)))
       fail(`task ${task.name} was given up, and its node lives`);
+    if (!before) made.push(task);
     this.#made.add(id);
     this.tasks.set(id, task);
+    this.#moves.onTask(before, task);
     touched.add(id);
   }
 
@@ -133,6 +150,16 @@ export class Watcher {
     if (state?.state === 'down' && this.nodeStates.get(nodeId)?.state !== 'down' && !this.#o.mayBeDead(nodeId))
       fail(`node ${this.nodes.get(nodeId)?.name} was declared dead, and lives`);
     put(this.nodeStates, nodeId, state);
+    this.#moves.onNode(nodeId, state?.state === 'ready');
+  }
+
+  /** Its node takes tasks, at this very moment. */
+  #checkMade({ id, name, nodeId }: Task): void {
+    const node = this.nodes.get(nodeId);
+    const { availability = 'active' } = node ?? {};
+    const state = this.nodeStates.get(nodeId)?.state;
+    if (!node || state !== 'ready' || availability !== 'active')
+      fail(`task ${name} (${id}) was made on ${node?.name ?? nodeId}, which is ${[state, availability].join(' and ')}`);
   }
 
   /** Its addresses are its own, and nobody else has its slot. */
@@ -172,8 +199,10 @@ export class Watcher {
   }
 
   /** A process began or ended on a machine. */
-  onProcess(machine: Machine, { task, state }: Container): void {
+  onProcess(machine: Machine, container: Container): void {
+    const { task, state } = container;
     this.#o.note(() => `  ${machine.name}: ${task.name} (${task.id}) ${state}`);
+    this.restarts.onProcess(container);
     if (state !== 'running' || this.#removedNodes.has(machine.nodeId)) return;
     if (!this.tasks.has(task.id)) fail(`${task.name} (${task.id}) was started on ${machine.name}, and has no record`);
     const running = this.#running();
@@ -254,8 +283,4 @@ function brief(collection: string, value: unknown): string {
     return ` ${state} ${message}`;
   }
   return ` ${JSON.stringify(value)}`;
-}
-
-export function fail(what: string): never {
-  throw new Violation(what);
 }

@@ -6,14 +6,16 @@ import { MemoryEtcd } from '#store/memory-etcd.js';
 import { MemoryStore } from '#store/memory-store.js';
 import { openLine } from './agent-line.js';
 import { Chance } from './chance.js';
-import { ETCD, EtcdWay, type Request } from './etcd-way.js';
+import { ETCD, EtcdWay } from './etcd-way.js';
+import type { Fault } from './faults.js';
 import { Machine, type Container } from './machine.js';
 import { LATE_PART, Net } from './net.js';
 import { SimProcess } from './process.js';
-import { runAgent } from './sim-agent.js';
+import { runAgent, type NodeCalls } from './sim-agent.js';
 import { startController, type SimController } from './sim-controller.js';
 import { Timeline } from './timeline.js';
-import { fail, Violation, Watcher } from './watcher.js';
+import { fail, Violation } from './violation.js';
+import { Watcher } from './watcher.js';
 
 /** An agent that is not heard for less than this, in milliseconds, is never declared dead; see the controller's README. */
 const SURELY_ALIVE_MS = 2_000;
@@ -26,8 +28,8 @@ export interface WorldOptions {
   verbose?: boolean;
   /** See EtcdWay. */
   slowMs?: number;
-  /** A planted fault. */
-  tamper?: (request: Request) => Request;
+  /** A planted one. */
+  fault?: Fault;
 }
 
 export class World {
@@ -40,6 +42,8 @@ export class World {
   readonly machines = new Map<string, Machine>();
   readonly controllers = new Map<string, SimController>();
   readonly agents = new Map<string, SimProcess>();
+  /** By node, of the agent that runs now. */
+  readonly #calls = new Map<string, { process: SimProcess; calls: NodeCalls }>();
   readonly lines: string[] = [];
   violation: Violation | undefined;
   readonly #o: WorldOptions;
@@ -57,7 +61,12 @@ export class World {
     this.net = new Net(this.timeline, this.chance);
     this.etcdProcess = new SimProcess(ETCD, this.timeline);
     const mayBeDead = (nodeId: string) => this.#mayBeDead(nodeId);
-    this.watcher = new Watcher({ machines: this.machines, mayBeDead, note: (line) => options.verbose && this.note(line()) });
+    this.watcher = new Watcher({
+      machines: this.machines,
+      mayBeDead,
+      now: () => this.timeline.now,
+      note: (line) => options.verbose && this.note(line()),
+    });
     this.etcd = new MemoryEtcd({
       clock: this.etcdProcess,
       onCommit: (revision, events) => this.#guarded(() => this.watcher.onCommit(revision, events)),
@@ -73,6 +82,7 @@ export class World {
           this.chance,
           (m, c) => this.#processChanged(m, c),
           () => this.etcdProcess.now(),
+          options.fault?.disk,
         ),
       );
     }
@@ -118,7 +128,7 @@ export class World {
     const process = new SimProcess(`${id}#${this.newId()}`, this.timeline);
     const onTxn = (writer: SimProcess) => (this.watcher.writer = writer);
     const { net } = this;
-    const way = new EtcdWay({ server: this.etcd, process, machine: id, net, onTxn, slowMs: this.#o.slowMs, tamper: this.#o.tamper });
+    const way = new EtcdWay({ server: this.etcd, process, machine: id, net, onTxn, slowMs: this.#o.slowMs, tamper: this.#o.fault?.etcd });
     this.controllers.set(id, startController(process, id, new MemoryStore(way, { clock: process }), this.newId, this.#logOf(id)));
   }
 
@@ -132,6 +142,7 @@ export class World {
       machine,
       controllers: this.controllerIds,
       chance: this.chance,
+      orders: this.watcher.restarts,
       log: this.#logOf(machine.name),
       dial: (target, signal) => {
         const controller = this.controllers.get(target);
@@ -142,8 +153,21 @@ export class World {
         };
         return openLine(this.net, this.timeline, caller, listener, signal);
       },
-    }).catch((error: unknown) => this.#guarded(() => fail(`an agent ended: ${String(error)}`)));
+    }).then(
+      (calls) => void this.#calls.set(machine.nodeId, { process, calls }),
+      (error: unknown) => this.#guarded(() => fail(`an agent ended: ${String(error)}`)),
+    );
     this.touch(machine);
+  }
+
+  /** A controller calls the node service of an agent, if the call gets there. */
+  callNode(controllerId: string, nodeId: string, call: (calls: NodeCalls) => void): void {
+    const machine = this.machines.get(nodeId);
+    if (!machine) return;
+    this.net.send(controllerId, machine.name, () => {
+      const now = this.#calls.get(nodeId);
+      now?.process.do(() => call(now.calls));
+    });
   }
 
   killAgent(machine: Machine): void {
