@@ -161,6 +161,9 @@ volumes: { data: }
 
   it('variables, environment, hashes', async () => {
     expect((await ctl('config --variables')).out).toMatch(/^NAME +REQUIRED +DEFAULT VALUE +ALTERNATE VALUE\nTAG +false +1 +-\n$/);
+    expect(JSON.parse((await ctl('config --variables --format json')).out)).toEqual([
+      { name: 'TAG', required: false, fallback: '1', alternate: '' },
+    ]);
     expect((await ctl('config --environment')).out).toContain('COMPOSE_PROJECT_NAME=demo\n');
     const hashes = (await ctl('config --hash *')).out;
     expect(hashes).toMatch(/^db [0-9a-f]{64}\nweb [0-9a-f]{64}\n$/);

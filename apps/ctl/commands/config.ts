@@ -49,7 +49,7 @@ export function configCommand(shell: Shell): Command {
     .option('--images', 'print the images')
     .option('--models', 'print the names of the models')
     .option('--profiles', 'print the profiles')
-    .option('--variables', 'print the variables of the files and their defaults')
+    .option('--variables', 'print the variables of the files and their defaults (a table, or JSON)')
     .option('--environment', 'print the environment that variables are taken from')
     .option('--hash <services>', 'print a hash of each of these services (comma between them, or "*")')
     .option('--no-interpolate', 'leave variables as they are')

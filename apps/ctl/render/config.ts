@@ -10,7 +10,7 @@ import { renderYaml } from '#compose/render-yaml.js';
 import { scalarAt, textOf, valueOf } from '#compose/short-forms.js';
 import type { Entry, MapValue, Value } from '#compose/tree.js';
 import { variablesOf } from '#compose/variables.js';
-import { table } from './table.js';
+import { json, listing } from './table.js';
 
 export interface ConfigFlags {
   format: 'yaml' | 'json';
@@ -49,11 +49,11 @@ export function renderConfig(model: Model, input: ModelInput, flags: ConfigFlags
         .map(([key, value]) => `${key}=${value}`)
         .sort(),
     );
-  if (flags.variables) return variables(input);
+  if (flags.variables) return variables(input, flags.format);
   if (flags.hash !== undefined) return hashes(tree, flags.hash);
   const options = { json: flags.format === 'json', escape: input.interpolate !== false };
   const plain = renderModel(flags.lockImageDigests ? imagesAlone(tree) : tree, options);
-  return flags.format === 'json' ? `${JSON.stringify(plain, undefined, 2)}\n` : renderYaml(plain);
+  return flags.format === 'json' ? json(plain) : renderYaml(plain);
 }
 
 /** Those that services name; what is only built has no name at any registry. */
@@ -85,13 +85,18 @@ function mapServices(tree: MapValue, change: (entry: Entry) => Entry[]): MapValu
   return { ...tree, entries };
 }
 
-function variables(input: ModelInput): string {
-  return table(variablesOf(input.files), [
-    { title: 'NAME', text: (one) => one.name },
-    { title: 'REQUIRED', text: (one) => String(one.required) },
-    { title: 'DEFAULT VALUE', text: (one) => one.fallback },
-    { title: 'ALTERNATE VALUE', text: (one) => one.alternate },
-  ]);
+function variables({ files }: ModelInput, format: ConfigFlags['format']): string {
+  const rows = variablesOf(files).map(({ name, required, fallback, alternate }) => ({ name, required, fallback, alternate }));
+  return listing(
+    rows,
+    [
+      { title: 'NAME', text: (one) => one.name },
+      { title: 'REQUIRED', text: (one) => String(one.required) },
+      { title: 'DEFAULT VALUE', text: (one) => one.fallback },
+      { title: 'ALTERNATE VALUE', text: (one) => one.alternate },
+    ],
+    format === 'json' ? 'json' : 'table',
+  );
 }
 
 function hashes(tree: MapValue, wanted: string): string {
