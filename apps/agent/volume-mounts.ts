@@ -211,10 +211,20 @@ export class VolumeMounts {
   }
 
   async #unmount(path: string): Promise<void> {
-    // Lazily: a server that is away must not keep the node waiting, and what is written already gets there all the same.
-    if (await isMounted(path)) await this.#o.run(['umount', '-l', '--', path], { timeoutMs: MOUNT_TIMEOUT_MS });
+    if (await isMounted(path)) await this.#detach(path);
     // Never recursive: should it still be mounted, nothing below may go.
     await rmdir(path).catch((error: unknown) => (errnoOf(error) === 'ENOTDIR' ? unlink(path).catch(() => undefined) : undefined));
+  }
+
+  /** A server that is away must not keep the node waiting, and what is written already gets there all the same. */
+  async #detach(path: string): Promise<void> {
+    try {
+      // Lazily, and by umount(8) itself: umount.nfs would ask the server first, and live on when umount(8) is stopped.
+      await this.#o.run(['umount', '-i', '-l', '--', path], { timeoutMs: MOUNT_TIMEOUT_MS });
+    } catch (error) {
+      // The kernel takes a mount away first, and then takes leave of the server (nfs4: delegations), which may be what was stopped.
+      if (await isMounted(path)) throw error;
+    }
   }
 }
 

@@ -8,7 +8,7 @@ import { WeftError } from '#base/errors.js';
 export interface RunOptions {
   /** Written to standard input, which is then closed. */
   input?: string;
-  /** Milliseconds until the command is killed. */
+  /** Milliseconds until the command is killed; two seconds later it is waited for no more. */
   timeoutMs?: number;
   /** Exit codes besides 0 that are no error. */
   accept?: readonly number[];
@@ -25,6 +25,8 @@ export interface RunResult {
 export type Run = (argv: readonly string[], options?: RunOptions) => Promise<RunResult>;
 
 const DEFAULT_TIMEOUT_MS = 20_000;
+/** What is killed is gone at once, unless the kernel itself waits for somebody (a server of files), or a child of it has its pipes. */
+const KILLED_WITHIN_MS = 2_000;
 const MAX_OUTPUT_BYTES = 256 * 1024 * 1024;
 /** Of what a command said, in an error's text. */
 const MAX_WHY_CHARS = 500;
@@ -62,16 +64,25 @@ export function startCommand(argv: readonly string[]): StartedCommand {
   if (file === undefined) throw new WeftError('COMMAND_FAILED', 'there is no command to run');
   const child = spawn(file, args, { stdio: 'pipe', env: ENVIRONMENT });
   let how: string | undefined;
+  let leave: NodeJS.Timeout | undefined;
+  let giveUp = (): void => undefined;
   const stop = (why: string) => {
     how ??= why;
     child.kill('SIGKILL');
+    leave ??= setTimeout(() => giveUp(), KILLED_WITHIN_MS);
   };
   const stdout = gather(child.stdout, stop);
   const stderr = gather(child.stderr, stop);
   const ended = new Promise<Ending>((resolve) => {
+    giveUp = () => {
+      for (const stream of child.stdio) stream?.destroy();
+      child.unref();
+      resolve({ how: how ?? '', stdout: stdout(), stderr: stderr() });
+    };
     // Without a file to run there is this event, and `close` after it.
     child.once('error', (error) => (how ??= error.message));
     child.once('close', (code, signal) => {
+      clearTimeout(leave);
       const said = { stdout: stdout(), stderr: stderr() };
       if (how !== undefined || code === null) resolve({ how: how ?? `ended with ${signal ?? 'no exit code'}`, ...said });
       else resolve({ exitCode: code, ...said });

@@ -3,7 +3,7 @@
  * for it. A request comes on standard input, the answer goes to standard output. Each run is another agent: what is mounted is read off the kernel.
  *
  *   node volume.mjs hold   <request.json   {"task", "name", "options"} → {"path"} or {"code", "what", "why", "ms"}
- *   node volume.mjs sweep                  unmounts everything → {"left"}: entries of the directory
+ *   node volume.mjs sweep                  unmounts everything → {"left", "ms"}: entries of the directory
  */
 import { readdir } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
@@ -28,12 +28,19 @@ export interface HoldAnswer {
   ms: number;
 }
 
+export interface SweepAnswer {
+  left: string[];
+  /** How long it took. */
+  ms: number;
+}
+
 const DIRECTORY = '/run/weft-vm-volumes';
 const mounts = new VolumeMounts({ dir: DIRECTORY, nodeName: 'node2', run, log: silentLog });
 
+const began = performance.now();
+const ms = (): number => Math.round(performance.now() - began);
+
 async function hold({ task, name, options }: HoldRequest): Promise<HoldAnswer> {
-  const began = performance.now();
-  const ms = () => Math.round(performance.now() - began);
   try {
     return { path: await mounts.hold(task, name, options), ms: ms() };
   } catch (error) {
@@ -42,9 +49,9 @@ async function hold({ task, name, options }: HoldRequest): Promise<HoldAnswer> {
   }
 }
 
-async function sweep(): Promise<{ left: string[] }> {
+async function sweep(): Promise<SweepAnswer> {
   await mounts.sweep([], () => false);
-  return { left: await readdir(DIRECTORY).catch(() => []) };
+  return { left: await readdir(DIRECTORY).catch(() => []), ms: ms() };
 }
 
 const answer = process.argv[2] === 'sweep' ? await sweep() : await hold(JSON.parse(await text(process.stdin)) as HoldRequest);
