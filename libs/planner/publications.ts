@@ -79,7 +79,7 @@ const lets = (network: Network): boolean => !network.internal && (network.driver
  * The endpoint by which published ports enter a task: on the network with the highest gw_priority that is not internal, the
  * first by name among equals.
  */
-function doorOf(state: ClusterState, task: Task): Endpoint | undefined {
+export function doorOf(state: ClusterState, task: Task): Endpoint | undefined {
   let best: { endpoint: Endpoint; network: Network } | undefined;
   for (const endpoint of task.endpoints) {
     const network = state.networks.get(endpoint.networkId);

@@ -19,13 +19,14 @@ services:
     deploy: { replicas: 2 }
   own:
     image: weft-demo
-    networks: [side]
+    networks: { alley: {}, side: { gw_priority: 1 } }
     ports: [{ target: 80, published: "8181", mode: host }]
   sibling:
     image: weft-demo
     networks: [side]
     deploy: { replicas: 3 }
 networks:
+  alley: {}
   front: {}
   side: {}
 `;
@@ -36,6 +37,15 @@ const [name] = process.argv.slice(1);
 const s = require('node:dgram').createSocket('udp4');
 s.on('message', (_, from) => s.send(name + ' saw ' + from.address + '\\n', from.port, from.address));
 s.bind(53, '0.0.0.0', () => console.log('ready'));`;
+
+/** What `ctl network inspect --format json` says. */
+interface Audit {
+  nat: string;
+  users: string[];
+  addressesUsed: number;
+  exposures: { service: string; published: string; target: string; nodes: string[] }[];
+  addresses: { address: string; kind: string; owner: string; node: string }[];
+}
 
 type From = (...argv: string[]) => Outcome;
 const outside: From = (...argv) => sh(argv[0] ?? '', ...argv.slice(1));
@@ -128,6 +138,37 @@ describe('published ports', () => {
       const expected = node === own?.node ? /^ports-own-1 saw 192\.168\.\d+\.1$/ : /^$/;
       expect({ node, said: http(outside, address[node] ?? '', 8181) }).toEqual({ node, said: expect.stringMatching(expected) });
     }
+  }, 30_000);
+
+  it('are what `ctl network inspect` tells an auditor: from where, through which nodes, translated where, and whose each address is', async () => {
+    const [own] = of('own');
+    const [alley, front, side] = await Promise.all(
+      ['alley', 'front', 'side'].map((key) => cluster.json<Audit>('network', 'inspect', `ports_${key}`)),
+    );
+    const shown = (audit: Audit | undefined) => audit?.exposures.map((e) => [e.published, `${e.service} ${e.target}`, e.nodes]);
+    expect(shown(front)).toEqual([
+      ['5300/udp', 'web 53/udp', [...NODES]],
+      ['8080/tcp', 'web 80/tcp', [...NODES]],
+    ]);
+    // `web` and `own` are on it too; what enters a task enters by one network.
+    expect(shown(side)).toEqual([['8181/tcp', 'own 80/tcp', [own?.node]]]);
+    expect(shown(alley)).toEqual([]);
+    expect(front?.nat).toMatch(/masquerade/);
+    for (const task of tasks.filter((t) => t.service !== 'web'))
+      expect(side?.addresses).toContainEqual(
+        expect.objectContaining({ kind: 'task', owner: task.name, node: task.node, address: task.addresses['side'] }),
+      );
+    expect(side).toMatchObject({ addressesUsed: side?.addresses.length, users: ['ports'] });
+    expect((await cluster.ctl('network', 'inspect', 'ports_side')).match(/^8181\/tcp +ports\/own 80\/tcp +(\S+)$/m)?.[1]).toBe(own?.node);
+  }, 30_000);
+
+  it('enter by the network with the highest gw_priority, which has the default route too, though it comes later by name', async () => {
+    const [own] = of('own');
+    const { gateway } = await cluster.json<{ gateway: string }>('network', 'inspect', 'ports_side');
+    const routes = cluster.inTask(own?.id ?? '', 'ip', 'route', 'show', 'default').stdout;
+    expect(routes).toMatch(new RegExp(`^default via ${gateway.replaceAll('.', '\\.')} `));
+    const wire = /dev (\S+)/.exec(routes)?.[1] ?? '';
+    expect(cluster.inTask(own?.id ?? '', 'ip', '-4', '-o', 'addr', 'show', wire).stdout).toContain(` ${own?.addresses['side'] ?? '?'}/`);
   }, 30_000);
 
   it('change without a task being made anew', async () => {

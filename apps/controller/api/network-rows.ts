@@ -6,6 +6,7 @@ import type { ClusterState } from '#planner/cluster-state.js';
 import { networkMtu } from '#planner/network-mtu.js';
 import { subnetsOf, usableAddresses } from '#planner/network-subnets.js';
 import { usersOf } from '#planner/network-users.js';
+import { doorOf } from '#planner/publications.js';
 import type { AddressRow, ExposureRow, NetworkRow } from '#rpc/gen/weft/v1/api.js';
 import { networkToWire } from '#rpc/wire.js';
 
@@ -33,16 +34,20 @@ function natOf(n: Network): string {
   return `IPv4 ${outward}; ${six}; between tasks and nodes none`;
 }
 
-/** Published ports of the services on the network, and the nodes that answer: all of them, or those of the tasks (`mode: host`). */
+/**
+ * Published ports that lead into the network, and the nodes that answer: all of them, or those of the tasks (`mode: host`, and
+ * networks that end at the node). A task of several networks is entered by one of them, and by none that is internal.
+ */
 function exposures(state: ClusterState, network: Network): ExposureRow[] {
   const names = (ids: Iterable<string>) => [...new Set(ids)].map((id) => state.nodes.get(id)?.name ?? id).sort();
-  const tasks = state.tasksOfNetwork(network.id).filter((t) => t.desired === 'run');
+  const tasks = state.tasksOfNetwork(network.id).filter((t) => t.desired === 'run' && doorOf(state, t)?.networkId === network.id);
   const rows = new Map<string, ExposureRow>();
   for (const task of tasks) {
     for (const p of task.ports) {
       const published = `${p.hostIp === undefined ? '' : `${p.hostIp}:`}${p.published}/${p.protocol}`;
       const fellows = tasks.filter((t) => t.stack === task.stack && t.service === task.service);
-      const nodes = p.mode === 'host' ? names(fellows.map((t) => t.nodeId)) : names(state.nodes.keys());
+      const isLocal = p.mode === 'host' || network.driver !== 'overlay';
+      const nodes = isLocal ? names(fellows.map((t) => t.nodeId)) : names(state.nodes.keys());
       rows.set(`${task.stack}/${task.service}/${published}`, {
         ...{ stack: task.stack, service: task.service, published, target: `${p.target}/${p.protocol}`, nodes },
       });
