@@ -8,6 +8,7 @@
 import { warn } from './context.js';
 import { byKey, MODELS, NAME, OPTIONS, PAIRS } from './key-table-parts.js';
 import { SERVICE } from './key-table-service.js';
+import { DRIVER_OPTIONS } from './read-driver-opts.js';
 import {
   any,
   boolean,
@@ -39,7 +40,7 @@ export const NETWORK = object(
   {
     name: [string, honoured],
     driver: [string, honoured],
-    driver_opts: [OPTIONS, differs('mtu, encrypted and ipv6_routed; others are refused')],
+    driver_opts: [OPTIONS, differs(`${Object.keys(DRIVER_OPTIONS).join(', ')}, each where the driver has it; others are refused`)],
     ipam: [
       object('ipam', {
         driver: [string, differs('only "default": Weft gives out addresses itself')],
