@@ -1,6 +1,7 @@
 /** `ctl network trace` and `ctl network doctor`: on a whole network, and on one that somebody broke between the nodes. */
+import { spawn } from 'node:child_process';
 import { jest } from '@jest/globals';
-import { eventually, TestCluster, type TaskLine } from './cluster.js';
+import { eventually, pause, TestCluster, type TaskLine } from './cluster.js';
 
 jest.setTimeout(120_000);
 
@@ -20,6 +21,14 @@ interface Trace {
   verdict: string;
   remedy: string;
   hops: { step: string; node: string; what: string; ok: boolean; faults: string[] }[];
+}
+
+interface Finding {
+  severity: string;
+  node: string;
+  code: string;
+  what: string;
+  remedy: string;
 }
 
 describe('tracing', () => {
@@ -101,6 +110,64 @@ describe('tracing', () => {
       expect((JSON.parse(stdout) as { code: string }[]).map((f) => f.code)).toContain('path-mtu');
     } finally {
       cluster.onNode(far.node, 'nft', 'delete', 'table', 'inet', 'foreign');
+    }
+  });
+
+  it('names the hop where it breaks, while somebody keeps removing the row of the tunnel', async () => {
+    const { hops } = await trace(probe.name, far.name);
+    const row = hops.find((h) => h.step === 'fdb')?.what ?? '';
+    const [, mac = '', vxlan = ''] = /^(\S+) is behind (\S+), at/.exec(row) ?? [];
+    // The agent puts it right at once, so somebody insists.
+    const again = `while :; do bridge fdb del ${mac} dev ${vxlan} self 2>/dev/null; sleep 0.02; done`;
+    const netns = `--net=/run/netns/${cluster.netns(probe.node)}`;
+    const somebody = spawn('nsenter', [netns, '--', 'sh', '-c', again], { stdio: 'ignore' });
+    try {
+      await eventually(30_000, async () => {
+        const found = await trace(probe.name, far.name);
+        expect(found.verdict).toMatch(new RegExp(`^It breaks at "fdb" on ${probe.node}: .*${mac}.* missing`));
+        expect(found.remedy).toContain(`ctl node inspect ${probe.node}`);
+        expect(found.hops.filter((h) => h.faults.length > 0).map((h) => h.step)).toContain('fdb');
+      });
+    } finally {
+      somebody.kill('SIGKILL');
+    }
+    await eventually(20_000, async () => expect((await trace(probe.name, far.name)).ok).toBe(true));
+  });
+
+  it('tells what other tools on the hosts do, the worst first, each with a remedy', async () => {
+    const filter = 'type filter hook forward priority 10';
+    const tables = { foreign: `chain f { ${filter}; policy drop; }`, firewalld: `chain filter_FORWARD { ${filter}; }` };
+    const strict = 'net.ipv4.conf.eth0.rp_filter';
+    const before = cluster.onNode(probe.node, 'sysctl', '-n', strict).stdout.trim();
+    for (const [name, chain] of Object.entries(tables))
+      expect(cluster.onNode(far.node, 'nft', `table inet ${name} { ${chain}; }`)).toMatchObject({ code: 0 });
+    try {
+      expect(cluster.onNode(probe.node, 'sysctl', '-w', `${strict}=1`).code).toBe(0);
+      expect(cluster.onNode(probe.node, 'ip', 'route', 'flush', 'proto', '119').code).toBe(0);
+      // A node looks at itself every 10 s.
+      await eventually(40_000, async () => {
+        await pause(1_500);
+        const { code, stdout } = await cluster.tryCtl(['network', 'doctor', '--format', 'json']);
+        const findings = JSON.parse(stdout) as Finding[];
+        const told = (node: string) => findings.filter((f) => f.node === node);
+        expect(told(far.node)).toContainEqual(expect.objectContaining({ code: 'forward-drop', severity: 'broken' }));
+        expect(told(far.node)).toContainEqual(
+          expect.objectContaining({ code: 'firewalld', remedy: expect.stringContaining('--add-source=') }),
+        );
+        expect(told(probe.node)).toContainEqual(
+          expect.objectContaining({ code: 'rp-filter', remedy: expect.stringContaining(`${strict}=2`) }),
+        );
+        expect(told(probe.node)).toContainEqual(
+          expect.objectContaining({ code: 'drift', what: expect.stringMatching(/put back .*the last: route /) }),
+        );
+        const ranks = findings.map((f) => ['broken', 'risk', 'note'].indexOf(f.severity));
+        expect(ranks).toEqual([...ranks].sort());
+        expect(findings.filter((f) => f.remedy === '')).toEqual([]);
+        expect(code).toBe(1);
+      });
+    } finally {
+      for (const name of Object.keys(tables)) cluster.onNode(far.node, 'nft', 'delete', 'table', 'inet', name);
+      cluster.onNode(probe.node, 'sysctl', '-w', `${strict}=${before}`);
     }
   });
 });
