@@ -26,6 +26,19 @@ networks:
         - { subnet: "fd66::/64" }
 `;
 
+/** Each line with an address asks for what cannot be. */
+const BAD = `
+services:
+  once: { image: weft-demo, networks: { front: { ipv4_address: 10.67.0.11 } } }
+  twice: { image: weft-demo, networks: { front: { ipv4_address: 10.67.0.11 } } }
+  outside: { image: weft-demo, networks: { front: { ipv4_address: 10.66.0.12 } } }
+  many: { image: weft-demo, networks: { front: { ipv4_address: 10.67.0.13 } }, deploy: { replicas: 3 } }
+  every: { image: weft-demo, networks: { front: { ipv4_address: 10.67.0.14 } }, deploy: { mode: global } }
+  ahead: { image: weft-demo, networks: { front: { ipv4_address: 10.67.0.15 } }, deploy: { update_config: { order: start-first } } }
+networks:
+  front: { ipam: { config: [{ subnet: 10.67.0.0/24 }] } }
+`;
+
 const inside = (task: TaskLine | undefined, script: string): Promise<string> => {
   const [stack = '', service = '', slot = ''] = task?.name.split('-') ?? [];
   return cluster.ctl('exec', '-T', '-p', stack, '--index', slot, service, 'sh', '-c', script);
@@ -57,11 +70,24 @@ describe('a dual-stack network', () => {
     for (const task of tasks.filter((t) => t.service === 'web')) expect(await inside(task, 'nslookup db')).toMatch(/10\.66\.0\.[^]*fd66::/);
   }, 60_000);
 
-  it('a static address twice, outside, or on three replicas is refused with its place', async () => {
-    cluster.write('bad.yaml', SIX.replace('10.66.0.77', '10.67.0.77'));
-    const { code, stderr } = await cluster.tryCtl(['up', '-p', 'six', '-f', 'bad.yaml']);
+  it('a static address twice, outside, or of a service that may have two tasks is refused with its place', async () => {
+    cluster.write('bad.yaml', BAD);
+    const { code, stderr } = await cluster.tryCtl(['up', '-p', 'bad', '-f', 'bad.yaml']);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/bad\.yaml:12:\d+: .*10\.67\.0\.77 is not in 10\.66\.0\.0\/24/);
+    const lines = [
+      /bad\.yaml:4:\d+: services\.twice.*10\.67\.0\.11 is already that of services\.once.* at .*bad\.yaml:3:\d+/,
+      /bad\.yaml:5:\d+: .*10\.66\.0\.12 is not in 10\.67\.0\.0\/24/,
+      /bad\.yaml:6:\d+: .*10\.67\.0\.13 can belong to one task only, and the service has 3 replicas/,
+      /bad\.yaml:7:\d+: .*10\.67\.0\.14 can belong to one task only, and the service is global/,
+      /bad\.yaml:8:\d+: .*10\.67\.0\.15 can belong to one task only, and with the update order start-first/,
+    ];
+    for (const line of lines) expect(stderr).toMatch(line);
+    expect((await cluster.json<{ name: string }[]>('ls')).map((s) => s.name)).not.toContain('bad');
+  });
+
+  it('more tasks of a service with a static address are refused also where a command asks for them, with the place', async () => {
+    const { code, stderr } = await cluster.tryCtl(['up', '-p', 'six', '-f', 'six.yaml', '--scale', 'db=2', '--dry-run']);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(/six\.yaml:12:\d+: .*10\.66\.0\.77[^]*2 replicas/)]);
   });
 
   it('a static address that a task of another stack has is refused with its place and the holder, before anything is changed', async () => {
@@ -115,6 +141,57 @@ networks:
     const [left] = await cluster.tasks('a');
     expect(await inside(left, 'ip link show eth0')).toContain('mtu 1400');
   }, 120_000);
+});
+
+describe('a full network', () => {
+  /** On a /29 with one node, which has the highest address: without the gateway .2 to .5 are left. */
+  const on = (services: string): string => `
+x-tight: &tight
+  image: weft-demo
+  deploy: &place { endpoint_mode: dnsrr, placement: { constraints: [node.hostname == node1] } }
+services:
+${services}
+networks:
+  tight: { external: true }
+`;
+  const up = (stack: string, services: string): string[] => {
+    cluster.write(`${stack}.yaml`, on(services));
+    return ['up', '-p', stack, '-f', `${stack}.yaml`];
+  };
+  const addressesOf = async (stack: string) => (await cluster.tasks(stack)).map((t) => t.addresses['tight']).sort();
+  const waits = async () => (await cluster.tryCtl(['ps', '-p', 'late'])).stderr;
+
+  it('gives nobody what stacks declared as static, though they are stopped or were never started', async () => {
+    await cluster.ctl('network', 'create', '--subnet', '10.69.0.0/29', 'tight');
+    const still = `
+  db: { <<: *tight, networks: { tight: { ipv4_address: 10.69.0.2 } } }
+  spare: { <<: *tight, networks: { tight: { ipv4_address: 10.69.0.3 } }, deploy: { replicas: 0 } }`;
+    await cluster.ctl(...up('still', still));
+    await cluster.ctl('stop', '-p', 'still');
+    await cluster.ctl(...up('crowd', '  one: { <<: *tight, networks: [tight] }'));
+    expect(await addressesOf('crowd')).toEqual(['10.69.0.4']);
+  }, 60_000);
+
+  it('says who has its addresses to whom waits for one; one that was released rests; a second subnet lets the task go', async () => {
+    const full = 'network tight (10.69.0.0/29) has no free address';
+    const late = await cluster.tryCtl(up('late', '  two: { <<: *tight, networks: [tight], deploy: { <<: *place, replicas: 2 } }'));
+    expect([late.code, late.stderr]).toEqual([
+      1,
+      expect.stringContaining(`${full}; 3 are held by tasks, 1 by nodes, 0 by services, 0 rest`),
+    ]);
+    expect(await addressesOf('late')).toEqual(['10.69.0.5']);
+    await cluster.ctl('scale', '-p', 'crowd', 'one=0');
+    await eventually(20_000, async () =>
+      expect(await waits()).toContain(`${full}; 2 are held by tasks, 1 by nodes, 0 by services, 1 rest`),
+    );
+    await cluster.ctl('network', 'update', '--add-subnet', '10.69.1.0/29', 'tight');
+    await eventually(20_000, async () => {
+      expect(await addressesOf('late')).toEqual(['10.69.0.5', '10.69.1.2']);
+      expect((await cluster.tasks('late')).map((t) => t.state)).toEqual(['running', 'running']);
+    });
+    const [first, second] = await cluster.tasks('late');
+    expect(await inside(first, `wget -qO- http://${second?.addresses['tight']}/`)).toContain(`${second?.name} saw`);
+  }, 90_000);
 });
 
 describe('ctl network fsck', () => {
