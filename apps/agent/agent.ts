@@ -134,6 +134,9 @@ async function openBase(options: AgentOptions, layout: Layout, parts: AgentParts
   };
 }
 
+/** Namespaces kept ready: tasks most often come one by one, or one in place of another. */
+const SPARES = 2;
+
 function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, believer, takenOut, late }: AgentBase): NetworkLoop {
   const unknown = (id: string) => !store.hasTask(id);
   const network = new NetworkLoop({
@@ -145,6 +148,7 @@ function makeNetwork({ options, layout, parts, stops, nodeId, store, ledger, bel
       devices: () => late.facts?.devices ?? new Set(),
       advertised: () => late.facts?.advertised ?? [],
       firewall: options.firewall !== 'none',
+      spares: SPARES,
       tunnelKeys: (view) => late.tunnels?.keysFor(view),
     },
     mayProgram: () => believer.isConfirmed || !(late.tasks?.containerIds() ?? ledger.liveIds()).some(unknown),

@@ -6,12 +6,15 @@ import { WeftError } from '#base/errors.js';
 import { isRule6 } from '#overlay/kernel-state.js';
 import type { ChildLink, FdbRow, Link, Route, Rule, VxlanLink } from '#overlay/kernel-state.js';
 import { isChild, isForEverybody, NODE_NAMESPACE } from '#overlay/kernel-state.js';
-import { childBirthName, ROUTE_PROTOCOL } from '#overlay/names.js';
+import { childBirthName, isSpareNamespace, ROUTE_PROTOCOL } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
 
 /** What runs an operation: one process a tool and namespace takes any number of them. */
 /** `ip6` is `ip -6`: rules take their family from the command, all else takes it from the address. */
 export type Tool = 'ip' | 'ip6' | 'bridge' | 'wg' | 'nft' | 'sysctl' | 'conntrack';
+
+/** In lines for an `ip` that is in a spare namespace, its own process id: by that the namespace gets a task's name. */
+export const OWN_ID = '%own-id%';
 
 export interface Line {
   text: string;
@@ -93,7 +96,14 @@ function rawLines(o: Operation): Line[] {
   switch (o.op) {
     case 'addNamespace':
       // The id makes the namespace known to the node's own: that is how it is told from another node's on one machine.
-      return [{ text: `netns add ${o.ns}` }, { text: `netns set ${o.ns} auto` }];
+      // A spare may have been left behind without one: what is half made is nobody's.
+      return [
+        ...(isSpareNamespace(o.ns) ? [{ text: `netns del ${o.ns}`, optional: true }] : []),
+        { text: `netns add ${o.ns}` },
+        { text: `netns set ${o.ns} auto` },
+      ];
+    case 'takeNamespace':
+      return [{ text: `netns attach ${o.ns} ${OWN_ID}` }, { text: `netns del ${o.from}` }];
     case 'removeNamespace':
       return [{ text: `netns del ${o.ns}` }];
     case 'addLink':

@@ -1,6 +1,6 @@
 /** How a command gets into a namespace. */
 import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
-import { namespacePath } from '#overlay/names.js';
+import { isSpareNamespace, namespacePath } from '#overlay/names.js';
 import type { FlowWord, Sessions } from './sessions.js';
 import type { Run, RunOptions, RunResult } from './runner.js';
 import { run } from './runner.js';
@@ -8,6 +8,8 @@ import type { Standby } from './standby.js';
 
 /** Runs commands in the node's namespace, or in a task's. */
 export interface Entry {
+  /** Until told otherwise, what is for namespace `ns` goes to the spare `from`, which is to get that name. */
+  redirect(ns: string, from: string | undefined): void;
   /** `ip` in namespace `ns` ('' for the node's own). */
   ip(ns: string, args: readonly string[], options?: RunOptions): Promise<RunResult>;
   /** Any other command. */
@@ -28,11 +30,16 @@ export interface Entry {
 /** @param node name of the node's namespace below /run/netns; the process's own if left out */
 export function entry(node?: string, runner: Run = run, sessions?: Sessions, standby?: Standby): Entry {
   const prefix = node === undefined ? [] : ['nsenter', `--net=${namespacePath(node)}`, '--'];
+  const spares = new Map<string, string>();
+  const at = (ns: string) => spares.get(ns) ?? ns;
   const into = (ns: string, argv: readonly string[]) =>
-    ns === NODE_NAMESPACE ? [...prefix, ...argv] : ['nsenter', `--net=${namespacePath(ns)}`, '--', ...argv];
+    ns === NODE_NAMESPACE ? [...prefix, ...argv] : ['nsenter', `--net=${namespacePath(at(ns))}`, '--', ...argv];
   const nft = (ns: string) => into(ns, ['nft', '-i']);
-  const ip = (ns: string, args: readonly string[]) => [...prefix, 'ip', ...(ns === NODE_NAMESPACE ? [] : ['-n', ns]), ...args];
+  // `ip -n` is in a mount namespace of its own, where nothing gets a name for others.
+  const ip = (ns: string, args: readonly string[]) =>
+    isSpareNamespace(at(ns)) ? into(ns, ['ip', ...args]) : [...prefix, 'ip', ...(ns === NODE_NAMESPACE ? [] : ['-n', ns]), ...args];
   return {
+    redirect: (ns, from) => void (from === undefined ? spares.delete(ns) : spares.set(ns, from)),
     ip: (ns, args, options) => runner(ip(ns, args), options),
     exec: (ns, argv, options) => runner(into(ns, argv), options),
     ...(sessions

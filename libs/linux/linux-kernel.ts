@@ -4,10 +4,11 @@
  */
 import { messageOf } from '#base/errors.js';
 import type { KernelState, NamespaceState } from '#overlay/kernel-state.js';
-import { emptyNamespace, isRule6, keyed, NODE_NAMESPACE, peerKey } from '#overlay/kernel-state.js';
+import { emptyNamespace, isChild, isRule6, keyed, NODE_NAMESPACE, peerKey } from '#overlay/kernel-state.js';
+import { isSpareNamespace } from '#overlay/names.js';
 import type { Operation } from '#overlay/operation.js';
 import type { Line, Tool } from './commands.js';
-import { commandLine, linesOf, toolOf } from './commands.js';
+import { commandLine, linesOf, OWN_ID, toolOf } from './commands.js';
 import { Conntrack } from './conntrack.js';
 import type { Entry } from './enter.js';
 import { entry } from './enter.js';
@@ -38,6 +39,10 @@ export interface LinuxKernelOptions {
   scratchDir?: string;
 }
 
+type TakeNamespace = Extract<Operation, { op: 'takeNamespace' }>;
+
+const isOfNamespaces = (o: Operation): boolean => o.op === 'removeNamespace' || o.op === 'addNamespace' || o.op === 'takeNamespace';
+
 /** Namespaces worked on at a time. */
 const PARALLEL = 4;
 
@@ -53,6 +58,8 @@ export class LinuxKernel implements Kernel {
   readonly #conntrack: Conntrack;
   /** What was read back in namespaces made by the last plan, by the very processes that filled them. */
   readonly #fresh = new Map<string, { seen?: Seen; sysctls?: string }>();
+  /** Spares of the plan under way that have no task's name yet, by the name that each gets. */
+  #taken = new Map<string, TakeNamespace>();
 
   constructor(options: LinuxKernelOptions = {}) {
     this.#entry = entry(options.enter, options.runner, options.sessions, options.standby);
@@ -79,25 +86,44 @@ export class LinuxKernel implements Kernel {
   }
 
   async tables(ns: string): ReturnType<Kernel['tables']> {
+    if (isSpareNamespace(ns)) this.#keepReady(ns);
     const { texts, vips, elements } = await this.#nft.observe(ns);
     return { nft: texts, vips, elements };
   }
 
   async apply(operations: readonly Operation[]): Promise<{ failed: Failure[] }> {
     // A namespace of that name is another one from here on.
-    const others = operations.filter((o) => o.op === 'removeNamespace' || o.op === 'addNamespace').map((o) => o.ns);
+    const others = operations.filter(isOfNamespaces).map((o) => o.ns);
     for (const ns of others) this.#nft.forget(ns);
-    await Promise.all(others.map((ns) => this.#entry.session?.end(ns)));
+    await Promise.all(operations.map((o) => (o.op === 'removeNamespace' || o.op === 'addNamespace' ? this.#leave(o.ns) : undefined)));
     this.#fresh.clear();
-    for (const o of operations) if (o.op === 'addNamespace') this.#fresh.set(o.ns, {});
-    const { first, namespaces, then } = inStages(operations);
+    for (const o of operations) if (o.op === 'addNamespace' || o.op === 'takeNamespace') this.#fresh.set(o.ns, {});
+    const { first, namespaces, then, taken } = inStages(operations);
+    this.#taken = taken;
+    for (const { ns, from } of taken.values()) this.#entry.redirect(ns, from);
     const failed: Failure[] = [];
     for (const stage of first) failed.push(...(await this.#stage(stage)));
     const making = mapLimit([...namespaces], PARALLEL, ([ns, list]) => this.#makeNamespace(ns, list).catch(failureOf(list)));
     failed.push(...(await this.#stagesBeside(then, making)), ...(await making).flat());
+    // Those that nothing was to be done in.
+    for (const take of this.#taken.values()) failed.push(...(await this.#batch('ip', take.ns, []).catch(failureOf([take]))));
     this.#nft.readBack();
+    for (const ns of this.#fresh.keys()) if (isSpareNamespace(ns)) this.#keepReady(ns);
     for (const [ns, { seen }] of this.#fresh) if (!seen) await this.#entry.standby?.drop(ns, TELLING_BATCH);
     return { failed };
+  }
+
+  /** Ends what is kept in a namespace: it would keep it alive. */
+  async #leave(ns: string): Promise<void> {
+    await this.#entry.session?.end(ns);
+    if (isSpareNamespace(ns)) await this.#entry.standby?.drop(ns, TELLING_BATCH);
+  }
+
+  /** Whoever is to wait in a spare does, with what gives it its name and what fills it. */
+  #keepReady(spare: string): void {
+    this.#entry.standby?.prepare(spare, TELLING_BATCH);
+    // Started by being told nothing. Where there is no place for one, it is done without.
+    void this.#entry.session?.tell(spare, '').catch(() => undefined);
   }
 
   /** One stage after another; beside `making` of namespaces goes only what loads tables elsewhere. */
@@ -198,7 +224,7 @@ export class LinuxKernel implements Kernel {
         case 'wg':
           return await applyWireguard(this.#entry, ns, operations as WireguardOperation[], this.#secrets);
         case 'nft':
-          await this.#nft.load(ns, operations as TableOperation[], this.#fresh.has(ns));
+          await this.#nft.load(ns, operations as TableOperation[], { isEmpty: this.#fresh.has(ns), isKept: this.#taken.has(ns) });
           return [];
         case 'sysctl':
           await this.#setSysctls(ns, operations);
@@ -257,11 +283,32 @@ export class LinuxKernel implements Kernel {
   }
 
   async #batch(tool: 'ip' | 'ip6' | 'bridge', ns: string, operations: readonly Operation[]): Promise<Failure[]> {
-    const lines = operations.flatMap((operation) => linesOf(operation).map((line) => ({ operation, line })));
+    const take = tool === 'ip' ? this.#taken.get(ns) : undefined;
+    const all = take ? [take, ...operations] : operations;
+    const lines = all.flatMap((operation) => linesOf(this.#inSpare(operation)).map((line) => ({ operation, line })));
     const fresh = tool === 'ip' && ns !== NODE_NAMESPACE ? this.#fresh.get(ns) : undefined;
-    const { stdout, failures } = await this.#lines(tool, ns, lines, fresh ? TELLING_BATCH : BATCH, fresh ? showLines(ns) : []);
+    const { stdout, failures } = await this.#lines(tool, ns, lines, fresh ? TELLING_BATCH : BATCH, fresh ? showLines(ns) : []).finally(
+      () => {
+        if (take) this.#isTaken(take);
+      },
+    );
     if (fresh) fresh.seen = seenIn(ns, stdout);
     return [...failures].map(([operation, error]) => ({ operation, error }));
+  }
+
+  /** It has its name. */
+  #isTaken({ ns, from }: TakeNamespace): void {
+    this.#taken.delete(ns);
+    this.#entry.redirect(ns, undefined);
+    void this.#entry.session?.end(from).catch(() => undefined);
+  }
+
+  /** A link into a namespace that has no name of its own yet. */
+  #inSpare(o: Operation): Operation {
+    if (o.op !== 'addLink' || this.#taken.size === 0) return o;
+    const at = (ns: string) => this.#taken.get(ns)?.from ?? ns;
+    if (isChild(o.link)) return { ...o, ns: at(o.ns) };
+    return o.link.kind === 'veth' ? { ...o, link: { ...o.link, peerNamespace: at(o.link.peerNamespace) } } : o;
   }
 
   /**
@@ -275,7 +322,7 @@ export class LinuxKernel implements Kernel {
     args: readonly string[],
     asked: readonly string[] = [],
   ): Promise<{ stdout: string; failures: Map<Operation, string> }> {
-    const options = { input: `${[...lines.map((l) => l.line.text), ...asked].join('\n')}\n`, accept: [1, 2] };
+    const options = { input: `${[...lines.map((l) => l.line.text), ...asked].join('\n')}\n`, ownId: OWN_ID, accept: [1, 2] };
     const result =
       tool === 'bridge'
         ? this.#entry.exec(ns, ['bridge', ...args], options)

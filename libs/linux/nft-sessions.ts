@@ -52,7 +52,11 @@ export class NftSessions implements Sessions {
   }
 
   async end(argv: readonly string[]): Promise<void> {
-    await this.#sessions.get(argv.join(' '))?.end();
+    const key = argv.join(' ');
+    const session = this.#sessions.get(key);
+    // Its end may take a while (the kernel frees what it deleted); whoever comes meanwhile gets another.
+    this.#sessions.delete(key);
+    await session?.end();
   }
 
   stop(): void {

@@ -102,14 +102,14 @@ export class NftTables {
 
   /**
    * Loads all of `operations`, which are of one namespace, in one transaction.
-   * @param isEmpty the namespace was just made
+   * @param of `isEmpty`: the namespace has no table yet · `isKept`: a process for it waits there
    * @throws COMMAND_FAILED; then nothing changed
    */
-  async load(ns: string, operations: readonly TableOperation[], isEmpty = false): Promise<void> {
+  async load(ns: string, operations: readonly TableOperation[], of: { isEmpty?: boolean; isKept?: boolean } = {}): Promise<void> {
     await this.#endReading(ns, operations);
-    const text = script(operations, isEmpty);
+    const text = script(operations, of.isEmpty);
     // Tables of the node change with its tasks, those of a task hardly ever: what is put into one is put there once.
-    const isKept = ns === NODE_NAMESPACE || operations.every((o) => o.op === 'setVips' || o.op === 'setElements');
+    const isKept = of.isKept === true || ns === NODE_NAMESPACE || operations.every((o) => o.op === 'setVips' || o.op === 'setElements');
     const line = this.#entry.session && isKept ? scriptLine(text) : undefined;
     if (line === undefined || !(await this.#entry.session?.tell(ns, line))) await this.#entry.exec(ns, ['nft', '-f', '-'], { input: text });
     await this.note(ns, operations);

@@ -7,7 +7,7 @@ import { canonicalAddress } from '#base/ip.js';
 import { WeftError } from '#base/errors.js';
 import type { Address, ChildLink, FdbRow, Link, NamespaceState, Neighbour, Route, Rule } from '#overlay/kernel-state.js';
 import { addressKey, deviceOfSysctl, fdbKey, keyed, NODE_NAMESPACE, neighbourKey, routeKey, ruleKey } from '#overlay/kernel-state.js';
-import { isOurLink, isOurNamespace, isTaskLink, isWireguardName, ROUTE_PROTOCOL } from '#overlay/names.js';
+import { isOurLink, isOurNamespace, isSpareNamespace, isTaskLink, isWireguardName, ROUTE_PROTOCOL } from '#overlay/names.js';
 import type { Entry } from './enter.js';
 import type { SeenTunnel } from './wireguard.js';
 import { seeTunnel } from './wireguard.js';
@@ -129,7 +129,10 @@ export function seenIn(ns: string, stdout: string): Seen {
       ours(n.dev) ? [{ dev: n.dev, address: canonicalAddress(n.dst), mac: n.lladdr ?? '' }] : [],
     ),
     taskNamespaces: new Map(
-      parsed(z.array(netnsSchema), netns).flatMap((n) => (n.id !== undefined && isOurNamespace(n.name) ? [[n.id, n.name] as const] : [])),
+      parsed(z.array(netnsSchema), netns)
+        // One that is about to lose its name of a spare has a task's already.
+        .sort((a, b) => Number(isSpareNamespace(b.name)) - Number(isSpareNamespace(a.name)))
+        .flatMap((n) => (n.id !== undefined && isOurNamespace(n.name) ? [[n.id, n.name] as const] : [])),
     ),
   };
 }

@@ -1,5 +1,6 @@
 import { emptyNamespace, type KernelState } from '#overlay/kernel-state.js';
-import { NODE_VIP_TABLE } from '#overlay/names.js';
+import { NODE_VIP_TABLE, spareNamespace } from '#overlay/names.js';
+import { spareNamespaceState } from '#overlay/task-namespace.js';
 import type { VipRecord } from '#overlay/vip-table.js';
 import { FakeKernel } from './fake-kernel.js';
 import type { ObserveOptions } from './kernel.js';
@@ -111,4 +112,54 @@ describe('a look beside changes', () => {
       expect(await reconciler.repair()).toEqual({ repaired: [], failed: [] });
       expect(times).toBe(2);
     }));
+});
+
+describe('spare namespaces', () => {
+  const spares = Object.fromEntries([0, 1].map((n) => [spareNamespace('11111111', n), spareNamespaceState()]));
+  const tasks = (...names: string[]): KernelState => ({
+    namespaces: {
+      '': emptyNamespace(),
+      ...spares,
+      ...Object.fromEntries(names.map((n) => [`weft-${n.repeat(12)}`, spareNamespaceState()])),
+    },
+  });
+  const rig = () => {
+    const kernel = new FakeKernel();
+    return { kernel, reconciler: new KernelReconciler({ kernel }) };
+  };
+
+  it('are made behind what is waited for, and what is not there yet is no drift', async () => {
+    const { kernel, reconciler } = rig();
+    const setting = reconciler.set(tasks('a'));
+    const looking = reconciler.repair();
+    expect((await setting).operations.map((o) => o.ns)).toEqual(expect.not.arrayContaining(Object.keys(spares)));
+    expect(await looking).toEqual({ repaired: [], failed: [] });
+    expect(await reconciler.plan(tasks('a'))).toEqual([]);
+    expect(kernel.state.namespaces).toEqual(tasks('a').namespaces);
+
+    const { operations } = await reconciler.set(tasks('a', 'b'));
+    expect(operations.map((o) => o.op)).toEqual(['takeNamespace']);
+    expect(await reconciler.plan(tasks('a', 'b'))).toEqual([]);
+    expect(kernel.state.namespaces).toEqual(tasks('a', 'b').namespaces);
+  });
+
+  it('are as wished also when one wish follows another at once, and drift of theirs is put right', async () => {
+    const { kernel, reconciler } = rig();
+    const sets = [tasks('a'), tasks('a', 'b'), tasks('b', 'c')].map((wish) => reconciler.set(wish));
+    for (const { failed } of await Promise.all(sets)) expect(failed).toEqual([]);
+    expect(await reconciler.plan(tasks('b', 'c'))).toEqual([]);
+    expect(kernel.state.namespaces).toEqual(tasks('b', 'c').namespaces);
+    const [first = ''] = Object.keys(spares);
+    delete kernel.state.namespaces[first];
+    expect((await reconciler.repair()).wrong).toEqual([`namespace ${first} was missing`]);
+    expect(kernel.state.namespaces).toEqual(tasks('b', 'c').namespaces);
+  });
+
+  it('go with all of ours', async () => {
+    const { kernel, reconciler } = rig();
+    await reconciler.set(tasks('a'));
+    expect((await reconciler.removeAll()).failed).toEqual([]);
+    expect(Object.keys(kernel.state.namespaces)).toEqual(['']);
+    expect(await reconciler.plan({ namespaces: {} })).toEqual([]);
+  });
 });

@@ -3,7 +3,7 @@
  * ones compare with what was applied last, so that a change costs by its size. `repair` reads everything again and puts
  * back what somebody else changed.
  */
-import { WeftError } from '#base/errors.js';
+import { messageOf, WeftError } from '#base/errors.js';
 import type { Log } from '#base/log.js';
 import { silentLog } from '#base/log.js';
 import { diff } from '#overlay/diff.js';
@@ -12,6 +12,7 @@ import type { KernelState } from '#overlay/kernel-state.js';
 import { NODE_NAMESPACE } from '#overlay/kernel-state.js';
 import type { Operation } from '#overlay/operation.js';
 import { describe } from '#overlay/operation.js';
+import { sparesIn, withoutSpares } from '#overlay/spares.js';
 import type { Failure, Kernel } from './kernel.js';
 
 /** Lines of one repair in the log. */
@@ -45,6 +46,9 @@ interface Look {
 export class KernelReconciler {
   readonly #kernel: Kernel;
   readonly #log: Log;
+  /** As the last `set` said. */
+  #wish: KernelState | undefined;
+  /** The same without the spares that are still to be made. */
   #desired: KernelState | undefined;
   /** What the kernel holds as far as we know; undefined: read it first. */
   #known: KernelState | undefined;
@@ -154,10 +158,27 @@ export class KernelReconciler {
     }
   }
 
-  async #set(desired: KernelState): Promise<SetResult> {
+  async #set(wish: KernelState): Promise<SetResult> {
+    this.#wish = wish;
+    const before = this.#known ?? (await this.#kernel.observe(wish));
+    const plan = diff(wish, before);
+    const later = sparesIn(plan);
+    const { operations, desired } = withoutSpares(later, plan, wish);
+    const result = await this.#make(desired, before, operations);
+    if (later.size > 0 && result.failed.length === 0)
+      void this.#enqueue(() => this.#makeSpares(wish)).catch((error: unknown) =>
+        this.#log.warn({ error: messageOf(error) }, 'could not make spare namespaces'),
+      );
+    return result;
+  }
+
+  /** Behind a `set`: what waited for that has gone on. Another `set` that came meanwhile has seen to it itself. */
+  async #makeSpares(wish: KernelState): Promise<void> {
+    if (this.#wish === wish && this.#known) await this.#make(wish, this.#known, diff(wish, this.#known));
+  }
+
+  async #make(desired: KernelState, before: KernelState, operations: readonly Operation[]): Promise<SetResult> {
     this.#desired = desired;
-    const before = this.#known ?? (await this.#kernel.observe(desired));
-    const operations = diff(desired, before);
     const first = await this.#apply(operations);
     const fresh = Object.keys(desired.namespaces).filter((ns) => ns !== NODE_NAMESPACE && !before.namespaces[ns]);
     const wrong = first.length > 0 ? await this.#again(desired, first) : await this.#check(desired, fresh);

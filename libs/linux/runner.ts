@@ -8,6 +8,8 @@ import { WeftError } from '#base/errors.js';
 export interface RunOptions {
   /** Written to standard input, which is then closed. */
   input?: string;
+  /** A word in `input` that stands for the id of the process itself. */
+  ownId?: string;
   /** Milliseconds until the command is killed; two seconds later it is waited for no more. */
   timeoutMs?: number;
   /** Exit codes besides 0 that are no error. */
@@ -45,7 +47,7 @@ export interface StartedCommand {
   /** undefined: there is no such file to run. */
   pid: number | undefined;
   /** Gives it its input, and resolves at its end; once. @throws COMMAND_FAILED as `run` */
-  finish(options: Pick<RunOptions, 'input' | 'timeoutMs' | 'accept'>): Promise<RunResult>;
+  finish(options: Pick<RunOptions, 'input' | 'ownId' | 'timeoutMs' | 'accept'>): Promise<RunResult>;
   /** Resolves at its end, however it came. */
   ended: Promise<unknown>;
 }
@@ -93,9 +95,9 @@ export function startCommand(argv: readonly string[]): StartedCommand {
   return {
     pid: child.pid,
     ended,
-    async finish({ input = '', timeoutMs = DEFAULT_TIMEOUT_MS, accept = [] }) {
+    async finish({ input = '', ownId, timeoutMs = DEFAULT_TIMEOUT_MS, accept = [] }) {
       const timer = setTimeout(() => stop('took too long and was stopped'), timeoutMs);
-      child.stdin.end(input);
+      child.stdin.end(ownId === undefined ? input : input.replaceAll(ownId, String(child.pid)));
       const ending = await ended;
       clearTimeout(timer);
       return resultOf(argv, ending, accept);

@@ -17,21 +17,25 @@ export interface Stages {
   /** New namespaces, each with its own making, its sysctls, and its tables but those that hang on devices. */
   namespaces: Map<string, Operation[]>;
   then: Stage[];
+  /** Spares that become tasks' namespaces, by the names they get: with what is done inside. */
+  taken: Map<string, Extract<Operation, { op: 'takeNamespace' }>>;
 }
 
 /** Operations, which are in the order of `diff`, in stages. */
 export function inStages(operations: readonly Operation[]): Stages {
   const namespaces = new Map<string, Operation[]>(operations.flatMap((o) => (o.op === 'addNamespace' ? [[o.ns, []]] : [])));
+  const taken = new Map(operations.flatMap((o) => (o.op === 'takeNamespace' ? [[o.ns, o] as const] : [])));
   const others = operations.filter((o) => {
+    if (o.op === 'takeNamespace') return false;
     const own = namespaces.get(o.ns);
     if (!own || !furnishes(o)) return true;
     own.push(o);
     return false;
   });
   // Nothing that goes is in a namespace that comes.
-  const firstAdded = operations.findIndex((o) => o.op === 'addNamespace');
+  const firstAdded = operations.findIndex((o) => o.op === 'addNamespace' || o.op === 'takeNamespace');
   const before = new Set(firstAdded === -1 ? [] : operations.slice(0, firstAdded));
-  return { first: stagesOf(others.filter((o) => before.has(o))), namespaces, then: stagesOf(others.filter((o) => !before.has(o))) };
+  return { first: stagesOf(others.filter((o) => before.has(o))), namespaces, then: stagesOf(others.filter((o) => !before.has(o))), taken };
 }
 
 function furnishes(o: Operation): boolean {

@@ -30,12 +30,19 @@ export function applyOperation(state: KernelState, operation: Operation): void {
     state.namespaces[operation.ns] = { ...emptyNamespace(), links: { lo: { kind: 'loopback', up: false } } };
     return;
   }
+  if (operation.op === 'takeNamespace') {
+    const spare = state.namespaces[operation.from] ?? refuse('no such spare');
+    if (state.namespaces[operation.ns]) refuse('it exists');
+    state.namespaces[operation.ns] = spare;
+    delete state.namespaces[operation.from];
+    return;
+  }
   const space = state.namespaces[operation.ns] ?? refuse('no such namespace');
   if (operation.op === 'removeNamespace') return removeNamespace(state, operation.ns);
   applyInside(state, space, operation, refuse);
 }
 
-type Inside = Exclude<Operation, { op: 'addNamespace' } | { op: 'removeNamespace' }>;
+type Inside = Exclude<Operation, { op: 'addNamespace' | 'removeNamespace' | 'takeNamespace' }>;
 type Refuse = (why: string) => never;
 
 function applyInside(state: KernelState, space: NamespaceState, o: Inside, refuse: Refuse): void {

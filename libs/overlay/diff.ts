@@ -7,14 +7,18 @@ import type { FdbRow, KernelState, Link, NamespaceState } from './kernel-state.j
 import { deviceOfSysctl, emptyNamespace, isChild, NODE_NAMESPACE } from './kernel-state.js';
 import { DEVICE_TABLE } from './names.js';
 import type { Operation } from './operation.js';
+import { afterTaking, sparesToTake } from './spares.js';
 import { backendsIn, NO_VIPS, refuses, vipChanges, vipUpdate, type VipChange, type VipRecord } from './vip-table.js';
 
-/** Operations that turn `observed` into `desired`; empty if nothing differs. */
-export function diff(desired: KernelState, observed: KernelState): Operation[] {
+/** Operations that turn what is there before into `desired`; empty if nothing differs. */
+export function diff(desired: KernelState, before: KernelState): Operation[] {
+  const taken = sparesToTake(desired, before, isSameInside);
+  const observed = afterTaking(before, taken);
   const links = diffLinks(desired, observed);
   const names = [...new Set([...Object.keys(desired.namespaces), ...Object.keys(observed.namespaces)])].sort();
   const gone = names.filter((ns) => !desired.namespaces[ns] && ns !== NODE_NAMESPACE);
   const added = names.filter((ns) => !observed.namespaces[ns] && ns !== NODE_NAMESPACE);
+  const takes = [...taken].map(([ns, from]): Operation => ({ op: 'takeNamespace', ns, from }));
   const compare = rememberingChanges();
   const spaces = names.filter((ns) => !gone.includes(ns)).map((ns) => ({ ns, ...diffSpace(ns, desired, observed, links, compare) }));
   return [
@@ -22,6 +26,7 @@ export function diff(desired: KernelState, observed: KernelState): Operation[] {
     ...spaces.flatMap((s) => s.removals),
     ...links.removals,
     ...gone.map((ns): Operation => ({ op: 'removeNamespace', ns })),
+    ...takes,
     ...added.map((ns): Operation => ({ op: 'addNamespace', ns })),
     ...spaces.flatMap((s) => s.tables),
     ...spaces.filter((s) => s.ns !== NODE_NAMESPACE).flatMap((s) => s.sysctls),
@@ -301,6 +306,24 @@ function diffRecord<T>(want: Record<string, T>, have: Record<string, T>): { puts
     puts: Object.entries(want).filter(([key, value]) => !equal(have[key], value)),
     removed: Object.entries(have).filter(([key]) => !(key in want)),
   };
+}
+
+/** Whether a namespace holds what it should, and nothing else. */
+function isSameInside(want: NamespaceState, have: NamespaceState): boolean {
+  const isSame = (a: Record<string, unknown>, b: Record<string, unknown>) => {
+    const { puts, removed } = diffRecord(a, b);
+    return puts.length + removed.length === 0;
+  };
+  const { links, addresses, routes, rules, neighbours, nft } = have;
+  return (
+    isSame(want.links, links) &&
+    isSame(want.addresses, addresses) &&
+    isSame(want.routes, routes) &&
+    isSame(want.rules, rules) &&
+    isSame(want.neighbours, neighbours) &&
+    isSame(want.nft, nft) &&
+    isSame(want.sysctls, have.sysctls)
+  );
 }
 
 function filterRecord<T>(record: Record<string, T>, keep: (item: T) => boolean): Record<string, T> {

@@ -17,4 +17,6 @@ export interface HostInput {
   advertised?: readonly string[];
   /** Keys (node-ports.ts) of published ports that somebody else on this node has: not opened. */
   refusedPorts?: ReadonlySet<string>;
+  /** How many namespaces are kept ready for tasks to come; none if left out. */
+  spares?: number;
 }

@@ -4,6 +4,7 @@
  * Link names hold at most 15 characters (IFNAMSIZ - 1).
  */
 import { createHash } from 'node:crypto';
+import { remembered } from '#base/remembered.js';
 
 /** Marks our routes and rules (`ip route … proto 119`): any number above 4 that rt_protos does not name. */
 export const ROUTE_PROTOCOL = 119;
@@ -29,7 +30,8 @@ export const OUR_TABLES: readonly string[] = [
 ];
 
 const OUR_LINK = /^wf(b[0-9]{1,8}|x[0-9]{1,8}|[lsvw][0-9a-f]{10})$/;
-const OUR_NAMESPACE = /^weft-[0-9a-f]{8,12}$/;
+const OUR_NAMESPACE = /^weft-(?:[0-9a-f]{8,12}|s[0-9a-f]{10})$/;
+const SPARE_NAMESPACE = /^weft-s/;
 const TASK_LINK = /^(lo|eth[0-9]{1,3}|weft0)$/;
 
 export const isOurLink = (name: string): boolean => OUR_LINK.test(name);
@@ -41,7 +43,10 @@ export const bridgeName = (vni: number): string => `wfb${vni}`;
 export const vxlanName = (vni: number): string => `wfx${vni}`;
 
 /** 40 bits of a hash, so that two never meet on one node. */
-const hashed = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, 10);
+const hashed = remembered(
+  (text: string) => text,
+  (text) => createHash('sha256').update(text).digest('hex').slice(0, 10),
+);
 
 /** The node's WireGuard device. Named after the node: the control sockets of wireguard-go share one directory on a machine. */
 export const wireguardName = (nodeId: string): string => `wfw${hashed(nodeId)}`;
@@ -60,4 +65,7 @@ export const childBirthName = (namespace: string, name: string): string => `wfc$
 
 /** The network namespace of a task, below /run/netns. */
 export const taskNamespace = (taskId: string): string => `weft-${taskId.slice(0, 12)}`;
+/** A namespace that waits for a task to come, one of those that a node keeps. */
+export const spareNamespace = (nodeId: string, n: number): string => `weft-s${hashed(`${nodeId}/${n}`)}`;
+export const isSpareNamespace = (name: string): boolean => SPARE_NAMESPACE.test(name);
 export const namespacePath = (namespace: string): string => `/run/netns/${namespace}`;

@@ -22,6 +22,7 @@ import {
   NODE_VIP_TABLE,
   NODE_VIP_TABLE6,
   PORT_GUARD_TABLE,
+  spareNamespace,
   taskNamespace,
   vethName,
   vxlanName,
@@ -36,7 +37,7 @@ import { enteredAt, nodePorts } from './node-ports.js';
 import type { PublishedPort } from './published-ports.js';
 import { portGuardElements, portGuardTable, type LocalPort } from './port-guard.js';
 import { exitOf, taskInterfaces, type TaskInterface } from './task-interfaces.js';
-import { taskNamespaceState } from './task-namespace.js';
+import { spareNamespaceState, taskNamespaceState } from './task-namespace.js';
 import type { Tunnel } from './tunnels.js';
 import { isEncrypted, tunnelOf } from './tunnels.js';
 import { indexView, mergeSorted, type ViewIndex } from './view-index.js';
@@ -64,6 +65,7 @@ export function nodeKernel(whole: ViewByKind, host: HostInput): KernelState {
       sysctls: task.container.sysctls,
     });
   }
+  for (let n = 0; n < (host.spares ?? 0); n++) namespaces[spareNamespace(host.nodeId, n)] = spareNamespaceState();
   return { namespaces };
 }
 

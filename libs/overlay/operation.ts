@@ -5,6 +5,8 @@ import type { VipUpdate } from './vip-table.js';
 export type Operation =
   | { op: 'addNamespace'; ns: string }
   | { op: 'removeNamespace'; ns: string }
+  /** A spare one gets the name, and is none any more. */
+  | { op: 'takeNamespace'; ns: string; from: string }
   | { op: 'addLink'; ns: string; name: string; link: Link }
   | { op: 'setLink'; ns: string; name: string; link: Link }
   | { op: 'removeLink'; ns: string; name: string }
@@ -38,6 +40,8 @@ export function describe(o: Operation): string {
   switch (o.op) {
     case 'addNamespace':
       return `add namespace ${o.ns}`;
+    case 'takeNamespace':
+      return `make namespace ${o.ns} of the spare ${o.from}`;
     case 'removeNamespace':
       return `remove namespace ${o.ns}`;
     case 'addLink':

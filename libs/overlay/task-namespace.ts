@@ -1,4 +1,5 @@
 /** What a task's own namespace holds: its interfaces, addresses, routes, sysctls and nft table. */
+import { remembered } from '#base/remembered.js';
 import { childLink, hasNextHop, resolverOf, serviceLink, serviceRoute } from './child-network.js';
 import type { Address, Link, NamespaceState, Route, Rule } from './kernel-state.js';
 import { addressKey, emptyNamespace, keyed, routeKey, ruleKey } from './kernel-state.js';
@@ -34,6 +35,9 @@ const TASK_SYSCTLS: Record<string, string> = {
   'net.ipv4.conf.all.route_localnet': '1',
 };
 
+/** The tasks of a network have one and the same. */
+const taskTableOf = remembered((asked: TaskResolver | undefined) => JSON.stringify(asked) ?? '', taskTable);
+
 /** The same for every task: what is in its maps comes beside it. */
 const taskTable6 = tableText(vipSets(TASK_TABLE6), vipChains(TASK_TABLE6));
 
@@ -48,7 +52,7 @@ export function taskNamespaceState({ interfaces, vips, vips6, flows, sysctls = {
     rules: keyed([...sourceRules(interfaces), ...taskRules6(interfaces, FIRST_TABLE)], ruleKey),
     sysctls: { ...TASK_SYSCTLS, ...taskSysctls6(interfaces), ...ofTheNetwork(sysctls) },
     nft: {
-      [TASK_TABLE]: taskTable(resolver(interfaces)),
+      [TASK_TABLE]: taskTableOf(resolver(interfaces)),
       ...(six ? { [TASK_TABLE6]: taskTable6 } : {}),
       ...(guard === undefined ? {} : { [DEVICE_TABLE]: guard }),
     },
@@ -56,6 +60,13 @@ export function taskNamespaceState({ interfaces, vips, vips6, flows, sysctls = {
     flows,
   };
 }
+
+/** One that waits for a task: its settings are made, and there is no way in or out. */
+export const spareNamespaceState = (): NamespaceState => ({
+  ...emptyNamespace(),
+  links: { lo: { kind: 'loopback', up: true } },
+  sysctls: { ...TASK_SYSCTLS, ...taskSysctls6([]) },
+});
 
 /** They are set before there is any interface: `conf.default` is taken over by each. */
 const ofTheNetwork = (sysctls: Readonly<Record<string, string>>): Record<string, string> =>

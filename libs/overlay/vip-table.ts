@@ -97,7 +97,7 @@ const translator = (table: string, hook: VipHook): NftChain => ({
   rules: [
     rule(
       `meta mark set ${protocolOf(table)} daddr map @vips meta mark vmap @balancers`,
-      'virtual address → a backend, once per connection',
+      'a virtual address becomes a backend, once per connection',
     ),
   ],
 });

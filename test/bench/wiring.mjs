@@ -13,6 +13,8 @@ import { makeHosts, removeHosts } from './hosts.mjs';
 import { median, pause } from './lab.mjs';
 
 const ONE_BY_ONE = 20;
+/** As an agent keeps. */
+const SPARES = 2;
 const AT_ONCE = 10;
 /** One at a time: what an agent does behind a wiring (it reads the node's table back) is no part of the next. */
 const BETWEEN_MS = 100;
@@ -112,7 +114,7 @@ export async function benchWiring() {
   const wire = async (count) => {
     const next = view(count);
     const began = steps.begin();
-    const { failed } = await reconciler.set(nodeKernel(next, { nodeId: ME.id, address: ME.address }));
+    const { failed } = await reconciler.set(nodeKernel(next, { nodeId: ME.id, address: ME.address, spares: SPARES }));
     if (failed.length > 0) throw new Error(failed[0].error);
     return performance.now() - began;
   };

@@ -246,7 +246,12 @@ describe('ctl down', () => {
   it('dev down leaves no process, namespace, device, mount, nft table, cgroup or file behind', async () => {
     await cluster.ctl('up', '-f', 'shop.yaml');
     const left = await cluster.tasks('shop');
-    const spaces = [...['node1', 'node2', 'node3'].map((node) => cluster.netns(node)), ...left.map((t) => cluster.taskNetns(t.id))];
+    const known = (node: string) => sh('ip', '-n', cluster.netns(node), 'netns', 'list-id').stdout.match(/weft-\S+(?=\))/g) ?? [];
+    const nodes = ['node1', 'node2', 'node3'];
+    await eventually(5_000, () => {
+      for (const node of nodes) expect(known(node).filter((name) => name.startsWith('weft-s'))).toHaveLength(2);
+    });
+    const spaces = [...nodes.map((node) => cluster.netns(node)), ...left.map((t) => cluster.taskNetns(t.id)), ...nodes.flatMap(known)];
     const inodes = new Set(spaces.map((name) => statSync(`/run/netns/${name}`).ino));
     const inside = () => pidsInside(inodes).map((pid) => `${pid} ${readQuietly(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')}`);
     expect(inside().join('\n')).toContain('nft monitor');
@@ -254,7 +259,7 @@ describe('ctl down', () => {
     expect(inside()).toEqual([]);
     expect(cluster.pids().map((pid) => `${pid} ${readQuietly(`/proc/${pid}/cmdline`).replaceAll('\0', ' ')}`)).toEqual([]);
     const namespaces = existsSync('/run/netns') ? readdirSync('/run/netns') : [];
-    expect(namespaces.filter((n) => n.includes(`-${cluster.name}-`) || left.some((t) => n === cluster.taskNetns(t.id)))).toEqual([]);
+    expect(namespaces.filter((n) => n.includes(`-${cluster.name}-`) || spaces.includes(n))).toEqual([]);
     expect(sh('ip', '-br', 'link').stdout).not.toContain(`weftdev-${cluster.name}`);
     expect(readFileSync('/proc/mounts', 'utf8')).not.toContain(`/${cluster.name}/`);
     expect(sh('nft', 'list', 'tables').stdout).not.toContain(cluster.name);

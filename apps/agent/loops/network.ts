@@ -52,6 +52,8 @@ export interface NetworkLoopOptions {
     advertised?: () => readonly string[];
     /** false: the host's rules are left alone. */
     firewall?: boolean;
+    /** Namespaces kept ready for tasks to come. */
+    spares?: number;
     tunnelKeys?: (view: ViewByKind) => TunnelKeys | undefined;
   };
   /** false while what runs here may be more than the view on disk knows of: then nothing is taken away. */
@@ -290,7 +292,7 @@ export class NetworkLoop implements TaskNetwork {
       this.#backends = backendsOf(view);
       this.#lastSetAt = clock.monotonic();
       this.#lastTookMs = this.#lastSetAt - began;
-      if (operations.some(({ op }) => op === 'addNamespace')) this.#lastWiredAt = this.#lastSetAt;
+      if (operations.some(({ op }) => op === 'addNamespace' || op === 'takeNamespace')) this.#lastWiredAt = this.#lastSetAt;
       log.debug(
         { tookMs: Math.round(this.#lastTookMs), operations: operations.length, first: operations.slice(0, 5).map(describe) },
         'set the network',

@@ -4,19 +4,28 @@
  */
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { listTaskNamespaces } from '#linux/netns.js';
 import { run } from '#linux/runner.js';
 import { removeContext } from '../context.js';
 import { isContainerd } from './containerd.js';
 import { removeLan } from './lan.js';
-import type { DevLayout } from './layout.js';
+import type { DevLayout, DevNode } from './layout.js';
 import { endProcesses, findProcesses, processesOf } from './processes.js';
 import { readLayout, type Say } from './up.js';
 
 const list = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir) : []);
 
-/** The agent keeps a directory a task, named by its id. */
-const taskNamespaces = (l: DevLayout): string[] =>
-  l.nodes.flatMap((n) => list(join(n.dataDir, 'agent', 'tasks'))).map((id) => `weft-${id.slice(0, 12)}`);
+/** The agent keeps a directory a task, named by its id; and namespaces for tasks to come, which the node knows of. */
+async function taskNamespaces(l: DevLayout): Promise<string[]> {
+  const recorded = l.nodes.flatMap((n) => list(join(n.dataDir, 'agent', 'tasks'))).map((id) => `weft-${id.slice(0, 12)}`);
+  const known = await Promise.all(l.nodes.map((n) => namespacesKnownTo(n)));
+  return [...new Set([...recorded, ...known.flat()])];
+}
+
+async function namespacesKnownTo({ netns }: DevNode): Promise<string[]> {
+  const path = `/run/netns/${netns}`;
+  return existsSync(path) ? listTaskNamespaces((argv, options) => run(['nsenter', `--net=${path}`, '--', ...argv], options)) : [];
+}
 
 /** containerd's shims listen on sockets in a fixed place; each task's state directory names its own. */
 function shimSockets(l: DevLayout): string[] {
@@ -108,7 +117,6 @@ export async function devDown(name: string, say: Say): Promise<boolean> {
   const l = readLayout(name);
   if (!l) return false;
   const dirs = [l.dir, l.runDir];
-  const namespaces = taskNamespaces(l);
   const sockets = shimSockets(l);
   const containerd = isContainerd(l);
 
@@ -125,6 +133,8 @@ export async function devDown(name: string, say: Say): Promise<boolean> {
   say(`processes   ${weft.length + shims.length} ended`);
 
   await unmountBelow(dirs);
+  // Of whoever made them nobody is left.
+  const namespaces = await taskNamespaces(l);
   await removeLan(l, namespaces);
   removeCgroups(l);
   for (const socket of sockets) rmSync(socket, { force: true });
