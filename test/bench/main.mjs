@@ -5,6 +5,7 @@ const ALL = {
   dns: ['DNS: answers a second from one name server', async () => (await import('./dns.mjs')).benchDns()],
   overlay: ['Throughput between tasks on two nodes', async () => (await import('./overlay.mjs')).benchOverlay()],
   doors: ['Throughput by virtual addresses and published ports', async () => (await import('./doors.mjs')).benchDoors()],
+  parts: ['What the parts of the data plane cost', async () => (await import('./parts.mjs')).benchParts()],
   change: ['An endpoint goes', async () => (await import('./change.mjs')).benchChange()],
   vips: ['Virtual addresses', async () => (await import('./vips.mjs')).benchVips()],
   wiring: ['Wiring a container', async () => (await import('./wiring.mjs')).benchWiring()],
