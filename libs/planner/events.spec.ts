@@ -88,6 +88,38 @@ it('a node goes down: what ran there moves, and it is said why', () => {
   expect(watched.look()).toEqual(['node drain n2']);
 });
 
+it('of two nodes that went down one after the other it is said from which a task comes now', () => {
+  const watched = new Watched(['n1', 'n2', 'n3']);
+  watched.world.changeNode('n2', { availability: 'pause' });
+  watched.world.changeNode('n3', { availability: 'pause' });
+  up(watched);
+  watched.world.changeNode('n2', { availability: 'active' });
+  watched.world.setNodeState('n1', 'down');
+  watched.world.tick();
+  watched.world.settle();
+  watched.look();
+  watched.world.changeNode('n3', { availability: 'active' });
+  watched.world.now += 1_000;
+  watched.world.setNodeState('n2', 'down');
+  watched.world.tick();
+  const dead = 'node n2 was declared dead, and it was replaced';
+  expect(watched.look()).toContainEqual(expect.stringContaining(`task reschedule shop-web-1: from n2: ${dead}`));
+});
+
+it('a task that is made anew where it was has not come from a node that died before', () => {
+  const watched = new Watched(['n1', 'n2']);
+  watched.world.changeNode('n2', { availability: 'pause' });
+  up(watched);
+  watched.world.changeNode('n2', { availability: 'active' });
+  watched.world.setNodeState('n1', 'down');
+  watched.world.settle();
+  watched.look();
+  watched.world.now += 1_000;
+  watched.world.up(stackOf('shop', { web: { replicas: 1, container: { image: 'other' } } }));
+  watched.world.settle();
+  expect(watched.look()).toContain('task create shop-web-1');
+});
+
 it('a drained node: tasks move away with that reason', () => {
   const watched = new Watched(['n1', 'n2']);
   up(watched, 2);

@@ -3,7 +3,7 @@
  * that a change costs what changed, and not what there is.
  */
 import type { Event } from '#model/event.js';
-import { splitKey } from '#model/keys.js';
+import { keys, splitKey } from '#model/keys.js';
 import { RESTARTED_BY_COMMAND, type Task, type TaskStatus } from '#model/task.js';
 import type { ClusterState } from './cluster-state.js';
 import { REBALANCED } from './moves.js';
@@ -28,9 +28,9 @@ export class EventSight {
   /** Node id → time of its newest repair that was told. */
   readonly #repairs = new Map<string, number>();
 
-  /** @param keys that were put or deleted; all there is when left out. @param now milliseconds since the epoch */
-  observe(state: ClusterState, keys: readonly string[] | undefined, now: number): EventDraft[] {
-    const touched = keys === undefined ? this.#everything(state) : touchedBy(keys);
+  /** @param changed keys that were put or deleted; all there is when left out. @param now milliseconds since the epoch */
+  observe(state: ClusterState, changed: readonly string[] | undefined, now: number): EventDraft[] {
+    const touched = changed === undefined ? this.#everything(state) : touchedBy(changed);
     const found: Happening[] = [
       ...pick(touched, 'stacks').flatMap((name) => this.#stack(state, name)),
       ...pick(touched, 'nodes', 'node-states').flatMap((id) => this.#node(state, id)),
@@ -139,9 +139,9 @@ export class EventSight {
 }
 
 /** Keys by collection. */
-function touchedBy(keys: readonly string[]): Map<string, Set<string>> {
+function touchedBy(changed: readonly string[]): Map<string, Set<string>> {
   const out = new Map<string, Set<string>>();
-  for (const key of keys) {
+  for (const key of changed) {
     const [collection, rest] = splitKey(key) ?? ['', ''];
     const set = out.get(collection) ?? new Set();
     out.set(collection, set.add(rest));
@@ -164,21 +164,27 @@ const about = (state: ClusterState, task: Task) => ({
 
 /** A new task; where its slot was on another node before, the move and its reason. */
 function arrival(state: ClusterState, task: Task): Happening {
-  const others = state.tasksOfService(task.stack, task.service).filter((t) => t.slot === task.slot && t.id !== task.id);
-  const left = others.find((t) => (t.desired === 'stop' || state.moves.get(t.id) === task.nodeId) && t.nodeId !== task.nodeId);
-  const ended = state.endedOf(task.stack, task.service, task.slot).at(-1);
+  const left = whereItWas(state, task);
   const base = about(state, task);
-  if (left)
-    return {
-      ...base,
-      action: 'reschedule',
-      message: movedFrom(state.nodes.get(left.nodeId)?.name, left.desired === 'stop' ? left.stopReason : REBALANCED),
-    };
-  // Its predecessor went in the same step.
-  if (others.length === 0 && ended && ended.nodeId !== task.nodeId && ended.endedAt === task.createdAt)
-    return { ...base, action: 'reschedule', message: movedFrom(ended.nodeName, ended.reason) };
-  return { ...base, action: 'create' };
+  return left && left.nodeId !== task.nodeId
+    ? { ...base, action: 'reschedule', message: movedFrom(left.node, left.why) }
+    : { ...base, action: 'create' };
 }
+
+/** Of whom it comes in the place of. What dead nodes have of the slot from earlier is not meant. */
+function whereItWas(state: ClusterState, task: Task): { nodeId: string; node?: string; why?: string } | undefined {
+  const { stack, service, slot, createdAt, id } = task;
+  const others = state.tasksOfService(stack, service).filter((t) => t.slot === slot && t.id !== id);
+  const revision = state.revisionOf(keys.task(id));
+  const abandoned = others.find((t) => t.orphan && state.revisionOf(keys.task(t.id)) === revision);
+  if (abandoned) return { nodeId: abandoned.nodeId, node: nameOf(state, abandoned), why: abandoned.stopReason };
+  const ended = state.endedOf(stack, service, slot).at(-1);
+  if (ended?.endedAt === createdAt) return { nodeId: ended.nodeId, node: ended.nodeName, why: ended.reason };
+  const sent = others.find((t) => state.moves.get(t.id) === task.nodeId);
+  return sent && { nodeId: sent.nodeId, node: nameOf(state, sent), why: REBALANCED };
+}
+
+const nameOf = (state: ClusterState, { nodeId }: Task): string | undefined => state.nodes.get(nodeId)?.name;
 
 const movedFrom = (node: string | undefined, reason: string | undefined): string =>
   `from ${node ?? 'a node that is gone'}${reason ? `: ${reason}` : ''}`;

@@ -9,6 +9,7 @@ import type { NodeFacts } from '#model/node.js';
 import { serviceKey, type ClusterState } from './cluster-state.js';
 import { DeathWatch } from './death-watch.js';
 import { planServices } from './plan-services.js';
+import { kindOfReason } from './reason-kinds.js';
 import type { Placing } from './place-tasks.js';
 import { whyNowhere } from './service-slots.js';
 import type { Waits } from './waiting-events.js';
@@ -102,7 +103,7 @@ export class ServicesPlanner {
     for (const [stack, at] of wakes) this.#wakes.set(stack, at);
   }
 
-  /** Reasons that are still there keep the time since when; another map only when something is another. */
+  /** Reasons that are still there keep the time since when, whatever their numbers; another map only when something is another. */
   #noteWaits(only: ReadonlySet<string> | undefined, waiting: ReadonlyMap<string, string>, now: number): void {
     const found = new Map([...nowhere(this.#state, only), ...waiting]);
     const over = [...this.#waits.keys()].filter((key) => (!only || only.has(firstOf(key))) && !found.has(key));
@@ -111,7 +112,11 @@ export class ServicesPlanner {
     if (over.length + come.length === 0) return;
     const next = new Map(this.#waits);
     for (const key of over) next.delete(key);
-    for (const [key, why] of come) next.set(key, { why, since: now });
+    for (const [key, why] of come) {
+      const before = this.#waits.get(key);
+      const isSame = before && kindOfReason(before.why) === kindOfReason(why);
+      next.set(key, { why, since: isSame ? before.since : now });
+    }
     this.#waits = next;
   }
 

@@ -1,5 +1,6 @@
 /** What services wait for, told as events: once when it begins, when it becomes another, and when it is over. */
 import { appendEvents, keptEvents } from './event-ring.js';
+import { kindOfReason } from './reason-kinds.js';
 import { ServicesPlanner } from './services-planner.js';
 import { stackOf, World } from './spec-kit.js';
 import { waitingNews } from './waiting-events.js';
@@ -56,6 +57,47 @@ it('a reason is told once, again when it is another, and when it is over', () =>
   leader.pass(5);
   expect(leader.told()).toEqual([drained, paused, 'waited s/web']);
 });
+
+it('how many nodes a reason is said of is no news, however often that changes', () => {
+  const leader = new Leader(['a', 'b', 'c', 'd']);
+  leader.world.up(stackOf('s', { web: 1 }));
+  leader.world.changeNode('a', { availability: 'drain' });
+  for (const name of ['b', 'c', 'd']) leader.world.changeNode(name, { availability: 'pause' });
+  leader.pass(4);
+  const first = 'waiting s/web: no node can take it (4 nodes: 1 drained, 3 paused)';
+  expect(leader.told()).toEqual([first]);
+  leader.world.changeNode('b', { availability: 'drain' });
+  leader.pass();
+  leader.world.addNode('e');
+  leader.world.changeNode('e', { availability: 'drain' });
+  leader.pass();
+  expect(leader.told()).toEqual([first]);
+  for (const name of ['c', 'd']) leader.world.changeNode(name, { availability: 'drain' });
+  leader.pass(4);
+  expect(leader.told()).toEqual([first, 'waiting s/web: no node can take it (5 nodes: 5 drained)']);
+});
+
+it('a reason that changes its numbers again and again is told once it has been there for a second', () => {
+  const leader = new Leader(['a', 'b']);
+  leader.world.up(stackOf('s', pinned('a')));
+  leader.world.changeNode('a', { availability: 'pause' });
+  for (let i = 0; i < 3; i++) {
+    leader.world.now -= 600;
+    leader.pass(1);
+    leader.world.addNode(`n${i}`);
+  }
+  leader.world.now -= 600;
+  leader.pass(1);
+  expect(leader.told()).toHaveLength(1);
+});
+
+it.each([
+  ['no node can take it (3 nodes: 1 drained, 2 lack memory)', 'no node can take it (drained, lack memory)'],
+  ['on no node (1 node: 1 not node.labels.n == 2 nodes)', 'on no node (not node.labels.n == 2 nodes)'],
+  ['waits for db to be healthy: it is on no node (2 nodes: 2 down)', 'waits for db to be healthy: it is on no node (down)'],
+  ['no node can take it (2 nodes: 2 at max_replicas_per_node)', 'no node can take it (at max_replicas_per_node)'],
+  ['slot 3 waits', 'slot 3 waits'],
+])('of %j it is said: %j', (why, kind) => expect(kindOfReason(why)).toBe(kind));
 
 it('the next leader does not tell it again, and tells what was over meanwhile', () => {
   const leader = new Leader(['a', 'b']);

@@ -5,6 +5,7 @@
 import { EVENTS_PER_CHUNK } from '#model/event.js';
 import type { ClusterState } from './cluster-state.js';
 import { keptEvents } from './event-ring.js';
+import { kindOfReason } from './reason-kinds.js';
 import { MAX_MESSAGE, type EventDraft } from './see-events.js';
 
 /** `stack/service` → why a task of it cannot be made, and since when that is so, milliseconds since the epoch. */
@@ -34,7 +35,8 @@ export function waitingNews(state: ClusterState, waits: Waits, now: number): Wai
   let room = MOST - told.size;
   for (const [key, { why, since }] of waits) {
     const message = why.slice(0, MAX_MESSAGE);
-    if (told.get(key) === message || (!told.has(key) && room-- <= 0)) continue;
+    const before = told.get(key);
+    if (before === undefined ? room-- <= 0 : kindOfReason(before) === kindOfReason(message)) continue;
     const inMs = since + TOLD_AFTER_MS - now;
     if (inMs <= 0) news.drafts.push(draft(key, 'waiting', message));
     else news.againMs = Math.min(news.againMs ?? Infinity, inMs);
