@@ -14,6 +14,15 @@ services:
     networks:
       front: { ipv4_address: 10.1.0.7 }
   web: { image: web, networks: [front] }
+  api:
+    image: api
+    ports: ["80:80", 8000-8001:90-91]
+    deploy: { placement: { constraints: [node.role == worker, node.labels.a == b] } }
+  old:
+    image: old
+    ports:
+      - target: 80
+        published: 81
 networks:
   front: { ipam: { config: [{ subnet: 10.1.0.0/24 }] } }
 `;
@@ -42,6 +51,11 @@ describe('what the cluster refuses because of the files says where in them', () 
     [['services', 'db', 'networks', 'front', 'ipv6_address'], 'over.yaml:6:23'],
     [['services', 'web', 'networks', 'front', 'mac_address'], 'shop.yaml:7:33'],
     [['services', 'web', 'ports'], 'shop.yaml:7:3'],
+    [['services', 'api', 'ports', '0', 'published'], 'shop.yaml:10:13'],
+    [['services', 'api', 'ports', '2', 'published'], 'shop.yaml:10:22'],
+    [['services', 'old', 'ports', '0', 'published'], 'shop.yaml:16:20'],
+    [['services', 'api', 'deploy', 'placement', 'constraints', '1'], 'shop.yaml:11:63'],
+    [['services', 'api', 'deploy', 'resources', 'reservations', 'memory'], 'shop.yaml:11:5'],
   ])('%j', async (path, place) =>
     expect(await refused(path)).toMatchObject({ code: 'BAD_VALUE', what: `${place}: no`, why: 'because', hint: 'do' }),
   );

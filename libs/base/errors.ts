@@ -139,6 +139,17 @@ export class WeftError extends Error {
   }
 }
 
+/** What goes wrong in `act` is about this of the Compose model, where it does not say itself what it is about. */
+export function about<T>(path: readonly string[], act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    if (!(error instanceof WeftError) || error.path.length > 0) throw error;
+    const { code, what, why, hint } = error;
+    throw new WeftError(code, { what, why, hint, path, cause: error });
+  }
+}
+
 /** The message of anything that was thrown, without its stack. */
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);

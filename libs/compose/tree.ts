@@ -68,12 +68,13 @@ export function mergeInto(budget: MergeBudget, own: Map<string, Entry>, merge: {
   return problem;
 }
 
-/** The place of a path in a tree, or of as much of it as is there: of the key, and the value. */
+/** The place of a path in a tree, or of as much of it as is there: of the key, or the item of a list (from 0), and the value. */
 export function nearestEntry(tree: Value, path: readonly string[]): Pick<Entry, 'at' | 'value'> {
   let nearest: Pick<Entry, 'at' | 'value'> = { at: tree.at, value: tree };
   for (const key of path) {
     const { value } = nearest;
-    const entry = value.kind === 'map' ? value.entries.find((e) => e.key === key) : undefined;
+    const item = value.kind === 'list' && /^\d+$/.test(key) ? value.items[Number(key)] : undefined;
+    const entry = value.kind === 'map' ? value.entries.find((e) => e.key === key) : item && { at: item.at, value: item };
     if (!entry) break;
     nearest = entry;
   }

@@ -47,4 +47,5 @@ const taken = (wanted: Given, holder: Given): WeftError =>
     what: `the container of service ${wanted.service} cannot be named ${wanted.name}`,
     why: `service ${holder.service} of the stack ${holder.stack} has that name`,
     hint: 'Names of containers are one set for the whole cluster: choose another "container_name", or leave it out.',
+    path: ['services', wanted.service, 'container_name'],
   });

@@ -1,5 +1,5 @@
 /** Published ports of a stack that is brought up: those the file left open are chosen, and none may be somebody else's. */
-import { WeftError } from '#base/errors.js';
+import { about, WeftError } from '#base/errors.js';
 import { SCTP_FEATURE } from '#model/ports.js';
 import type { Port, Service, Stack } from '#model/stack.js';
 import type { NetworkWish } from '#model/network-wish.js';
@@ -18,17 +18,22 @@ const taken = (p: Port, service: string, why: string, hint?: string): WeftError 
 export function checkPorts(state: ClusterState, stack: Stack): void {
   const before: { port: Port; service: string }[] = [];
   for (const service of Object.values(stack.services)) {
-    if (service.ports.length > 0) checkReach(state, stack, service);
-    for (const port of service.ports) {
-      checkProtocol(state, service.name, port);
-      const twice = before.find((b) => excludes(b.port, port));
-      if (twice) throw taken(port, service.name, `service ${twice.service} of the same stack publishes it`);
-      before.push({ port, service: service.name });
-      const holder = holderOf(state, stack.name, port);
-      if (holder) throw taken(port, service.name, holder.why, holder.hint);
+    if (service.ports.length > 0) about(['services', service.name, 'ports'], () => checkReach(state, stack, service));
+    for (const [i, port] of service.ports.entries()) {
+      about(placeOf(service, i), () => {
+        checkProtocol(state, service.name, port);
+        const twice = before.find((b) => excludes(b.port, port));
+        if (twice) throw taken(port, service.name, `service ${twice.service} of the same stack publishes it`);
+        before.push({ port, service: service.name });
+        const holder = holderOf(state, stack.name, port);
+        if (holder) throw taken(port, service.name, holder.why, holder.hint);
+      });
     }
   }
 }
+
+/** Of a port in the model, in which each is an item, however the file says them. */
+const placeOf = ({ name }: Service, index: number): string[] => ['services', name, 'ports', String(index), 'published'];
 
 /** What no kernel of the cluster speaks, no task could listen on. A node that does not say what it can is believed to. */
 function checkProtocol(state: ClusterState, service: string, port: Port): void {
@@ -70,8 +75,10 @@ export function choosePorts(state: ClusterState, stack: Stack): Stack {
   const named = Object.values(stack.services).flatMap((s) => s.ports.filter((p) => !p.chosenFrom));
   const services = Object.entries(stack.services).map(([key, service]): [string, Service] => {
     const earlier = [...(state.stacks.get(stack.name)?.spec.services[key]?.ports ?? [])];
-    const ports = service.ports.map((port) => {
-      const chosen = port.chosenFrom ? choose(state, stack.name, service.name, port, earlier, named) : port;
+    const ports = service.ports.map((port, i) => {
+      const chosen = port.chosenFrom
+        ? about(placeOf(service, i), () => choose(state, stack.name, service.name, port, earlier, named))
+        : port;
       if (port.chosenFrom) named.push(chosen);
       return chosen;
     });

@@ -68,6 +68,7 @@ function resolveWishes(state: ClusterState, stack: Stack, kind: FileKind): Recor
     throw new WeftError('NOT_FOUND', {
       what: `there is no ${kind} ${wish.name}, which stack ${stack.name} calls external`,
       hint: `Make it with \`ctl ${kind === 'config' ? 'configs' : kind} create ${wish.name} FILE\`.`,
+      path: [`${kind}s`, key],
     });
   });
   return Object.fromEntries(resolved);

@@ -51,6 +51,29 @@ export function mismatchOf(state: ClusterState, node: Node, service: Service): s
   return undefined;
 }
 
+/**
+ * What of a service that no node can run is why, key by key below it: the first demand that no node meets; where each is met by some, all
+ * that the file says of placement.
+ */
+export function unmetDemand(state: ClusterState, service: Service): string[] {
+  const { placement, container, reservations = {} } = service;
+  const bare: Service = { ...service, placement: undefined, reservations: undefined, container: { ...container, platform: undefined } };
+  const demands: [path: string[], part: Partial<Service>][] = [
+    ...(placement?.constraints ?? []).map((text, i): [string[], Partial<Service>] => [
+      [...PLACEMENT, 'constraints', String(i)],
+      { placement: { constraints: [text], spread: [] } },
+    ]),
+    [['platform'], { container }],
+    [[...RESERVATIONS, 'memory'], { reservations: { memoryBytes: reservations.memoryBytes } }],
+    [[...RESERVATIONS, 'cpus'], { reservations: { nanoCpus: reservations.nanoCpus } }],
+  ];
+  const isMet = (part: Partial<Service>) => [...state.nodes.values()].some((n) => mismatchOf(state, n, { ...bare, ...part }) === undefined);
+  return demands.find(([, part]) => !isMet(part))?.[0] ?? PLACEMENT;
+}
+
+const PLACEMENT = ['deploy', 'placement'];
+const RESERVATIONS = ['deploy', 'resources', 'reservations'];
+
 /** What `mismatchOf` asks of nodes, as a text: '' for services that any node suits. */
 export function demandsOf({ placement, container, reservations }: Service): string {
   const { memoryBytes = 0, nanoCpus = 0 } = reservations ?? {};

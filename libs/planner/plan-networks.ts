@@ -1,5 +1,5 @@
 /** The networks of a stack that is brought up: which are kept, changed, made (with which subnets and VNI), used or dropped. */
-import { WeftError } from '#base/errors.js';
+import { about, WeftError } from '#base/errors.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { Network } from '#model/network.js';
@@ -62,7 +62,7 @@ export function planNetworks(state: ClusterState, stack: Stack, newId: () => str
   for (const wish of Object.values(stack.networks)) {
     if (names.has(wish.name)) throw new WeftError('BAD_VALUE', `two networks of stack ${stack.name} have the name ${wish.name}`);
     names.add(wish.name);
-    planNetwork(draft, wish);
+    about(['networks', wish.key], () => planNetwork(draft, wish));
   }
   for (const network of state.networks.values()) {
     if (network.stack === stack.name && !names.has(network.name)) draft.steps.push(dropped(state, network, stack.name));

@@ -220,6 +220,20 @@ describe('planning a stack', () => {
       expect(() => plan(world, stack)).toThrow(expect.objectContaining({ code, why: expect.stringMatching(why) }));
     });
 
+    const each = ['node.hostname == a', 'node.hostname == b'];
+    const elsewhere = { networks: { default: { key: 'default', name: 'taken' } } };
+    it.each<[string, Record<string, unknown>]>([
+      ['services web ports 1 published', { ports: [8081, 8080].map((published) => ({ target: 80, published })) }],
+      ['services web ports 0 published', { ports: [{ target: 80, published: 8080, chosenFrom: { first: 8080, last: 8080 } }] }],
+      ['services web deploy placement constraints 1', { placement: { constraints: ['node.hostname != a', 'node.hostname == z'] } }],
+      ['services web deploy placement', { placement: { constraints: each } }],
+      ['services web platform', { container: { image: 'x', platform: 'linux/riscv64' } }],
+      ['networks default', {}],
+    ])('where in the file it is: %s', (path, service) => {
+      const stack = stackOf('s', { web: { replicas: 1, ...service } }, path === 'networks default' ? elsewhere : {});
+      expect(() => plan(world, stack)).toThrow(expect.objectContaining({ path: path.split(' ') }));
+    });
+
     it('but not the other protocol, another address, or what this stack publishes already', () => {
       expect(plan(world, port(8080, { protocol: 'udp' })).writes).not.toEqual([]);
       expect(plan(world, port(631, { hostIp: '198.51.100.7' })).writes).not.toEqual([]);

@@ -16,7 +16,7 @@ import { checkDependencies } from './dependencies.js';
 import { dropped, planNetworks, type NetworksPlan } from './plan-networks.js';
 import { keeping, leftBehind } from './orphans.js';
 import type { PlanStep } from './plan-step.js';
-import { mismatchOf, sift } from './node-filters.js';
+import { mismatchOf, sift, unmetDemand } from './node-filters.js';
 import { candidates } from './schedule.js';
 import { changesInPlace, changesThatRecreate } from './service-changes.js';
 import { isGlobal } from '#model/service-mode.js';
@@ -216,7 +216,11 @@ export function checkNodes(state: ClusterState, stack: Stack): void {
   for (const service of services) {
     const { able, explanation } = sift(state.nodes.values(), (node) => mismatchOf(state, node, service));
     if (able.length === 0 && state.nodes.size > 0)
-      throw new WeftError('NO_NODES', { what: `no node of the cluster can ever run service ${service.name}`, why: explanation });
+      throw new WeftError('NO_NODES', {
+        what: `no node of the cluster can ever run service ${service.name}`,
+        why: explanation,
+        path: ['services', service.name, ...unmetDemand(state, service)],
+      });
   }
   if (services.length === 0) return;
   const { ready, explanation } = candidates(state);

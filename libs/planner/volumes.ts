@@ -56,18 +56,20 @@ export function resolveVolumes(state: ClusterState, stack: Stack): Stack {
   return { ...stack, services: Object.fromEntries(services) };
 }
 
-function optionsOf(state: ClusterState, stack: Stack, { name, external, options }: VolumeWish): VolumeOptions | undefined {
+function optionsOf(state: ClusterState, stack: Stack, { key, name, external, options }: VolumeWish): VolumeOptions | undefined {
   const known = state.volumes.get(name);
   if (external && !known)
     throw new WeftError('NOT_FOUND', {
       what: `there is no volume ${name}, which stack ${stack.name} calls external`,
       hint: `Make it with \`ctl volume create ${name}\`.`,
+      path: ['volumes', key],
     });
   if (external || !known || sameValue(known.options ?? null, options ?? null)) return external ? known?.options : options;
   throw new WeftError('CONFLICT', {
     what: `there is a volume ${name} already, and it is another one than stack ${stack.name} says`,
     why: `it is ${describe(known.options)}, the file says ${describe(options)}`,
     hint: `Give it another name, or remove it with its data: \`ctl down\`, then \`ctl volume rm ${name}\`.`,
+    path: ['volumes', key],
   });
 }
 
