@@ -15,6 +15,7 @@ import {
   type Verdict,
 } from './judge-stack.js';
 import { liveLines, type LiveLines } from './live-lines.js';
+import { updateWords } from './render/updates.js';
 import type { Shell } from './shell.js';
 
 /** Before a broken watch is opened again, here or at another controller, in milliseconds: one that goes must not fail an `up`. */
@@ -127,13 +128,6 @@ export function feedOf(shell: Shell, connection: Connection, stack: string, sign
 const isPassing = (error: unknown): boolean =>
   error instanceof WeftError && ['UNAVAILABLE', 'NOT_LEADER', 'STORE', 'TIMEOUT'].includes(error.code);
 
-const UPDATES: Readonly<Record<string, string>> = {
-  updating: 'updating',
-  paused: 'update paused',
-  'rolling-back': 'rolling back',
-  'rolled-back': 'rolled back',
-};
-
 /** Counts what is as it shall be: tasks that are to be replaced do not count. */
 function show(lines: LiveLines, state: StackState, stale: ReadonlySet<string>): void {
   const fresh = state.tasks.filter((row) => !stale.has(row.task?.id ?? ''));
@@ -142,7 +136,7 @@ function show(lines: LiveLines, state: StackState, stale: ReadonlySet<string>): 
     const isOpen = running < service.wanted || service.wanted === 0;
     const waiting = isOpen && service.waiting ? `: ${service.waiting}` : '';
     const what = isJob(service) ? 'complete' : 'running';
-    const update = service.update === '' ? '' : ` (${UPDATES[service.update] ?? service.update})`;
+    const update = service.update === '' ? '' : ` (${updateWords(service.update)})`;
     const text = `${running >= service.wanted ? '✔' : '…'} ${service.name} ${running}/${service.wanted} ${what}${update}`;
     // Where lines cannot be redrawn only the count is worth one; troubles have their own below.
     lines.set(service.name, text + waiting, text);

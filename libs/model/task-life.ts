@@ -71,7 +71,12 @@ export const DESIRED_TRANSITIONS: readonly Transition<'run' | 'stop'>[] = [
 
 /** The record of a service's update; there is none while all tasks are as the service says. */
 export const UPDATE_TRANSITIONS: readonly Transition<UpdateRecord['state']>[] = [
-  { from: null, to: 'updating', by: 'leader', when: 'tasks are outdated, and the service has an `update_config`' },
+  {
+    from: null,
+    to: 'updating',
+    by: 'leader',
+    when: 'tasks are outdated, and the service has an `update_config`; or `ctl rollback`, and it has a `rollback_config`',
+  },
   { from: 'updating', to: null, by: 'leader', when: 'all new tasks were up for as long as they are watched' },
   { from: 'updating', to: 'paused', by: 'leader', when: 'too many new tasks failed, and `failure_action` is pause' },
   { from: 'updating', to: 'rolling-back', by: 'leader', when: 'too many new tasks failed, and `failure_action` is rollback' },
@@ -80,7 +85,9 @@ export const UPDATE_TRANSITIONS: readonly Transition<UpdateRecord['state']>[] = 
   { from: 'rolling-back', to: 'updating', by: 'leader', when: 'the service was changed again meanwhile' },
   { from: 'rolling-back', to: null, by: 'user', when: '`ctl rollback`' },
   { from: 'paused', to: null, by: 'user', when: '`ctl up` or `ctl rollback`: begin again' },
+  { from: 'paused', to: 'updating', by: 'user', when: '`ctl rollback`, and the service has a `rollback_config`' },
   { from: 'rolled-back', to: null, by: 'user', when: '`ctl up` or `ctl rollback`: begin again' },
+  { from: 'rolled-back', to: 'updating', by: 'user', when: '`ctl rollback`, and the service has a `rollback_config`' },
 ];
 
 /** Whether a table has this step; to say the same once more is none. */

@@ -14,6 +14,8 @@ export const updateRecordSchema = z.object({
   state: z.enum(['updating', 'paused', 'rolling-back', 'rolled-back']),
   /** Nothing of the service changed: its tasks move to other nodes (`ctl rebalance`). There is nothing to roll back to. */
   moves: z.literal(true).optional(),
+  /** `ctl rollback` asked for it: the `rollback_config` says how it goes. */
+  byCommand: z.literal(true).optional(),
   /** Why it was paused or rolled back. */
   message: z.string().default(''),
   startedAt: z.number(),

@@ -73,7 +73,7 @@ describe('a node that dies', () => {
     world.setNodeState('a', 'down');
     world.settle();
     expect(places(world)).toEqual(['a']);
-    expect(reasonOf(world, 's', 'db')).toBe('node a is down, and the data of s-db-1 is there');
+    expect(reasonOf(world, 's', 'db')).toBe('node a is down, and volume s_d of s-db-1 is there');
     world.setNodeState('a', 'ready');
     world.settle();
     expect(reasonOf(world, 's', 'db')).toBe('');

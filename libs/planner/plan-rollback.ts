@@ -3,10 +3,10 @@ import { WeftError } from '#base/errors.js';
 import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import { checkAddresses } from './check-addresses.js';
-import { serviceKey, type ClusterState } from './cluster-state.js';
+import type { ClusterState } from './cluster-state.js';
 import { stackChange, type StackPlan } from './plan-stack.js';
 import { networksOf } from './networks-of.js';
-import { whyNoWayBack, withPrevious } from './update-units.js';
+import { rollbackWrites, whyNoWayBack, withPrevious } from './update-units.js';
 
 /**
  * @param services all that have something to go back to, when empty
@@ -37,12 +37,11 @@ export function planRollback(
     kept: new Set(Object.keys(next.stopped ?? {})),
   });
   const key = keys.stack(name);
-  const stale = chosen.filter((service) => state.updates.has(serviceKey(name, service)));
   return {
     steps: stackChange(next.spec, record),
     baseGeneration: record.generation,
     generation: next.generation,
     compares: [{ key, modRevision: state.revisionOf(key) }],
-    writes: [{ put: key, value: encode(next) }, ...stale.map((service) => ({ delete: keys.update(name, service) }))],
+    writes: [{ put: key, value: encode(next) }, ...chosen.flatMap((service) => rollbackWrites(state, next, service, now))],
   };
 }

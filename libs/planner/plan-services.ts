@@ -10,6 +10,7 @@ import { standingOf } from './schedule.js';
 import { wantedTasks, whyNowhere } from './service-slots.js';
 import { isSatisfied } from './standing-of-task.js';
 import { stoppedReason } from './stopped-services.js';
+import { localVolumesOf } from './volumes.js';
 
 /**
  * What the services loop would write now. Applied, it changes nothing when computed again.
@@ -57,9 +58,15 @@ export function waitingReason(state: ClusterState, record: StackRecord, name: st
   return [...reasons].map(([reason, count]) => (count > 1 ? `${count} × ${reason}` : reason)).join('; ') || 'not placed yet';
 }
 
+/** What only its node has, by name where it has one. */
+function dataOf(task: Task): string {
+  const names = localVolumesOf(task);
+  return names.length === 0 ? `the data of ${task.name}` : `volume ${names.join(', ')} of ${task.name}`;
+}
+
 /** Why nobody has taken its place yet. */
 function downBecause(task: Task): string {
-  if (isBoundToNode(task)) return `, and the data of ${task.name} is there`;
+  if (isBoundToNode(task)) return `, and ${dataOf(task)} is there`;
   return task.onPartition === 'stop' ? `: ${task.name} has its time to stop there before it starts elsewhere` : '';
 }
 

@@ -181,6 +181,34 @@ describe('an update', () => {
     expect(() => planRollback(world.model, 's', ['db'], world.now)).toThrow(/no service db/);
   });
 
+  it('is rolled back by a command as its rollback_config says, and paused where that fails, too', () => {
+    const rollback = { ...POLICY, parallelism: 2 };
+    const world = new World(['a', 'b', 'c']);
+    for (const image of [1, 2]) {
+      world.up(stack(image, { onFailure: 'rollback' }, { rollback }));
+      runOut(world);
+    }
+    const command = () => {
+      const { compares, writes } = planRollback(world.model, 's', [], world.now);
+      expect(world.txn(compares, writes)).toBe(true);
+    };
+    command();
+    expect(update(world)).toMatchObject({ state: 'updating', byCommand: true });
+    world.tick();
+    expect(images(world)).toEqual(['a:2 stopping', 'a:2 stopping', 'a:2']);
+    runOut(world);
+    expect(images(world)).toEqual(['a:1', 'a:1', 'a:1']);
+    expect(update(world)).toBeUndefined();
+    command();
+    runOut(world, (t) => t.container.image !== 'a:2');
+    expect(update(world)).toMatchObject({ state: 'paused', message: expect.stringContaining('exited with code 1') });
+    // It begins anew, the other way round.
+    command();
+    runOut(world);
+    expect(images(world)).toEqual(['a:1', 'a:1', 'a:1']);
+    expect(update(world)).toBeUndefined();
+  });
+
   it('goes on under another leader, and a file that is changed meanwhile is what counts', () => {
     const world = started();
     world.tick();

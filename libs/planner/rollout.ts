@@ -75,6 +75,7 @@ export function rollOut(input: RolloutInput): RolloutStep {
 
 /** While it goes back, the rollback's own policy; jobs are not rolled out but run again. */
 function policyOf(service: Service, record: UpdateRecord | undefined): UpdatePolicy | undefined {
+  if (record?.byCommand && service.rollback) return service.rollback;
   if (record?.state === 'rolling-back')
     return service.rollback ?? (service.update && { ...service.update, onFailure: 'pause' }) ?? DEFAULT_ROLLBACK;
   return service.update;

@@ -3,11 +3,11 @@ import { encode } from '#model/codec.js';
 import { keys } from '#model/keys.js';
 import type { Service, StackRecord } from '#model/stack.js';
 import type { UpdateRecord } from '#model/update.js';
-import type { ClusterState } from './cluster-state.js';
+import { serviceKey, type ClusterState } from './cluster-state.js';
 import type { ServicesPlan } from './reconcile-services.js';
 import { specHash } from './spec-hash.js';
 import { wasOnlyRestarted } from './stopped-services.js';
-import type { Unit } from './transaction.js';
+import type { Unit, Write } from './transaction.js';
 
 export function updateUnits(state: ClusterState, plan: Pick<ServicesPlan, 'updates' | 'rollBacks'>, now: number): Unit[] {
   const units: Unit[] = [];
@@ -52,6 +52,18 @@ export function withPrevious(record: StackRecord, services: readonly string[], n
     previous[name] = after;
   }
   return { ...record, spec, previous, generation: record.generation + 1, updatedAt: now };
+}
+
+/** What `ctl rollback` writes of a service's update: its `rollback_config` has the say, if it has one; else it begins as any other does. */
+export function rollbackWrites(state: ClusterState, next: StackRecord, name: string, now: number): Write[] {
+  const stack = next.spec.name;
+  const key = keys.update(stack, name);
+  const service = next.spec.services[name];
+  if (!service?.rollback) return state.updates.has(serviceKey(stack, name)) ? [{ delete: key }] : [];
+  const target = hashOf(next, service);
+  const begun = { target, state: 'updating', byCommand: true, message: '', startedAt: now } as const;
+  const record: UpdateRecord = { stack, service: name, ...begun, failed: [], passed: [] };
+  return [{ put: key, value: encode(record) }];
 }
 
 function goBack(state: ClusterState, record: StackRecord, service: string, reason: string, now: number): Unit {

@@ -25,7 +25,7 @@ export const volumesOf = ({ container }: Pick<Task, 'container'>): string[] => [
 ];
 
 /** Of those that are on one node. */
-const localVolumesOf = ({ container }: Pick<Task, 'container'>): string[] => [
+export const localVolumesOf = ({ container }: Pick<Task, 'container'>): string[] => [
   ...new Set(container.mounts.flatMap((m) => (isVolume(m) && !isShared(m.volumeOptions) ? [m.source] : []))),
 ];
 

@@ -124,7 +124,13 @@ describe('a service whose data is on one node says why that node does not take i
     expect(waits(world, { replicas: 1, ...data })).toBe('');
     world.setNodeState('a', 'down');
     world.settle();
-    expect(reasonOf(world)).toBe('node a is down, and the data of s-web-1 is there');
+    expect(reasonOf(world)).toBe('node a is down, and volume s_data of s-web-1 is there');
+    const other = worldOf('a', 'b');
+    const mounts = [{ type: 'bind', source: '/srv', target: '/srv' }];
+    expect(waits(other, { replicas: 1, container: { image: 'x', mounts } })).toBe('');
+    other.setNodeState('a', 'down');
+    other.settle();
+    expect(reasonOf(other)).toBe('node a is down, and the data of s-web-1 is there');
   });
 });
 

@@ -10,6 +10,7 @@ import { findProjectName } from '../project.js';
 import { printable } from '../render/printable.js';
 import { listing } from '../render/table.js';
 import { byPlace, endedTaskRow, networkCalled, taskColumns, taskRow, type TaskListRow } from '../render/tasks.js';
+import { updateWords } from '../render/updates.js';
 import { print, say, type Shell } from '../shell.js';
 
 interface PsFlags extends ProjectFlags, CommonFlags {
@@ -70,11 +71,13 @@ function show(shell: Shell, all: readonly TaskListRow[], services: readonly stri
   print(shell, listing(rows, taskColumns(shell.clock.now(), withStack), flags.format, shell.stdout.columns));
 }
 
-/** What the services that are not as they should be wait for: it is about what has no row yet. */
+/** What the services that are not as they should be wait for, which has no row yet, and how far their updates are. */
 function sayWaiting(shell: Shell, state: StackState | undefined, services: readonly string[], withStack = false): void {
-  for (const { name, waiting } of state?.services ?? [])
-    if (waiting !== '' && (services.length === 0 || services.includes(name)))
-      say(shell, printable(`${withStack ? `${state?.name}/` : ''}${name}: ${waiting}`));
+  for (const { name, waiting, update, updateMessage } of state?.services ?? []) {
+    if (services.length > 0 && !services.includes(name)) continue;
+    const told = update === '' ? '' : [updateWords(update), updateMessage].filter(Boolean).join(': ');
+    for (const text of [waiting, told]) if (text !== '') say(shell, printable(`${withStack ? `${state?.name}/` : ''}${name}: ${text}`));
+  }
 }
 
 async function firstState(api: ApiClient, name: string, target: string): Promise<StackState | undefined> {
