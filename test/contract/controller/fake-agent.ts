@@ -53,10 +53,9 @@ export class FakeAgent {
     this.address = address;
   }
 
-  static async join(controller: TestController, name: string): Promise<FakeAgent> {
+  static async join(controller: TestController, name: string, address = ownAddress()): Promise<FakeAgent> {
     const api = await controller.api();
     const { token } = await callUnary(api, 'createToken', { role: 'node', ttlMs: 60_000 });
-    const address = ownAddress();
     const agent = new FakeAgent(await joinNode(controller, token, name, address), name, address);
     agent.attach(controller);
     await eventually(() => agent.view.clusterId !== '', `${name} has its first snapshot`);

@@ -231,4 +231,65 @@ describe('a stack on a controller with real etcd', () => {
     await expect(callUnary(api, 'rebalance', { ...ask, stack: '', services: ['web'] })).rejects.toMatchObject({ code: 'BAD_VALUE' });
     expect(agents.map((a) => a.quarantine)).toEqual([undefined, undefined, undefined]);
   });
+
+  it('goes by what nodes are: role, id, platform, address; spreads over a label; says where room is lacking', async () => {
+    // On the machine of the controller.
+    const boss = await FakeAgent.join(controller, 'boss', controller.address);
+    agents.push(boss);
+    const [n1, n2, n3] = agents as [FakeAgent, FakeAgent, FakeAgent];
+    const platforms = new Map([
+      [n1, 'linux/amd64'],
+      [n2, 'linux/arm64'],
+      [n3, 'freebsd/amd64'],
+      [boss, 'linux/amd64'],
+    ]);
+    for (const [agent, platform] of platforms) await agent.tellFacts({ platform, memoryBytes: 2 ** 30 });
+    const racks = { n1: 'east', n2: 'east', n3: 'west', boss: 'east' };
+    for (const [node, rack] of Object.entries(racks)) await callUnary(api, 'updateNode', { node, setLabels: { rack }, removeLabels: [] });
+    await eventually(async () => {
+      const { nodes } = await callUnary(api, 'listNodes', {});
+      return nodes.length === 4 && nodes.every((n) => n.state === 'ready' && n.facts?.memoryBytes === 2 ** 30);
+    }, 'the facts are known');
+
+    const all = ['boss', 'n1', 'n2', 'n3'];
+    const places: [string, string[], string[]][] = [
+      ['manager', ['node.role == manager'], ['boss']],
+      ['worker', ['node.role != manager'], ['n1', 'n2', 'n3']],
+      ['id', [`node.id == ${n2.identity.id}`], ['n2']],
+      ['not-id', [`node.id != ${n2.identity.id}`], ['boss', 'n1', 'n3']],
+      ['arch', ['node.platform.arch == aarch64'], ['n2']],
+      ['os', ['node.platform.os != linux'], ['n3']],
+      ['ip', [`node.ip == ${n3.address}`], ['n3']],
+      ['in-subnet', ['node.ip == 127.0.0.0/8'], all],
+      ['not-in-subnet', [`node.ip != ${n1.address}/32`, 'node.platform.os == linux'], ['boss', 'n2']],
+    ];
+    const services = places.map(([name, constraints]) => [name, { mode: 'global', placement: { constraints } }] as const);
+    const roomy = {
+      reservations: { memoryBytes: 700 * 2 ** 20 },
+      placement: { constraints: ['node.labels.rack == east', 'node.role == worker'] },
+    };
+    await up(
+      api,
+      makeStack('where', {
+        ...Object.fromEntries(services),
+        spread: { replicas: 4, placement: { spread: ['node.labels.rack'], constraints: ['node.role == worker'] } },
+        roomy: { replicas: 3, ...roomy },
+      }),
+    );
+    const state = await watchUntil(api, 'where', (s) => s.services.every((x) => x.running === (x.name === 'roomy' ? 2 : x.wanted)));
+    const nodesOf = (service: string) =>
+      state.tasks
+        .filter((row) => row.task?.service === service)
+        .map((row) => row.nodeName)
+        .sort();
+    expect(Object.fromEntries(places.map(([name]) => [name, nodesOf(name)]))).toEqual(
+      Object.fromEntries(places.map(([name, , nodes]) => [name, nodes])),
+    );
+    // Half of them in each rack, though one has two workers and the other one.
+    expect(nodesOf('spread')).toEqual(['n1', 'n2', 'n3', 'n3']);
+    expect(nodesOf('roomy')).toEqual(['n1', 'n2']);
+    expect(state.services.find((s) => s.name === 'roomy')?.waiting).toBe(
+      'no node can take it (4 nodes: 2 lack memory, 1 not node.labels.rack == east, 1 not node.role == worker)',
+    );
+  });
 });
