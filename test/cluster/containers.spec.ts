@@ -148,6 +148,28 @@ volumes: { kept: {} }
     await cluster.ctl('down', '-p', 'crash');
   }, 120_000);
 
+  it('are restarted as often as their policy allows; a run as long as its window begins the count anew', async () => {
+    const policy = (window: string) =>
+      `{ image: weft-demo, command: [sh, -c, 'sleep 0.3; exit 3'], deploy: { restart_policy: { condition: on-failure, max_attempts: 2${window} } } }`;
+    cluster.write('policy.yaml', `name: policy\nservices:\n  short: ${policy('')}\n  long: ${policy(', window: 200ms')}\n`);
+    await cluster.ctl('up', '-d', '-f', 'policy.yaml');
+    const of = async (service: string) => (await tasks('policy')).find((t) => t.service === service);
+    await eventually(30_000, async () => {
+      expect(await of('short')).toMatchObject({
+        state: 'failed',
+        restarts: 2,
+        exitCode: 3,
+        message: expect.stringContaining('given up after 2 restarts'),
+      });
+      expect((await of('long'))?.restarts).toBeGreaterThan(2);
+    });
+    // That is for good, while the other goes on.
+    const restarts = (await of('long'))?.restarts ?? 0;
+    await eventually(30_000, async () => expect((await of('long'))?.restarts).toBeGreaterThan(restarts));
+    expect(await of('short')).toMatchObject({ state: 'failed', restarts: 2 });
+    await cluster.ctl('down', '-p', 'policy');
+  }, 90_000);
+
   it('are kept as the keys of their process, their limits and their log say', async () => {
     cluster.write(
       'process.yaml',

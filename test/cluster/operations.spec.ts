@@ -105,6 +105,69 @@ test('kill sends any signal; what it ends is restarted by its policy', async () 
   });
 });
 
+test('a scale shows in ps --watch and in events as it happens', async () => {
+  const events = cluster.startCtl(['events', '-p', 'ops', '--since', '1h', 'web']);
+  const ps = cluster.startCtl(['ps', '-p', 'ops', '--watch', 'web']);
+  try {
+    await eventually(20_000, () => {
+      expect(events.said()).toContain('task start ops-web-1');
+      expect(ps.said()).toContain('ops-web-2');
+    });
+    expect(ps.said()).not.toContain('ops-web-5');
+    await ctl('scale', 'web=5');
+    await eventually(20_000, () => {
+      expect(ps.said()).toMatch(/ops-web-5 .*running/);
+      expect(events.said()).toMatch(/task create ops-web-5[^]*task start ops-web-5/);
+    });
+    await ctl('scale', 'web=2');
+    await eventually(20_000, () => {
+      expect(events.said()).toContain('task destroy ops-web-5');
+      const last = ps.said().slice(ps.said().lastIndexOf('NAME'));
+      expect(last).toContain('ops-web-2');
+      expect(last).not.toContain('ops-web-5');
+    });
+  } finally {
+    await Promise.all([events, ps].map((started) => started.end('SIGINT')));
+  }
+});
+
+test('wait gives the exit codes of what ends; port and images tell of what runs; pull of what is everywhere does nothing', async () => {
+  cluster.write(
+    'some.yaml',
+    `
+name: some
+services:
+  work: { image: weft-demo:latest, command: [sh, -c, 'sleep 2; exit 3'], restart: 'no' }
+  web:
+    image: weft-demo:latest
+    ports: ['8070:80', '8071:53/udp', { target: 81, published: 8072, mode: host }]
+    stop_grace_period: 0s
+`,
+  );
+  await cluster.ctl('up', '-d', '-f', 'some.yaml');
+  const some = (...args: string[]) => cluster.tryCtl([args[0] ?? '', '-p', 'some', ...args.slice(1)]);
+  expect(await some('wait', 'work')).toMatchObject({ code: 3, stdout: 'some-work-1 3\n' });
+  const [web] = await cluster.json<Row[]>('ps', '-p', 'some', 'web');
+  expect(web?.state).toBe('running');
+  const nodes = await cluster.json<{ name: string; address: string }[]>('node', 'ls');
+  const address = nodes.find(({ name }) => name === web?.node)?.address ?? '';
+  expect((await some('port', 'web', '80')).stdout).toBe('0.0.0.0:8070\n');
+  expect((await some('port', '--protocol', 'udp', 'web', '53')).stdout).toBe('0.0.0.0:8071\n');
+  expect((await some('port', 'web', '81')).stdout).toBe(`${address}:8072\n`);
+  expect(await some('port', 'web', '82')).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('it publishes 80/tcp, 53/udp, 81/tcp'),
+  });
+  const image = { repository: 'weft-demo', tag: 'latest', digest: expect.stringMatching(/^sha256:[0-9a-f]{64}$/) };
+  expect(await cluster.json<unknown[]>('images', '-p', 'some', 'web')).toMatchObject([
+    { container: 'some-web-1', node: web?.node, ...image },
+  ]);
+  const quiet = (await some('images', '--quiet')).stdout;
+  expect(quiet).toMatch(/^sha256:[0-9a-f]{64}\n$/);
+  expect(await cluster.tryCtl(['pull', '--policy', 'missing', '-f', 'some.yaml'])).toMatchObject({ code: 0 });
+  await cluster.ctl('down', '-p', 'some');
+});
+
 test('watch copies a changed file and restarts the tasks in place; what they wrote stays, also when they crash', async () => {
   mkdirSync(join(cluster.dir, 'words'));
   writeFileSync(join(cluster.dir, 'words/word'), 'old\n');
