@@ -108,6 +108,23 @@ it('a tag that moves changes nothing until the next up with --pull always, which
   expect((await cluster.tasks('r')).map((t) => t.id).filter((id) => before.some((t) => t.id === id))).toEqual([]);
 }, 120_000);
 
+it('pull brings what a file names to every node, and changes nothing that runs', async () => {
+  const before = await cluster.tasks('r');
+  const { digest } = await registry.push('team/app', '2', { 'etc/version': 'three' });
+  const holders = async () =>
+    (await cluster.json<{ digest: string; nodes: string }[]>('image', 'ls')).find((i) => i.digest === digest)?.nodes;
+  expect(await holders()).toBeUndefined();
+  const env = { DOCKER_CONFIG: join(cluster.dir, 'right') };
+  const { code, stderr } = await cluster.tryCtl(['pull', '-f', stack('2')], { env });
+  expect({ code, stderr }).toMatchObject({ code: 0 });
+  expect(await holders()).toBe(nodes.join(','));
+  expect((await cluster.tasks('r')).map((t) => t.id)).toEqual(before.map((t) => t.id));
+  const unknown = await cluster.tryCtl(['pull', '-f', stack('nosuchtag')], { env });
+  expect(unknown).toMatchObject({ code: 1, stderr: expect.stringContaining('nosuchtag') });
+  const passing = await cluster.tryCtl(['pull', '--ignore-pull-failures', '-f', stack('nosuchtag')], { env });
+  expect(passing).toMatchObject({ code: 0, stderr: expect.stringMatching(/warning: the image of app was not pulled: .*nosuchtag/) });
+}, 90_000);
+
 it('an unknown tag is an error that names it', async () => {
   const { code, stderr } = await up(stack('nosuchtag'), join(cluster.dir, 'right'));
   expect(code).toBe(1);
