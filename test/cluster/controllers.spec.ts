@@ -22,6 +22,12 @@ describe('three controllers on three nodes', () => {
       .filter((t) => t.service === 'web')
       .map((t) => `${t.id} ${t.node}`)
       .sort();
+  /** All three are there, and members of etcd. */
+  const allWell = () =>
+    eventually(40_000, async () => {
+      const waiting = (await controllers()).filter((c) => c.state === 'away' || !['leader', 'member'].includes(c.etcd));
+      if (waiting.length > 0) throw new Error(JSON.stringify(waiting));
+    });
   const downs = (): string =>
     cluster
       .logs(10_000)
@@ -90,11 +96,32 @@ services:
         expect(await places()).toEqual(before);
         if (how === 'SIGSTOP') for (const pid of pids) process.kill(pid, 'SIGCONT');
         else await cluster.repair();
-        await eventually(40_000, async () => {
-          const waiting = (await controllers()).filter((c) => c.state === 'away' || !['leader', 'member'].includes(c.etcd));
-          if (waiting.length > 0) throw new Error(JSON.stringify(waiting));
-        });
+        await allWell();
       }
+      expect(downs()).toBe('');
+    },
+    LONG_MS,
+  );
+
+  it(
+    'a follower is killed, another frozen: the leader goes on, ctl up works, no task moves, nobody is declared dead',
+    async () => {
+      for (const [i, how] of (['SIGKILL', 'SIGSTOP'] as const).entries()) {
+        const leading = await leader();
+        const victim = (await controllers()).find((c) => c.state !== 'leader')?.name ?? '';
+        const pids = cluster.pids(`/${victim}/controller`);
+        expect(pids.length).toBeGreaterThan(1);
+        for (const pid of pids) process.kill(pid, how);
+        await eventually(40_000, () => cluster.ctl('up', '-f', stack(2 - i), '--timeout', '40'));
+        // As long as a death takes.
+        await pause(7_000);
+        expect(await leader()).toBe(leading);
+        expect(await places()).toEqual(before);
+        if (how === 'SIGSTOP') for (const pid of pids) process.kill(pid, 'SIGCONT');
+        else await cluster.repair();
+        await allWell();
+      }
+      await cluster.ctl('up', '-f', stack(3));
       expect(downs()).toBe('');
     },
     LONG_MS,
