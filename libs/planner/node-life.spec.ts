@@ -77,6 +77,12 @@ describe('a node that dies', () => {
     world.setNodeState('a', 'ready');
     world.settle();
     expect(reasonOf(world, 's', 'db')).toBe('');
+    // Given up with its node, it is no more said to run; that its data is lost is said on.
+    world.setNodeState('a', 'down');
+    world.write({ delete: keys.node(world.nodeId('a')) });
+    world.settle();
+    expect(world.model.tasks.size).toBe(0);
+    expect(reasonOf(world, 's', 'db')).toContain('volume s_d was on a node that is not in the cluster any more');
   });
 
   it('dies at the moment it comes back: what is decided on the old state is refused', () => {

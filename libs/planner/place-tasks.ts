@@ -68,8 +68,10 @@ export function placeTasks(state: ClusterState, plan: ServicesPlan, newId: () =>
     const result = createUnit(draft, wish);
     if (typeof result === 'string') {
       placing.waiting.set(serviceKey(wish.stack, wish.service.name), result);
-      // The stopped task is gone all the same: its node should hear so. Where its data is must not be forgotten with it.
-      if (wish.replaces && !home) placing.units.push(forgetUnit(draft, wish.replaces, goneReason(wish.replaces)));
+      // The stopped task is gone all the same: its node should hear so. Where its data is must not be
+      // forgotten with it; a text is made of what is on record of its volumes, and stays.
+      if (wish.replaces && (home === undefined || typeof home === 'string'))
+        placing.units.push(forgetUnit(draft, wish.replaces, goneReason(wish.replaces)));
     } else {
       placing.units.push(result);
       made.add(serviceKey(wish.stack, wish.service.name));
