@@ -15,8 +15,9 @@ import { isChildDriver } from './child-drivers.js';
 export function checkDrivers(state: ClusterState, stack: Stack, networks: ReadonlyMap<string, Network>): void {
   for (const [key, network] of networks) {
     const users = Object.values(stack.services).filter((s) => s.networks[key] !== undefined && s.replicas > 0);
-    if (isChildDriver(network)) checkParent(state, network, users, [...networks.values()]);
-    if (network.driver === 'bridge') checkMeeting(state, network, users);
+    const path = ['networks', key, 'driver'];
+    if (isChildDriver(network)) checkParent(state, network, users, { beside: [...networks.values()], path });
+    if (network.driver === 'bridge') checkMeeting(state, network, users, path);
   }
   for (const service of Object.values(stack.services)) checkDoor(service, networks);
 }
@@ -41,8 +42,16 @@ function usersNow(state: ClusterState, network: Network): Service[] {
   return [...new Set(users.filter((s) => s !== undefined))];
 }
 
-/** Some node must be able to; which ones are is the scheduler's to know. @param beside networks that are made with it */
-function checkParent(state: ClusterState, network: Network, users: readonly Service[], beside: readonly Network[] = []): void {
+/** What a file says of a network, and with it. */
+interface InFile {
+  /** Networks that are made with it. */
+  beside?: readonly Network[];
+  /** Where its driver stands. */
+  path?: readonly string[];
+}
+
+/** Some node must be able to; which ones are is the scheduler's to know. */
+function checkParent(state: ClusterState, network: Network, users: readonly Service[], { beside = [], path }: InFile = {}): void {
   checkSharedParent(network, [...beside, ...state.networks.values()]);
   if (users.length === 0) return;
   const ready = [...state.nodes.values()].filter((n) => standingOf(state, n.id) === 'ready');
@@ -55,6 +64,7 @@ function checkParent(state: ClusterState, network: Network, users: readonly Serv
       network.driver === 'ipvlan'
         ? 'Load the kernel module (modprobe ipvlan), choose the driver macvlan, or name a parent that the nodes have.'
         : 'Name a parent that the nodes have (`ip link` shows them), or load the kernel module.',
+    ...(path ? { path } : {}),
   });
 }
 
@@ -88,7 +98,7 @@ function pinOf(service: Service): string | undefined {
 }
 
 /** A `bridge` network ends at its node: tasks on two nodes would each find an empty one. */
-function checkMeeting(state: ClusterState, network: Network, users: readonly Service[]): void {
+function checkMeeting(state: ClusterState, network: Network, users: readonly Service[], path?: readonly string[]): void {
   const tasks = users.reduce((n, s) => n + (isGlobal(s) ? state.nodes.size : s.replicas), 0);
   if (tasks < 2 || state.nodes.size < 2) return;
   const pins = new Set(users.map(pinOf));
@@ -97,6 +107,7 @@ function checkMeeting(state: ClusterState, network: Network, users: readonly Ser
     what: `network ${network.name} cannot join ${users.map((s) => s.name).join(', ')}`,
     why: `its driver is bridge, which ends at the node, and their ${tasks} tasks may run on ${state.nodes.size} nodes`,
     hint: 'Use the driver overlay, or bind the services to one node: deploy.placement.constraints: [node.hostname == NAME].',
+    ...(path ? { path } : {}),
   });
 }
 

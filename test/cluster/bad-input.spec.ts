@@ -1,4 +1,5 @@
 /** Bad input gets one clear error, of at most a few lines, and changes nothing. */
+import { spawn } from 'node:child_process';
 import { eventually, TestCluster } from './cluster.js';
 
 const cluster = new TestCluster('ba');
@@ -46,6 +47,11 @@ it.each([
     service('    deploy: {replicas: 20}\nnetworks:\n  default:\n    ipam:\n      config: [{subnet: 172.31.7.0/29}]\n'),
     [/172\.31\.7\.0\/29|bad_default/],
   ],
+  [
+    'a network that ends at the node, for tasks that may run on two',
+    service('    networks: [local]\n    deploy: {replicas: 2}\nnetworks:\n  local: {driver: bridge}\n'),
+    [/bad\.yaml:8:19: network bad_local cannot join web/, /their 2 tasks may run on 2 nodes/, /hint: .*driver overlay.*node\.hostname ==/],
+  ],
   ['an undeclared network', service('    networks: [nowhere]\n'), [/bad\.yaml:5:\d+/, /nowhere/]],
   [
     'a constraint that no node meets, with the count of nodes',
@@ -85,15 +91,27 @@ it('up refuses a subnet that clashes with a route of a node, naming node and rou
 }, 120_000);
 
 it('up refuses a port that something on a node listens on, naming node and process', async () => {
-  // A listener in the node's own namespace: busybox httpd, started and ended by this test.
-  const started = cluster.onNode('node1', 'busybox', 'httpd', '-p', '9191', '-h', '/tmp');
-  expect(started.code).toBe(0);
+  const netns = `--net=/run/netns/${cluster.netns('node1')}`;
+  const listener = spawn('nsenter', [netns, '--', 'busybox', 'httpd', '-f', '-p', '9191', '-h', '/tmp'], { stdio: 'ignore' });
   try {
     await refusedEventually(service('    ports: ["9191:80"]\n'), /9191/, /node1/);
   } finally {
-    cluster.onNode('node1', 'busybox', 'pkill', '-f', 'httpd -p 9191');
+    listener.kill();
   }
 }, 120_000);
+
+it('up refuses ipvlan where no node has it, with its place', async () => {
+  const nodes = JSON.parse(await cluster.ctl('node', 'inspect', 'node1')) as { facts: { features?: string[] } }[];
+  cluster.write(
+    'lan.yaml',
+    service(
+      '    networks: [lan]\nnetworks:\n  lan: {driver: ipvlan, driver_opts: {parent: eth0}, ipam: {config: [{subnet: 203.0.113.0/24}]}}\n',
+    ),
+  );
+  const { code, stderr } = await cluster.tryCtl(['up', '-f', 'lan.yaml', '--dry-run']);
+  const lack = /lan\.yaml:7:17: network bad_lan \(ipvlan\) can be on no node[^]*hint: .*modprobe ipvlan/;
+  expect([code, stderr]).toEqual(nodes[0]?.facts.features?.includes('ipvlan') ? [0, expect.anything()] : [1, expect.stringMatching(lack)]);
+}, 30_000);
 
 /** Facts of nodes travel every so often: retry while the controller does not know yet. Nothing must ever have been created. */
 async function refusedEventually(text: string, ...words: RegExp[]): Promise<void> {
