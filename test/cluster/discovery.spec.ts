@@ -1,6 +1,10 @@
 /** Names and balancing as containers see them: VIPs, round-robin, affinity, draining, SRV, resolvers, files. */
 import { spawn, type ChildProcess } from 'node:child_process';
+import { startDnsResponder } from '../fixtures/dns-responder.js';
 import { eventually, pause, TestCluster, type TaskLine } from './cluster.js';
+
+/** A name server of the test's, which knows one name. */
+let resolver = '';
 
 const SHOP = (replicas: number): string => `
 name: disc
@@ -23,6 +27,7 @@ services:
     image: weft-demo
     networks: [front]
     domainname: corp.example
+    dns: ["${resolver}"]
     dns_search: [corp.example]
     dns_opt: [timeout:1, attempts:2]
     extra_hosts: ["old:192.0.2.7", "node:host-gateway"]
@@ -95,13 +100,20 @@ describe('discovery', () => {
   /** Addresses that a task's resolver gives for a name. */
   const asked = (service: string, name: string): string[] => dig(of(service)[0], '+short', name).trim().split('\n').filter(Boolean).sort();
 
+  let responder: ChildProcess | undefined;
+
   beforeAll(async () => {
     await cluster.up(2);
+    resolver = (await cluster.json<{ address: string }[]>('node', 'ls'))[0]?.address ?? '';
+    responder = await startDnsResponder(cluster.netns('node1'), resolver, { 'myself.corp.example': '127.0.0.1' });
     cluster.write('disc.yaml', SHOP(3));
     await cluster.ctl('up', '-f', 'disc.yaml');
     tasks = await cluster.tasks('disc');
   }, 240_000);
-  afterAll(() => cluster.down(), 120_000);
+  afterAll(async () => {
+    responder?.kill();
+    await cluster.down();
+  }, 120_000);
 
   it('a service is one virtual address, or all its tasks with endpoint_mode dnsrr; tasks.<service> is all tasks', async () => {
     const [vip] = asked('client', 'web');
@@ -139,6 +151,14 @@ describe('discovery', () => {
     expect(await inside('client', 'cat /proc/sys/kernel/domainname')).toBe('corp.example\n');
     const gateway = /^(\S+)\tnode$/m.exec(hosts)?.[1] ?? '';
     expect(cluster.inTask(of('client')[0]?.id ?? '', 'ping', '-nq', '-c', '1', '-W', '2', gateway).code).toBe(0);
+  }, 30_000);
+
+  it("a task's own name servers are asked, and its search domains make a short name one that they know", async () => {
+    for (const index of [1, 2]) {
+      expect(dig(of('client')[index - 1], '+short', 'myself.corp.example')).toBe('127.0.0.1\n');
+      expect(await inside('client', 'wget -qO- http://myself/', index)).toMatch(new RegExp(`^disc-client-${index} saw `));
+    }
+    expect(asked('client', 'myself')).toEqual([]);
   }, 30_000);
 
   it('a task on internal networks only gets SERVFAIL for names from outside, and nothing of other networks', () => {
