@@ -4,7 +4,8 @@
  * happen to a cluster.
  */
 import { eventually, PingFlood, TestCluster, type Outcome, type TaskLine } from './cluster.js';
-import { differences, expectedCells, observedCells, onlyWrong, placesOf, readWorld, type World } from './reachability.js';
+import { observedCells } from './observed-reachability.js';
+import { differences, expectedCells, onlyWrong, placesOf, readWorld, type World } from './reachability.js';
 
 const cluster = new TestCluster('mo');
 const SETTLE_MS = 30_000;
@@ -17,8 +18,8 @@ const lanOf = (node: string): string => {
 
 const BOTH = 'entrypoint: [httpd, -f, -p, "[::]:80", -h, /www]';
 
-/** @param web, hub more keys of these services */
-const modes = (lan: string, { web = '', hub = '' } = {}): string => `
+/** @param web, hub more keys of these services @param front how web is on that network */
+const modes = (lan: string, { web = '', hub = '', front = '{}' } = {}): string => `
 name: modes
 networks:
   front: {}
@@ -29,7 +30,7 @@ networks:
   lan: { driver: macvlan, driver_opts: { parent: eth0 }, ipam: { config: [${lan}] } }
   shared: { external: true }
 services:
-  web: { image: weft-demo, networks: [front], ports: ["18080:80"], deploy: { replicas: 2 }${web} }
+  web: { image: weft-demo, networks: { front: ${front} }, ports: ["18080:80"], deploy: { replicas: 2 }${web} }
   hub:
     image: weft-demo
     ${BOTH}
@@ -40,12 +41,14 @@ services:
   dual: { image: weft-demo, ${BOTH}, networks: [six], deploy: { replicas: 2 } }
   near: { image: weft-demo, networks: [local], deploy: { placement: { constraints: [node.hostname == node1] } } }
   beside: { image: weft-demo, networks: [local], deploy: { placement: { constraints: [node.hostname == node1] } } }
-  plain: { image: weft-demo, network_mode: bridge }
+  plain: { image: weft-demo, network_mode: bridge, ports: ["18100-18101:80-81"] }
   linked: { image: weft-demo, network_mode: bridge, links: [plain] }
   onhost: { image: weft-demo, network_mode: host, user: root, command: [httpd, -f, -p, "81", -h, /www] }
   alone: { image: weft-demo, network_mode: none }
   site: { image: weft-demo, networks: [lan], deploy: { replicas: 2 } }
 `;
+
+const UPDATED = { web: ', labels: { v: "2" }', hub: '\n    labels: { v: "2" }' };
 
 const GUESTS = `
 name: guests
@@ -53,6 +56,7 @@ networks:
   shared: { external: true }
 services:
   guest: { image: weft-demo, networks: [shared] }
+  lodger: { image: weft-demo, network_mode: "container:guests-guest-1", command: [httpd, -f, -p, "81", -h, /www] }
 `;
 
 let nodes: { name: string; address: string }[] = [];
@@ -139,6 +143,18 @@ function attack(): void {
   }
 }
 
+/** What Docker sets up: everything forwarded is dropped, but for what DOCKER-USER lets through; and br_netfilter asks it about all frames. */
+function dropAsDocker(): void {
+  const rules = ['-N DOCKER-USER', '-A FORWARD -j DOCKER-USER', '-A DOCKER-USER -j RETURN', '-P FORWARD DROP'];
+  for (const { name } of nodes) {
+    const done = [
+      cluster.onNode(name, 'sysctl', '-qw', 'net.bridge.bridge-nf-call-iptables=1'),
+      ...rules.map((rule) => cluster.onNode(name, 'iptables-nft', ...rule.split(' '))),
+    ];
+    expect(done.map((d) => [d.code, d.stderr])).toEqual(done.map(() => [0, '']));
+  }
+}
+
 describe('everybody reaches whom they should, and nobody else', () => {
   const things: [after: string, happens: () => Promise<unknown>][] = [
     ['the start of all drivers and modes together', () => Promise.resolve()],
@@ -168,8 +184,9 @@ describe('everybody reaches whom they should, and nobody else', () => {
         cluster.cable(lost, 'up');
       },
     ],
-    ['an update', () => up(modes(lan, { web: ', labels: { v: "2" }', hub: '\n    labels: { v: "2" }' }))],
+    ['an update', () => up(modes(lan, UPDATED))],
     ['an attack on every kernel', () => Promise.resolve(attack())],
+    ["Docker's rules on every node, with bridged frames passing them too", () => Promise.resolve(dropAsDocker())],
   ];
   it.each(things)(
     'after %s',
@@ -186,6 +203,16 @@ describe('a namespace that is shared', () => {
     expect(await asks('side', 'http://127.0.0.1/')).toMatch(/saw .*127\.0\.0\.1/);
     process.kill(cluster.pidOf(one('hub').id), 'SIGKILL');
     await eventually(30_000, async () => expect(await asks('side', 'http://127.0.0.1/')).toMatch(/saw .*127\.0\.0\.1/));
+  }, 60_000);
+});
+
+describe('names of a running task', () => {
+  it('change with the file, and no task is made anew', async () => {
+    const ids = world.tasks.map((t) => t.id).sort();
+    await up(modes(lan, { ...UPDATED, front: '{ aliases: [desk] }' }));
+    await eventually(20_000, async () => expect(await asks('hub', 'http://desk/')).toMatch(/^modes-web-\d saw/));
+    await refresh();
+    expect(world.tasks.map((t) => t.id).sort()).toEqual(ids);
   }, 60_000);
 });
 

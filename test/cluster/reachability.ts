@@ -1,31 +1,31 @@
 /**
  * Who reaches whom, all pairs. What should be is computed from the stack files and from where the tasks are, by the rules of
- * the drivers; what is, is asked from inside every client, by name and by address.
+ * the drivers; what is, observed-reachability.ts asks.
  */
-import { spawn } from 'node:child_process';
 import { parse } from 'yaml';
 import type { TaskLine, TestCluster } from './cluster.js';
 
 /** Every server of these stacks listens on one of them. */
 const PORTS = [80, 81] as const;
-const NO_ANSWER = '';
-/** Whom nobody answers need not be waited for as long as whom somebody should. */
-const REFUSED_S = 1.5;
-const ANSWERED_S = 5;
-/** Clients that ask at a time; each asks everybody at once. */
-const AT_ONCE = 5;
+export const NO_ANSWER = '';
 
 type Mode = 'networks' | 'bridge' | 'host' | 'none' | 'service';
+
+/** A published port, and where it leads. */
+interface Published {
+  port: number;
+  target: number;
+}
 
 interface ServiceFacts {
   stack: string;
   mode: Mode;
-  /** Of mode `service`: whose network it has. */
+  /** Of mode `service`, and of `container:NAME` which is the same: whose network it has. */
   of: string;
   networks: string[];
   /** Where its server listens. */
   port: number;
-  published: number[];
+  published: Published[];
   links: string[];
 }
 
@@ -50,7 +50,7 @@ export interface Place extends TaskLine {
 }
 
 /** One question. */
-interface Cell {
+export interface Cell {
   /** A service's first task, or `outside`: the developer's shell, in the LAN of the nodes. */
   client: string;
   host: string;
@@ -63,7 +63,7 @@ interface Cell {
 export type Cells = Map<string, Cell>;
 
 interface FileService {
-  networks?: string[];
+  networks?: string[] | Record<string, unknown>;
   network_mode?: string;
   entrypoint?: string[];
   command?: string[];
@@ -95,18 +95,27 @@ export function readWorld(files: readonly string[], tasks: Place[], nodes: World
 }
 
 function factsOf(stack: string, s: FileService): ServiceFacts {
-  const [mode = '', of = ''] = (s.network_mode ?? 'networks').split(':');
+  const [said = '', whose = ''] = (s.network_mode ?? 'networks').split(':');
+  // A container's name is `stack-service-slot`.
+  const [mode, of] = said === 'container' ? ['service', whose.split('-')[1] ?? ''] : [said, whose];
   const argv = [...(s.entrypoint ?? []), ...(s.command ?? [])];
   const port = argv[argv.indexOf('-p') + 1]?.replace('[::]:', '');
   return {
     stack,
     mode: mode as Mode,
     of,
-    networks: mode === 'bridge' ? ['bridge'] : (s.networks ?? []),
+    networks: mode === 'bridge' ? ['bridge'] : Array.isArray(s.networks) ? s.networks : Object.keys(s.networks ?? {}),
     port: argv.includes('-p') ? Number(port) : 80,
-    published: (s.ports ?? []).map((p) => Number(p.split(':')[0])),
+    published: (s.ports ?? []).flatMap(publishedOf),
     links: s.links ?? [],
   };
+}
+
+/** `8080:80`, or two ranges of the same length. */
+function publishedOf(text: string): Published[] {
+  const [from = [], to = []] = text.split(':').map((range) => range.split('-').map(Number));
+  const [first = 0, last = first] = from;
+  return Array.from({ length: last - first + 1 }, (_, i) => ({ port: first + i, target: (to[0] ?? 0) + i }));
 }
 
 /** The tasks of these stacks with all their addresses. */
@@ -130,7 +139,7 @@ function sixOf(cluster: TestCluster, task: TaskLine): string {
 /** Where packets of a client begin. */
 type Space = { kind: 'task'; task: Place } | { kind: 'host'; node: string } | { kind: 'none' } | { kind: 'outside' };
 
-function spaceOf(world: World, client: string): Space {
+export function spaceOf(world: World, client: string): Space {
   if (client === 'outside') return { kind: 'outside' };
   const { mode, of } = serviceOf(world, client);
   const task = firstOf(world, mode === 'service' ? of : client);
@@ -143,7 +152,7 @@ function serviceOf(world: World, name: string): ServiceFacts {
   if (!found) throw new Error(`no service ${name}`);
   return found;
 }
-function firstOf(world: World, service: string): Place {
+export function firstOf(world: World, service: string): Place {
   const found = world.tasks.find((t) => t.service === service);
   if (!found) throw new Error(`no task of ${service}`);
   return found;
@@ -207,7 +216,8 @@ export function expectedCells(world: World): Cells {
     for (const port of PORTS) {
       if (client !== 'outside')
         for (const target of world.services.keys())
-          add({ client, host: target, port, expected: byName(world, client, from, target, port) });
+          for (const host of hostsOf(world, client, from, target))
+            add({ client, host, port, expected: byName(world, client, from, target, port) });
       for (const to of world.tasks)
         for (const at of addressesOf(to)) add({ client, ...at, port, expected: byAddress(world, from, to, at, port) });
       for (const node of world.nodes) {
@@ -216,18 +226,23 @@ export function expectedCells(world: World): Cells {
         add({ client, host: node.address, port, expected });
       }
     }
-    for (const [name, { published }] of world.services)
-      for (const port of published)
-        for (const node of world.nodes)
-          add({
-            client,
-            host: node.address,
-            port,
-            expected: reachesNode(world, from, node.name) ? `${name}${inLan(world, from)}` : NO_ANSWER,
-          });
+    for (const [name, { published, port: served }] of world.services)
+      for (const { port, target } of published)
+        for (const node of world.nodes) {
+          const answers = target === served && opensAt(world, name, node.name) && reachesNode(world, from, node.name);
+          add({ client, host: node.address, port, expected: answers ? `${name}${inLan(world, from)}` : NO_ANSWER });
+        }
   }
   return cells;
 }
+
+/** Every node enters an overlay network; one that ends at its node is entered there. */
+const opensAt = (world: World, service: string, node: string): boolean =>
+  serviceOf(world, service).networks.some((key) => world.networks.get(key)?.driver === 'overlay') || firstOf(world, service).node === node;
+
+/** Whether it is on a network that other stacks use too, where names may be said with their stack. */
+const isAbroad = (world: World, service: string): boolean =>
+  serviceOf(world, service).networks.some((key) => world.networks.get(key)?.external);
 
 interface At {
   host: string;
@@ -235,10 +250,17 @@ interface At {
   family: 4 | 6;
 }
 
-const addressesOf = (task: Place): At[] => [
+export const addressesOf = (task: Place): At[] => [
   ...Object.entries(task.addresses).flatMap(([network, host]): At[] => (host ? [{ network, host, family: 4 }] : [])),
   ...Object.entries(task.six).map(([network, host]): At => ({ network, host: `[${host}]`, family: 6 })),
 ];
+
+/** What a client may call a service. */
+function hostsOf(world: World, client: string, from: Space, target: string): string[] {
+  const isMet = from.kind === 'task' && isAbroad(world, from.task.service) && isAbroad(world, target);
+  const { stack } = serviceOf(world, target);
+  return isMet && serviceOf(world, client).stack !== stack ? [target, `${target}.${stack}`] : [target];
+}
 
 function byAddress(world: World, from: Space, to: Place, at: At, port: number): string {
   const who = listener(world, to, port);
@@ -270,76 +292,6 @@ function findsHost(world: World, from: Extract<Space, { kind: 'task' }>, to: Pla
   const inside = own.filter((key) => world.networks.get(key)?.internal);
   if (inside.length < own.length) return reachesNode(world, from, to.node);
   return inside.some((key) => isOn(world, to.node, key));
-}
-
-// ---- what is
-
-/** What is seen of a client that has no process: its task ended after `world` was read. */
-const GONE = 'the task that asks has no process';
-
-/** Asks everything, every client at once what it has to ask. */
-export async function observedCells(cluster: TestCluster, world: World, cells: Cells): Promise<Map<string, string>> {
-  const byClient = new Map<string, [string, Cell][]>();
-  for (const [key, cell] of cells) byClient.set(cell.client, [...(byClient.get(cell.client) ?? []), [key, cell]]);
-  const seen = new Map<string, string>();
-  const queue = [...byClient];
-  const work = async (): Promise<void> => {
-    for (let next = queue.shift(); next; next = queue.shift()) {
-      const [client, asked] = next;
-      const entry = entryOf(cluster, world, client);
-      if (entry === undefined) {
-        for (const [key] of asked) seen.set(key, GONE);
-        continue;
-      }
-      const answers = await ask(
-        entry,
-        asked.map(([, cell]) => cell),
-      );
-      asked.forEach(([key, cell], i) => seen.set(key, answerOf(world, cell, answers.get(i) ?? NO_ANSWER)));
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-  return seen;
-}
-
-/** Into the container: its network, and its files with the resolver and hosts it was given; nothing where it has no process. */
-function entryOf(cluster: TestCluster, world: World, client: string): string[] | undefined {
-  if (client === 'outside') return ['busybox', 'sh'];
-  const pid = cluster.findPid(firstOf(world, client).id);
-  return pid === undefined ? undefined : ['nsenter', '-t', String(pid), '-m', '-n', '--', '/bin/busybox', 'sh'];
-}
-
-function ask(entry: readonly string[], cells: readonly Cell[]): Promise<Map<number, string>> {
-  const lines = cells.map(({ host, port, expected }, i) => {
-    const limit = expected === NO_ANSWER ? REFUSED_S : ANSWERED_S;
-    return `{ r=$(timeout ${limit} busybox wget -qO- http://${host}:${port}/ 2>/dev/null); echo "${i} $r"; } &`;
-  });
-  return new Promise((resolve, reject) => {
-    const [file = '', ...args] = entry;
-    const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'ignore'] });
-    const out: Buffer[] = [];
-    child.stdout.on('data', (b: Buffer) => out.push(b));
-    child.once('error', reject);
-    child.once('close', () => {
-      const answers = Buffer.concat(out).toString().trim().split('\n');
-      resolve(new Map(answers.map((a) => [Number(a.split(' ')[0]), a.slice(a.indexOf(' ') + 1)])));
-    });
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(`${lines.join('\n')}\nwait\n`);
-  });
-}
-
-/** `NAME saw ADDRESS` in the words of what is expected. */
-function answerOf(world: World, cell: Cell, said: string): string {
-  const [, name = '', address = ''] = /^(\S+) saw (\S+)$/.exec(said) ?? [];
-  if (name === '') return NO_ANSWER;
-  const from = spaceOf(world, cell.client);
-  const own = from.kind === 'task' ? [...Object.values(from.task.addresses), ...Object.values(from.task.six)] : [];
-  const service = world.tasks.find((t) => t.name === name)?.service ?? name;
-  // A node is met by several of its addresses, and not every one of them is behind a translation.
-  if (world.nodes.some((n) => n.name === name)) return name;
-  const byTask = world.tasks.some((t) => addressesOf(t).some((a) => a.host === cell.host));
-  return `${byTask ? name : service}${own.includes(address.replaceAll(/::ffff:|[[\]]/g, '')) ? ' itself' : ''}`;
 }
 
 /** `client → host:port: expected …, found …`, sorted. */
