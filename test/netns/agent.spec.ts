@@ -5,7 +5,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { silentLog } from '#base/log.js';
 import type { NodeFacts, TaskStatus } from '#rpc/gen/weft/v1/types.js';
@@ -20,6 +20,7 @@ import { saveIdentity } from '#trust/identity.js';
 import { until } from '../../apps/agent/spec-kit.js';
 import { makeBusyboxArchive } from '../contract/runtime/busybox-archive.js';
 import { startContainerdProcess, type ContainerdProcess } from '../contract/runtime/containerd-process.js';
+import { startDnsResponder } from '../fixtures/dns-responder.js';
 import { deltaMessage, FakeController, snapshotMessage } from '../fixtures/fake-controller.js';
 import { freezeProcess } from '../fixtures/freeze-process.js';
 import { NetnsCrossing } from '../fixtures/netns-crossing.js';
@@ -80,6 +81,7 @@ const pidOf = async (t: Task): Promise<number | undefined> => (await runtime.lis
 function startAgent(): void {
   const argv = ['--data-dir', dir.data, '--run-dir', dir.run, '--address', ADDRESS, '--name', 'n1', '--controllers', `${ADDRESS}:7700`];
   argv.push('--containerd', containerd.socket, '--containerd-namespace', containerdNamespace, '--containerd-root', containerd.directory);
+  argv.push('--resolv-conf', join(temp, 'resolv.conf'));
   agent = spawn('nsenter', [`--net=/run/netns/${ns}`, '--', process.execPath, '--enable-source-maps', MAIN, ...argv], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -234,6 +236,35 @@ describe('an agent', () => {
       await expect(exec(task(9, 99, ''), ['true'])).rejects.toMatchObject({ code: 'NOT_FOUND' });
     },
     PATIENCE_MS,
+  );
+
+  it(
+    'asks the name servers that the resolv.conf of its host names, also when that is written anew',
+    async () => {
+      const upstreams = ['192.168.91.53', '192.168.91.54'];
+      const responders = await Promise.all(
+        upstreams.map(async (address, i) =>
+          startDnsResponder(await lab.host(`dns${i}`, address), address, { 'www.example.test': `192.0.2.${i}` }),
+        ),
+      );
+      const asked = async () => (await exec(client, ['nslookup', '-type=a', 'www.example.test'])).stdout;
+      try {
+        for (const [i, address] of upstreams.entries()) {
+          await writeFile(join(temp, 'resolv.new'), `nameserver ${address}\n`);
+          await rename(join(temp, 'resolv.new'), join(temp, 'resolv.conf'));
+          const deadline = Date.now() + PATIENCE_MS;
+          let answer = '';
+          while (!answer.includes(`192.0.2.${i}`) && Date.now() < deadline) {
+            await sleep(100);
+            answer = await asked();
+          }
+          expect(answer).toContain(`192.0.2.${i}`);
+        }
+      } finally {
+        for (const responder of responders) responder.kill();
+      }
+    },
+    2 * PATIENCE_MS,
   );
 
   it(
