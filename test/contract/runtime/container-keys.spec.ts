@@ -1,19 +1,15 @@
 /** Keys of a service that say how its process is kept: each is looked for in the container itself. Real containerd only. */
-import { jest } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import type { ContainerSpec, ExecRequest } from '#runtime/runtime.js';
 import { findInitProgram } from '#runtime/init-program.js';
 import { RealHarness } from './real-harness.js';
 
-/** Each case starts real processes, on a machine that may be busy. */
-jest.setTimeout(60_000);
-
 let h: RealHarness;
 beforeAll(async () => {
   h = await RealHarness.start();
-}, 60_000);
-afterAll(() => h?.destroy(), 60_000);
+});
+afterAll(() => h?.destroy());
 
 const UNIFIED = existsSync('/sys/fs/cgroup/cgroup.controllers');
 const ONE_MIB = 1024 * 1024;
