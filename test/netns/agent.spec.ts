@@ -10,6 +10,7 @@ import { join, resolve } from 'node:path';
 import { silentLog } from '#base/log.js';
 import type { NodeFacts, TaskStatus } from '#rpc/gen/weft/v1/types.js';
 import type { Task } from '#model/task.js';
+import { spareNamespace, taskNamespace } from '#overlay/names.js';
 import { callUnary, connect, openBidi, readStream } from '#rpc/client.js';
 import { NodeClient, type ExecRequest, type ExecResponse, type ImageProgress, type LoadImageRequest } from '#rpc/gen/weft/v1/api.js';
 import { openContainerd } from '#runtime/containerd.js';
@@ -196,7 +197,8 @@ afterAll(async () => {
   await runtime.close();
   await containerd.destroy();
   await removeEmptyCgroups(containerdNamespace);
-  for (const t of [server, client]) await lab.attempt(lab.lan, ['ip', 'netns', 'del', `weft-${t.id.slice(0, 12)}`]);
+  const namespaces = [...[server, client].map((t) => taskNamespace(t.id)), ...[0, 1].map((n) => spareNamespace(NODE_ID, n))];
+  for (const name of namespaces) await lab.attempt(lab.lan, ['ip', 'netns', 'del', name]);
   await lab.stop();
   await rm(temp, { recursive: true, force: true });
   if (process.env['WEFT_SHOW_AGENT_LOG']) process.stderr.write(agentLog.join(''));
