@@ -295,8 +295,8 @@ it('a stack starts and ends in the order of what depends on what, though that is
   expect(readFileSync(join(told, 'order'), 'utf8')).toBe(order.map((line) => `${line}\n`).join(''));
 }, 90_000);
 
-/** Of both orders of an update together. */
-const LEAST_REQUESTS = 20_000;
+/** Of both orders of an update together (CI: 20,000). */
+const LEAST_REQUESTS = Number(process.env['REQUESTS'] ?? 8_000);
 let askedInAll = 0;
 
 it.each([
@@ -317,7 +317,8 @@ it.each([
       expect({ code, stderr }).toMatchObject({ code: 0 });
     }
     const { asked, failures } = await load.stop();
-    expect(failures).toEqual({});
+    const warnings = Object.keys(failures).length === 0 ? [] : cluster.warnings(began);
+    expect({ failures, warnings }).toEqual({ failures: {}, warnings: [] });
     askedInAll += asked;
     expect(askedInAll).toBeGreaterThanOrEqual(least);
     process.stderr.write(`${order}: ${asked} requests, ${round} updates, none lost\n`);
