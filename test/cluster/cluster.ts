@@ -3,15 +3,10 @@ import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { CtlLister, type Outcome } from './ctl-lister.js';
 
 const MAIN = join(process.cwd(), 'dist', 'apps', 'ctl', 'main.js');
 const IMAGE_MAKER = join(process.cwd(), 'deploy', 'examples', 'make-image.mjs');
-
-export interface Outcome {
-  code: number;
-  stdout: string;
-  stderr: string;
-}
 
 export interface TaskLine {
   id: string;
@@ -37,11 +32,13 @@ export class TestCluster {
   readonly dir = mkdtempSync(join(tmpdir(), 'weft-cluster-'));
   readonly name: string;
   readonly #env: NodeJS.ProcessEnv;
+  readonly #lister: CtlLister;
 
   constructor(prefix: string) {
     this.name = `${prefix}${(process.pid % 10_000).toString(36)}`.slice(0, 8);
     this.#env = { ...process.env, WEFT_CONFIG_DIR: join(this.dir, 'config'), NO_COLOR: '1' };
     delete this.#env['NODE_OPTIONS'];
+    this.#lister = new CtlLister({ cwd: this.dir, env: this.#env });
   }
 
   get libDir(): string {
@@ -101,13 +98,13 @@ export class TestCluster {
 
   /** Runs `ctl`; throws with everything it said unless it exits with 0. */
   async ctl(...args: string[]): Promise<string> {
-    const { code, stdout, stderr } = await this.tryCtl(args);
-    if (code !== 0) throw new Error(`ctl ${args.join(' ')} exited with ${code}\n${stdout}\n${stderr}`);
-    return stdout;
+    return outputOf(args, await this.tryCtl(args));
   }
 
+  /** The same for a listing, which tests ask for again and again. */
   async json<T>(...args: string[]): Promise<T> {
-    return JSON.parse(await this.ctl(...args, '--format', 'json')) as T;
+    const all = [...args, '--format', 'json'];
+    return JSON.parse(outputOf(all, await this.#lister.run(all))) as T;
   }
 
   async up(nodes = 3, controllers = 1): Promise<void> {
@@ -127,6 +124,7 @@ export class TestCluster {
     try {
       await this.ctl('dev', 'down', '--name', this.name);
     } finally {
+      this.#lister.stop();
       rmSync(this.dir, { recursive: true, force: true });
     }
   }
@@ -236,13 +234,21 @@ export function readQuietly(file: string): string {
 export async function eventually<T>(timeoutMs: number, attempt: () => Promise<T> | T): Promise<T> {
   const deadline = Date.now() + timeoutMs;
   for (;;) {
+    const began = Date.now();
     try {
       return await attempt();
     } catch (error) {
-      if (Date.now() > deadline) throw error;
-      await pause(200);
+      const now = Date.now();
+      if (now > deadline) throw error;
+      // Who asks takes processor time from what is waited for: half of it at most.
+      await pause(Math.max(200, Math.min(now - began, deadline - now)));
     }
   }
+}
+
+function outputOf(args: readonly string[], { code, stdout, stderr }: Outcome): string {
+  if (code !== 0) throw new Error(`ctl ${args.join(' ')} exited with ${code}\n${stdout}\n${stderr}`);
+  return stdout;
 }
 
 /** A stream of pings from a task's namespace; tells how many were sent and how many came back. */

@@ -3,7 +3,8 @@
  * What is expected is computed from the stack files and from where the tasks are; it holds again after each thing that may
  * happen to a cluster.
  */
-import { eventually, PingFlood, TestCluster, type Outcome, type TaskLine } from './cluster.js';
+import { eventually, PingFlood, TestCluster, type TaskLine } from './cluster.js';
+import type { Outcome } from './ctl-lister.js';
 import { observedCells } from './observed-reachability.js';
 import { differences, expectedCells, onlyWrong, placesOf, readWorld, type World } from './reachability.js';
 

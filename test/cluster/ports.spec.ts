@@ -4,7 +4,8 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { eventually, sh, TestCluster, type Outcome, type TaskLine } from './cluster.js';
+import { eventually, sh, TestCluster, type TaskLine } from './cluster.js';
+import type { Outcome } from './ctl-lister.js';
 
 const cluster = new TestCluster('po');
 const NODES = ['node1', 'node2', 'node3'] as const;

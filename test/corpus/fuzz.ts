@@ -9,7 +9,7 @@ import { Mutator, seeded } from './mutate.js';
 
 /** Spec files that share the runs, so that each worker of the tests has some. */
 const PARTS = 4;
-const RUNS = Math.ceil(Number(process.env['FUZZ_FILES'] ?? 20_000) / PARTS);
+const RUNS = Math.ceil(Number(process.env['FUZZ_FILES'] ?? 8_000) / PARTS);
 const SEED = Number(process.env['FUZZ_SEED'] ?? 20_261_121);
 /** Reading once more what was printed takes as long again: one in so many is. */
 const ROUND_TRIP_EVERY = 10;

@@ -7,7 +7,7 @@ import { playOutside, stopOutside } from './outside.js';
 import type { Answer } from './player.js';
 
 /** Histories of all kinds together; see the shares of the specs. */
-const RUNS = Number(process.env['SIM_RUNS'] ?? 600);
+const RUNS = Number(process.env['SIM_RUNS'] ?? 300);
 const FROM = Number(process.env['SIM_FROM'] ?? 1);
 const ONE = process.env['SIM_SEED'];
 /** A case has so many. */

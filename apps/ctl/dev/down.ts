@@ -141,7 +141,8 @@ export async function devDown(name: string, say: Say): Promise<boolean> {
   say(`network     ${l.nodes.length} nodes and ${namespaces.length} task namespaces removed`);
 
   await removeContext(l.context);
-  for (const dir of dirs) rmSync(dir, { recursive: true, force: true });
+  // What was killed a moment ago may have been making a file.
+  for (const dir of dirs) rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
   for (const parent of ['/var/lib/weft-dev', '/run/weft-dev']) {
     try {
       rmdirSync(parent);
