@@ -54,7 +54,7 @@ describe.each([0, 1])('the routing mesh with bridge-nf-call-iptables=%d', (brnf)
     }
   };
   /** What tasks said to `count` connections one after another; several answers, sorted, once each. */
-  const ask = async (from: string, address: string, port: number, count = 12): Promise<string[]> => {
+  const ask = async (from: string, address: string, port: number, count = 24): Promise<string[]> => {
     const { stdout } = await lab.attempt(from, [process.execPath, '-e', CLIENT, address, String(port), '0', String(count)]);
     return [...new Set(stdout.trim().split('\n'))].sort();
   };
@@ -88,7 +88,7 @@ describe.each([0, 1])('the routing mesh with bridge-nf-call-iptables=%d', (brnf)
   it('does so for UDP', async () => {
     for (const n of cluster.nodes) {
       const answers = new Set<string>();
-      for (let i = 0; i < 12 && answers.size < 2; i++) answers.add(await lab.udp(out, n.address, 8081));
+      for (let i = 0; i < 24 && answers.size < 2; i++) answers.add(await lab.udp(out, n.address, 8081));
       expect([...answers].sort()).toEqual(both(OUTSIDE));
     }
   });
