@@ -11,8 +11,8 @@ import { Replan, runMarked, type LoopTools } from './leader-loop.js';
 
 /**
  * How long agents may take to come to another controller, in milliseconds, counted from when the old one's lease was over: one
- * that is frozen, or that nothing reaches, is waited for 5 s at most, then the others are asked, after a pause of at most 3 s
- * (apps/agent/loops/hub.ts).
+ * that is frozen, or that nothing reaches, is waited for 5 s at most, then the others are asked, after a pause of at most 1 s
+ * (apps/agent/controller-choice.ts).
  */
 const COME_OVER_MS = 8_000;
 /** How often this process looks whether it stood still, and when it counts as that: milliseconds. */
